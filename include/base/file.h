@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+
+/* A whole file or stream in memory; DATA is owned, zero-terminated behind
+ * LENGTH bytes, and may hold zeros itself. */
+struct buffer {
+    char *data;
+    size_t length;
+};
+void buffer_free(struct buffer *buffer);
+
+/* A point in time on CLOCK_MONOTONIC, in milliseconds. */
+int64_t deadline_after_ms(int64_t milliseconds);
+/* Milliseconds left, never negative. */
+int64_t deadline_left_ms(int64_t deadline);
+
+enum { NO_DEADLINE = -1 };
+
+/* Reads FD to its end.  More than LIMIT bytes: STATUS_INVALID; DEADLINE
+ * (monotonic milliseconds, or NO_DEADLINE) passed: STATUS_BUSY; a read error:
+ * STATUS_HARDWARE.  NAME is used in messages. */
+MUST_CHECK int file_read_fd(int fd, const char *name, size_t limit, int64_t deadline, struct buffer *buffer,
+                            struct error *err);
+
+/* Reads a regular file.  Missing: STATUS_INVALID and *missing set (MISSING may
+ * be NULL). */
+MUST_CHECK int file_read(const char *path, size_t limit, struct buffer *buffer, _Bool *missing, struct error *err);
+
+/* Atomically replaces NAME in the directory DIRFD: temporary file (O_EXCL,
+ * O_NOFOLLOW, mode MODE), write, rename.  A failure leaves the old content
+ * and no temporary. */
+MUST_CHECK int file_replace_at(int dirfd, const char *name, const void *data, size_t length, mode_t mode,
+                               struct error *err);
+
+/* For __attribute__((cleanup)): closes *fd unless it is -1. */
+void file_close_fd(int *fd);
+#define CLEANUP_FD __attribute__((cleanup(file_close_fd)))

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdint.h>
+
+/* How the ICN links join the PPUs of one server. */
+enum {
+    PPU_MAX = 1024, /* cards in one topology */
+    LINK_MAX = 32,  /* links of one card: the bits of its link config register */
+    NO_PEER = -1,   /* this link index is not wired */
+};
+
+struct topology {
+    int ppu_count;                    /* ids are 0 .. ppu_count-1 */
+    int16_t peer[PPU_MAX][LINK_MAX]; /* peer[ppu][link]: the neighbour's id or NO_PEER */
+};
+
+/* What is wrong with a topology, at which card and link. */
+enum topology_fault_kind {
+    TOPOLOGY_FINE,
+    TOPOLOGY_EMPTY,           /* no card at all, or more than PPU_MAX */
+    TOPOLOGY_SELF_LINK,       /* a link leads back to its own card */
+    TOPOLOGY_UNKNOWN_NEIGHBOUR, /* a link leads to an id that is not in the topology */
+    TOPOLOGY_ONE_SIDED,       /* not as many ends a->b as b->a */
+};
+struct topology_fault {
+    enum topology_fault_kind kind;
+    int ppu;  /* the card */
+    int link; /* the link index, or -1 */
+    int peer; /* the neighbour, or -1 */
+};
+
+/* Empties TOPOLOGY and gives it PPU_COUNT cards without links. */
+void topology_clear(struct topology *topology, int ppu_count);
+
+/* The first fault found by ascending card and link. */
+struct topology_fault topology_validate(const struct topology *topology);
+
+/* The bits of PPU's links that are wired. */
+uint32_t topology_links(const struct topology *topology, int ppu);

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
+#include "core/bdf.h"
+
+/* What sysfs tells of a PCI function beside its ids. */
+
+enum { DRIVER_NAME_SIZE = 64, UNKNOWN_NUMBER = -1 };
+
+struct pci_state {
+    bool present;
+    char driver[DRIVER_NAME_SIZE]; /* "" = none bound */
+    bool on_vfio;    /* vfio-pci, or a variant driver (it has a vfio-dev directory) */
+    int enable;      /* how many users have enabled it; UNKNOWN_NUMBER if unreadable */
+    int iommu_group; /* or UNKNOWN_NUMBER */
+    int numa_node;   /* or UNKNOWN_NUMBER */
+    bool is_virtual_function;
+    struct bdf physical_function; /* of a virtual function */
+};
+
+/* Never fails: what cannot be read is unknown, what is not there is absent. */
+void sysfs_read_state(struct bdf bdf, struct pci_state *state);
+
+/* A process holds the function open through vfio. */
+bool pci_state_held(const struct pci_state *state);
+
+/* The virtual functions of a card (virtfnN links); owned by the caller. */
+void sysfs_virtual_functions(struct bdf bdf, struct bdf **functions, size_t *count);
+
+/* The PCI function that carries a mediated device.  False if there is no such
+ * device or its parent is not a PCI function. */
+MUST_CHECK bool sysfs_mdev_parent(const char *uuid, struct bdf *parent);
+
+/* The PCI function (or mediated device, then *mdev_uuid is not "") that a
+ * sysfs path leads to, through links.  PATH is not yet under the sysroot. */
+MUST_CHECK bool sysfs_resolve_path(const char *path, struct bdf *bdf, char mdev_uuid[]);
