@@ -25,7 +25,7 @@ struct error {
 };
 
 #define MUST_CHECK __attribute__((warn_unused_result))
-#define PRINTF_LIKE(format, first) __attribute__((format(printf, format, first)))
+#define PRINTF_LIKE(text, first) __attribute__((format(printf, text, first)))
 
 /* Replaces ERR's content.  Always returns -1, so that a failing function can
  * `return error_set(...)`.  errno must be turned into text by the caller, on
