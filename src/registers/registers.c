@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "registers/registers.h"
+
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "host/sysfs.h"
+#include "registers/decoding.h"
+
+void registers_open(struct registers *registers, const struct settings *settings, const struct ledger *ledger,
+                    bool may_write)
+{
+    *registers = (struct registers){
+        .backend = settings->backend == BACKEND_PPUDBG ? &registers_ppudbg : &registers_mmio,
+        .settings = settings,
+        .ledger = ledger,
+        .may_write = may_write,
+    };
+}
+
+/*
+ * A note says: our one may be in the card's `enable` count, because it was
+ * written while no driver was bound and the count was 0.
+ *   no driver, count above 0   it is ours: take it away once
+ *   no driver, count 0         it was taken away, or never added
+ *   a driver is bound          the kernel refuses to change the count, and the
+ *                              driver's own is in it: the note waits
+ *   card absent                the count went with it
+ */
+static int recover_one(const struct ledger *ledger, struct bdf bdf, struct error *err)
+{
+    struct pci_state state;
+
+    sysfs_read_state(bdf, &state);
+    if (state.present && state.driver[0] != '\0') {
+        return 0;
+    }
+    if (state.present && state.enable > 0 && decoding_switch(bdf, false, err) != 0) {
+        return -1;
+    }
+    return ledger_forget_enabled(ledger, bdf, err);
+}
+
+int registers_recover(struct registers *registers, struct error *err)
+{
+    CLEANUP_FREE struct bdf *functions = NULL;
+    size_t count = 0;
+    int result = 0;
+
+    if (!registers->may_write || registers->ledger == NULL || registers->ledger->lockfd == -1) {
+        return 0;
+    }
+    if (ledger_enabled_notes(registers->ledger, &functions, &count, err) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < count; i++) {
+        /* One card that fails does not keep the others from being recovered. */
+        if (recover_one(registers->ledger, functions[i], err) != 0) {
+            result = -1;
+        }
+    }
+    return result;
+}
