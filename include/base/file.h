@@ -28,13 +28,14 @@ enum { NO_DEADLINE = -1 };
 MUST_CHECK int file_read_fd(int fd, const char *name, size_t limit, int64_t deadline, struct buffer *buffer,
                             struct error *err);
 
-/* Reads a regular file.  Missing: STATUS_INVALID and *missing set (MISSING may
- * be NULL). */
+/* Reads a regular file.  Missing: STATUS_INVALID and *missing true; in every other
+ * case *missing is false (MISSING may be NULL). */
 MUST_CHECK int file_read(const char *path, size_t limit, struct buffer *buffer, _Bool *missing, struct error *err);
 
 /* Atomically replaces NAME in the directory DIRFD: temporary file (O_EXCL,
  * O_NOFOLLOW, mode MODE), write, rename.  A failure leaves the old content
- * and no temporary. */
+ * and no temporary; a killed program may leave one, whose name begins with a
+ * dot. */
 MUST_CHECK int file_replace_at(int dirfd, const char *name, const void *data, size_t length, mode_t mode,
                                struct error *err);
 

@@ -31,6 +31,7 @@ void text_list_free(struct text_list *list);
 /* A canonical UUID: 36 characters, lower case, with dashes. */
 enum { UUID_SIZE = 37 };
 
-/* Accepts what libvirt's virUUIDParse accepts: 32 hexadecimal digits of either
- * case, dashes anywhere between them, surrounding blanks. */
+/* Accepts what libvirt's virUUIDParse accepts: 16 pairs of hexadecimal
+ * digits of either case, dashes and spaces anywhere between the pairs,
+ * surrounding blanks. */
 MUST_CHECK bool text_parse_uuid(const char *text, char uuid[UUID_SIZE]);

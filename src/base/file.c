@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/line.h"
+#include "base/memory.h"
+
+enum { FIRST_CAPACITY = 4096 };
+
+void buffer_free(struct buffer *buffer)
+{
+    free(buffer->data);
+    buffer->data = NULL;
+    buffer->length = 0;
+}
+
+void file_close_fd(int *fd)
+{
+    if (*fd != -1) {
+        close(*fd);
+        *fd = -1;
+    }
+}
+
+/* Room for the whole file and one byte more, so that a regular file is read by
+ * two calls, the second of which sees its end.  /proc says 0 and sysfs 4096
+ * whatever a file holds: it is a hint. */
+static size_t first_capacity(int fd, size_t limit)
+{
+    struct stat facts;
+
+    if (fstat(fd, &facts) != 0 || !S_ISREG(facts.st_mode) || facts.st_size < FIRST_CAPACITY) {
+        return FIRST_CAPACITY;
+    }
+    return (uint64_t)facts.st_size < limit ? (size_t)facts.st_size + 1 : limit + 1;
+}
+
+/* Waits until FD has something to say.  A signal ends the wait early; the
+ * caller's loop comes back. */
+static int wait_readable(int fd, const char *name, int64_t deadline, struct error *err)
+{
+    struct pollfd wanted = {.fd = fd, .events = POLLIN};
+    int timeout = -1;
+
+    if (deadline != NO_DEADLINE) {
+        int64_t left = deadline_left_ms(deadline);
+        if (left == 0) {
+            return error_set(err, STATUS_BUSY, "%s: its end was not reached in time", name);
+        }
+        timeout = left < INT_MAX ? (int)left : INT_MAX;
+    }
+    if (poll(&wanted, 1, timeout) < 0 && errno != EINTR) {
+        int number = errno;
+        return error_set_errno(err, STATUS_HARDWARE, number, "cannot wait for %s", name);
+    }
+    return wanted.revents != 0;
+}
+
+/* 1: BUFFER has grown, or a signal or an empty non-blocking stream wants
+ * another round; 0: the end. */
+static int read_more(int fd, const char *name, size_t capacity, struct buffer *buffer, struct error *err)
+{
+    ssize_t got = read(fd, buffer->data + buffer->length, capacity - buffer->length);
+
+    if (got < 0) {
+        int number = errno;
+        if (number == EINTR || number == EAGAIN) {
+            return 1;
+        }
+        return error_set_errno(err, STATUS_HARDWARE, number, "cannot read %s", name);
+    }
+    buffer->length += (size_t)got;
+    return got > 0;
+}
+
+static int read_all(int fd, const char *name, size_t limit, int64_t deadline, struct buffer *buffer,
+                    struct error *err)
+{
+    size_t capacity = first_capacity(fd, limit);
+    int more = 1;
+
+    buffer->data = memory_alloc(capacity + 1, 1);
+    while (more > 0) {
+        int ready = wait_readable(fd, name, deadline, err);
+        if (ready < 0) {
+            return -1;
+        }
+        if (ready == 0) {
+            continue;
+        }
+        if (buffer->length == capacity) {
+            capacity = capacity < limit / 2 ? capacity * 2 : limit + 1;
+            buffer->data = memory_grow(buffer->data, capacity + 1, 1);
+        }
+        more = read_more(fd, name, capacity, buffer, err);
+        if (buffer->length > limit) {
+            return error_set(err, STATUS_INVALID, "%s is larger than %zu bytes", name, limit);
+        }
+    }
+    buffer->data[buffer->length] = '\0';
+    return more;
+}
+
+int file_read_fd(int fd, const char *name, size_t limit, int64_t deadline, struct buffer *buffer, struct error *err)
+{
+    struct buffer content = {0};
+
+    if (read_all(fd, name, limit, deadline, &content, err) < 0) {
+        buffer_free(&content);
+        return -1;
+    }
+    *buffer = content;
+    return 0;
+}
+
+/* O_NONBLOCK: a FIFO planted in place of a file must not hang the open. */
+int file_read(const char *path, size_t limit, struct buffer *buffer, _Bool *missing, struct error *err)
+{
+    CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    int number = errno;
+    struct stat facts;
+
+    if (missing != NULL) {
+        *missing = fd < 0 && number == ENOENT;
+    }
+    if (fd < 0) {
+        enum status status = number == ENOENT ? STATUS_INVALID : STATUS_HARDWARE;
+        return error_set_errno(err, status, number, "cannot open %s", path);
+    }
+    if (fstat(fd, &facts) != 0) {
+        number = errno;
+        return error_set_errno(err, STATUS_HARDWARE, number, "cannot examine %s", path);
+    }
+    if (!S_ISREG(facts.st_mode)) {
+        return error_set(err, STATUS_INVALID, "%s is not a regular file", path);
+    }
+    return file_read_fd(fd, path, limit, NO_DEADLINE, buffer, err);
+}
+
+static int write_all(int fd, const char *data, size_t length)
+{
+    while (length > 0) {
+        ssize_t written = write(fd, data, length);
+        if (written < 0) {
+            if (errno == EINTR) {
+                continue;
+            }
+            return -1;
+        }
+        data += written;
+        length -= (size_t)written;
+    }
+    return 0;
+}
+
+/* Creates TEMPORARY with the content.  errno tells why on -1. */
+static int create_at(int dirfd, const char *temporary, const void *data, size_t length, mode_t mode)
+{
+    CLEANUP_FD int fd = openat(dirfd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+
+    if (fd < 0) {
+        return -1;
+    }
+    /* The umask must not take away what the caller asks for. */
+    if (fchmod(fd, mode) != 0) {
+        return -1;
+    }
+    return write_all(fd, data, length);
+}
+
+/*
+ * The temporary's name carries the pid, so that two writers never share one; a
+ * leftover of a killed process that had the same pid is removed first.  There
+ * is no fsync: what has to survive a crash of the host does not live in /run,
+ * and a boot id disowns the rest.
+ */
+int file_replace_at(int dirfd, const char *name, const void *data, size_t length, mode_t mode, struct error *err)
+{
+    char temporary[NAME_MAX + 1];
+    int number;
+
+    int size = snprintf(temporary, sizeof(temporary), ".%s.%ld.tmp", name, (long)getpid());
+    if (size < 0 || (size_t)size >= sizeof(temporary)) {
+        return error_set(err, STATUS_INVALID, "cannot write %s: the name is too long", name);
+    }
+    unlinkat(dirfd, temporary, 0);
+    if (create_at(dirfd, temporary, data, length, mode) != 0) {
+        number = errno;
+        goto fail;
+    }
+    if (renameat(dirfd, temporary, dirfd, name) != 0) {
+        number = errno;
+        goto fail;
+    }
+    return 0;
+
+fail:
+    unlinkat(dirfd, temporary, 0);
+    return error_set_errno(err, STATUS_HARDWARE, number, "cannot write %s", name);
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base/paths.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/line.h"
+#include "base/memory.h"
+
+static const char *environment_value(void)
+{
+    const char *value = getenv("ICN_SYSROOT");
+
+    return value == NULL ? "" : value;
+}
+
+bool paths_simulated(void)
+{
+    return environment_value()[0] != '\0';
+}
+
+static size_t sysroot_length(const char *value)
+{
+    size_t length = strlen(value);
+
+    while (length > 0 && value[length - 1] == '/') {
+        length--;
+    }
+    return length;
+}
+
+/* The environment is read each time, so that a test can change it; the copy
+ * lives until the next change. */
+const char *paths_sysroot(void)
+{
+    static char *sysroot;
+    const char *value = environment_value();
+    size_t length = sysroot_length(value);
+
+    if (sysroot == NULL || strlen(sysroot) != length || strncmp(sysroot, value, length) != 0) {
+        free(sysroot);
+        sysroot = memory_alloc(length + 1, 1);
+        memcpy(sysroot, value, length);
+    }
+    return sysroot;
+}
+
+static bool lies_under(const char *path, const char *directory)
+{
+    size_t length = strlen(directory);
+
+    return strncmp(path, directory, length) == 0 && (path[length] == '/' || path[length] == '\0');
+}
+
+char *paths_resolve(const char *format, ...)
+{
+    const char *sysroot = paths_sysroot();
+    va_list arguments;
+
+    va_start(arguments, format);
+    char *path = line_format(format, arguments);
+    va_end(arguments);
+
+    if (sysroot[0] == '\0' || lies_under(path, sysroot)) {
+        return path;
+    }
+    size_t root_length = strlen(sysroot);
+    size_t path_size = strlen(path) + 1;
+    char *result = memory_alloc(root_length + path_size, 1);
+    memcpy(result, sysroot, root_length);
+    memcpy(result + root_length, path, path_size);
+    free(path);
+    return result;
+}
