@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "host/sysfs.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/text.h"
+#include "simulated_host.h"
+
+#define CARD "/sys/bus/pci/devices/0000:08:00.0"
+#define MDEV "4b20d080-1b54-4048-85b3-a6a62d165c01"
+
+static const struct bdf card = {.bus = 0x08};
+
+static struct pci_state read_state(void)
+{
+    struct pci_state state;
+
+    memset(&state, 0xaa, sizeof state);
+    sysfs_read_state(card, &state);
+    return state;
+}
+
+static void test_absent(void **unused)
+{
+    struct pci_state state = read_state();
+
+    (void)unused;
+    assert_false(state.present);
+    assert_string_equal(state.driver, "");
+    assert_false(state.on_vfio);
+    assert_int_equal(state.enable, UNKNOWN_NUMBER);
+    assert_int_equal(state.iommu_group, UNKNOWN_NUMBER);
+    assert_int_equal(state.numa_node, UNKNOWN_NUMBER);
+    assert_false(state.is_virtual_function);
+    assert_false(pci_state_held(&state));
+}
+
+/* A link to a function that is gone, and a file in place of a function. */
+static void test_not_a_directory(void **unused)
+{
+    (void)unused;
+    simulated_link(CARD, "../../../devices/pci0000:00/0000:08:00.0");
+    assert_false(read_state().present);
+    simulated_host_clear(NULL);
+    simulated_text(CARD, "");
+    assert_false(read_state().present);
+}
+
+static void test_bare_card(void **unused)
+{
+    struct pci_state state;
+
+    (void)unused;
+    simulated_card("0000:08:00.0");
+    state = read_state();
+    assert_true(state.present);
+    assert_string_equal(state.driver, "");
+    assert_false(state.on_vfio);
+    assert_int_equal(state.enable, 0);
+    assert_int_equal(state.iommu_group, UNKNOWN_NUMBER);
+    assert_int_equal(state.numa_node, UNKNOWN_NUMBER);
+    assert_false(state.is_virtual_function);
+}
+
+/* The links dangle, as on a simulated host; the card itself is a link, as on a
+ * real one. */
+static void test_bound_card(void **unused)
+{
+    struct pci_state state;
+
+    (void)unused;
+    simulated_link(CARD, "../../../devices/pci0000:00/0000:08:00.0");
+    simulated_directory("/sys/devices/pci0000:00/0000:08:00.0");
+    simulated_text(CARD "/enable", "2\n");
+    simulated_text(CARD "/numa_node", "1\n");
+    simulated_link(CARD "/driver", "../../../bus/pci/drivers/vfio-pci");
+    simulated_link(CARD "/iommu_group", "../../../kernel/iommu_groups/14");
+    state = read_state();
+    assert_true(state.present);
+    assert_string_equal(state.driver, "vfio-pci");
+    assert_true(state.on_vfio);
+    assert_int_equal(state.enable, 2);
+    assert_int_equal(state.numa_node, 1);
+    assert_int_equal(state.iommu_group, 14);
+    assert_true(pci_state_held(&state));
+    simulated_text(CARD "/enable", "0\n");
+    state = read_state();
+    assert_true(state.on_vfio);
+    assert_false(pci_state_held(&state));
+}
+
+static void check_driver(const char *driver, bool on_vfio)
+{
+    struct pci_state state;
+
+    simulated_host_clear(NULL);
+    simulated_card("0000:08:00.0");
+    simulated_text(CARD "/enable", "1\n");
+    simulated_link(CARD "/driver", driver);
+    state = read_state();
+    assert_string_equal(state.driver, driver);
+    assert_int_equal(state.on_vfio, on_vfio);
+    assert_int_equal(pci_state_held(&state), on_vfio);
+}
+
+static void test_variant_drivers(void **unused)
+{
+    struct pci_state state;
+
+    (void)unused;
+    check_driver("ppu", false);
+    check_driver("vfio-pci", true);
+    check_driver("ppu-vfio-pci", true);
+    check_driver("nvgrace_gpu_vfio_pci", true);
+    check_driver("vfio_pci", false);
+    check_driver("vfio-pci-stub", false);
+    check_driver("pci", false);
+    simulated_directory(CARD "/vfio-dev/vfio0");
+    state = read_state();
+    assert_true(state.on_vfio);
+}
+
+/* A name that does not fit is cut, but its end still counts. */
+static void test_long_driver_name(void **unused)
+{
+    char name[100];
+    struct pci_state state;
+
+    (void)unused;
+    memset(name, 'x', sizeof name);
+    memcpy(name + sizeof name - sizeof "_vfio_pci", "_vfio_pci", sizeof "_vfio_pci");
+    simulated_card("0000:08:00.0");
+    simulated_link(CARD "/driver", name);
+    state = read_state();
+    assert_int_equal(strlen(state.driver), DRIVER_NAME_SIZE - 1);
+    assert_true(state.on_vfio);
+}
+
+static void check_enable(const char *text, int expected)
+{
+    simulated_text(CARD "/enable", text);
+    assert_int_equal(read_state().enable, expected);
+}
+
+static void test_strange_values(void **unused)
+{
+    (void)unused;
+    simulated_card("0000:08:00.0");
+    check_enable("3", 3);
+    check_enable("2147483647\n", 2147483647);
+    check_enable("2147483648\n", UNKNOWN_NUMBER);
+    check_enable("-1\n", UNKNOWN_NUMBER);
+    check_enable("", UNKNOWN_NUMBER);
+    check_enable("1 x\n", UNKNOWN_NUMBER);
+    simulated_remove(CARD "/enable");
+    assert_int_equal(read_state().enable, UNKNOWN_NUMBER);
+    simulated_directory(CARD "/enable");
+    assert_int_equal(read_state().enable, UNKNOWN_NUMBER);
+    simulated_link(CARD "/iommu_group", "../junk");
+    assert_int_equal(read_state().iommu_group, UNKNOWN_NUMBER);
+    simulated_text(CARD "/driver", "not a link");
+    assert_string_equal(read_state().driver, "");
+}
+
+static void test_virtual_function(void **unused)
+{
+    struct pci_state state;
+
+    (void)unused;
+    simulated_card("0000:08:00.0");
+    simulated_link(CARD "/physfn", "../0000:07:1f.3");
+    state = read_state();
+    assert_true(state.is_virtual_function);
+    assert_int_equal(bdf_compare(state.physical_function, (struct bdf){.bus = 7, .slot = 0x1f, .function = 3}), 0);
+    simulated_remove(CARD "/physfn");
+    simulated_link(CARD "/physfn", "../junk");
+    assert_false(read_state().is_virtual_function);
+}
+
+static void test_virtual_functions_of_card(void **unused)
+{
+    struct bdf *functions = NULL;
+    size_t count = 9;
+
+    (void)unused;
+    sysfs_virtual_functions(card, &functions, &count);
+    assert_null(functions);
+    assert_int_equal(count, 0);
+    simulated_card("0000:08:00.0");
+    sysfs_virtual_functions(card, &functions, &count);
+    assert_null(functions);
+    assert_int_equal(count, 0);
+    simulated_link(CARD "/virtfn10", "../0000:08:01.2");
+    simulated_link(CARD "/virtfn0", "../0000:08:00.1");
+    simulated_link(CARD "/virtfn1", "../0000:08:00.2");
+    simulated_link(CARD "/virtfn2", "../junk");
+    simulated_text(CARD "/virtfn3", "");
+    sysfs_virtual_functions(card, &functions, &count);
+    assert_int_equal(count, 3);
+    assert_int_equal(bdf_compare(functions[0], (struct bdf){.bus = 8, .function = 1}), 0);
+    assert_int_equal(bdf_compare(functions[1], (struct bdf){.bus = 8, .function = 2}), 0);
+    assert_int_equal(bdf_compare(functions[2], (struct bdf){.bus = 8, .slot = 1, .function = 2}), 0);
+    free(functions);
+}
+
+static void test_mdev_parent(void **unused)
+{
+    struct bdf parent = {.bus = 0x77};
+
+    (void)unused;
+    assert_false(sysfs_mdev_parent(MDEV, &parent));
+    simulated_link("/sys/bus/mdev/devices/" MDEV, "../../../devices/pci0000:00/0000:08:00.0/" MDEV);
+    assert_true(sysfs_mdev_parent("4B20D080-1B54-4048-85B3-A6A62D165C01", &parent));
+    assert_int_equal(bdf_compare(parent, card), 0);
+}
+
+static void check_not_an_mdev(const char *target)
+{
+    struct bdf parent = {.bus = 0x77};
+
+    simulated_host_clear(NULL);
+    simulated_link("/sys/bus/mdev/devices/" MDEV, target);
+    assert_false(sysfs_mdev_parent(MDEV, &parent));
+    assert_int_equal(parent.bus, 0x77);
+}
+
+static void test_mdev_without_card(void **unused)
+{
+    struct bdf parent;
+
+    (void)unused;
+    check_not_an_mdev("../../../devices/virtual/mtty/mtty/" MDEV);
+    check_not_an_mdev(MDEV);
+    check_not_an_mdev("mtty/" MDEV);
+    assert_false(sysfs_mdev_parent("../../pci/devices/0000:08:00.0", &parent));
+}
+
+static void check_path(const char *path, const char *expected)
+{
+    char line[128] = "nothing";
+    char text[BDF_TEXT_SIZE];
+    char uuid[UUID_SIZE] = "untouched";
+    struct bdf bdf = {.bus = 0x77};
+
+    if (sysfs_resolve_path(path, &bdf, uuid)) {
+        snprintf(line, sizeof line, "%s", uuid[0] != '\0' ? uuid : bdf_format(bdf, text));
+    } else {
+        assert_string_equal(uuid, "untouched");
+        assert_int_equal(bdf.bus, 0x77);
+    }
+    assert_string_equal(line, expected);
+}
+
+static void test_resolve_path(void **unused)
+{
+    (void)unused;
+    simulated_directory("/sys/devices/pci0000:00/0000:08:00.0/net/eth0");
+    simulated_directory("/sys/devices/pci0000:00/0000:08:00.0/" MDEV);
+    simulated_link(CARD, "../../../devices/pci0000:00/0000:08:00.0");
+    simulated_link("/sys/class/net/eth0", "../../devices/pci0000:00/0000:08:00.0/net/eth0");
+    simulated_link("/sys/devices/pci0000:00/0000:08:00.0/net/eth0/device", "../../../0000:08:00.0");
+    simulated_link("/dev/card", "../sys/class/net/eth0/device");
+    simulated_link("/sys/bus/mdev/devices/" MDEV, "../../../devices/pci0000:00/0000:08:00.0/" MDEV);
+    check_path(CARD, "0000:08:00.0");
+    check_path(CARD "/", "0000:08:00.0");
+    check_path("sys/bus/pci/devices/0000:08:00.0/.", "0000:08:00.0");
+    check_path("/sys/class/net/eth0/device", "0000:08:00.0");
+    check_path("/dev/card", "0000:08:00.0");
+    check_path("/sys/bus/mdev/devices/" MDEV, MDEV);
+    check_path("/sys/class/net/eth0", "nothing");
+    check_path("/sys/bus/pci/devices/0000:09:00.0", "nothing");
+    check_path("/", "nothing");
+    check_path("", "nothing");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_absent, simulated_host_clear),
+        cmocka_unit_test_setup(test_not_a_directory, simulated_host_clear),
+        cmocka_unit_test_setup(test_bare_card, simulated_host_clear),
+        cmocka_unit_test_setup(test_bound_card, simulated_host_clear),
+        cmocka_unit_test_setup(test_variant_drivers, simulated_host_clear),
+        cmocka_unit_test_setup(test_long_driver_name, simulated_host_clear),
+        cmocka_unit_test_setup(test_strange_values, simulated_host_clear),
+        cmocka_unit_test_setup(test_virtual_function, simulated_host_clear),
+        cmocka_unit_test_setup(test_virtual_functions_of_card, simulated_host_clear),
+        cmocka_unit_test_setup(test_mdev_parent, simulated_host_clear),
+        cmocka_unit_test_setup(test_mdev_without_card, simulated_host_clear),
+        cmocka_unit_test_setup(test_resolve_path, simulated_host_clear),
+    };
+
+    return cmocka_run_group_tests(tests, simulated_host_start, simulated_host_stop);
+}
