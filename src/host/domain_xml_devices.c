@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The devices under /domain/devices, as libvirt 9.0 to 12 reads them:
+ * virDomainHostdevDefParseXMLSubsys, virDomainNetDefParseXML,
+ * virDomainStorageSourceParse, virPCIDeviceAddressParseXML.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "host/domain_parser.h"
+
+enum { BUS_MAX = 0xff, SLOT_MAX = 0x1f, FUNCTION_MAX = 7 };
+
+/* A host address as the XML gives it; libvirt keeps all four as 32 bits. */
+struct raw_address {
+    unsigned int domain;
+    unsigned int bus;
+    unsigned int slot;
+    unsigned int function;
+};
+
+/* The base that strtoul finds for base 0, by C11: a C23 library would take the
+ * binary 0b as well, which libvirt's parser does not. */
+static int number_base(const char *text)
+{
+    if (text[0] != '0') {
+        return 10;
+    }
+    return text[1] == 'x' || text[1] == 'X' ? 16 : 8;
+}
+
+/* As virStrToLong_uip: leading blanks and '+' are fine, '-', junk behind the
+ * number and more than 32 bits are not. */
+static bool parse_unsigned(const char *text, unsigned int *number)
+{
+    const char *digits = text + strspn(text, " \t\n\v\f\r");
+    char *end = NULL;
+
+    if (*digits == '+') {
+        digits++;
+    }
+    if (*digits < '0' || *digits > '9') {
+        return false;
+    }
+    errno = 0;
+    unsigned long long value = strtoull(digits, &end, number_base(digits));
+    if (errno != 0 || *end != '\0' || value > UINT_MAX) {
+        return false;
+    }
+    *number = (unsigned int)value;
+    return true;
+}
+
+/* An attribute that is not there leaves *NUMBER 0. */
+static int read_number(struct domain_parser *parser, const xmlNode *node, const char *name, unsigned int *number)
+{
+    XML_TEXT_CLEANUP xmlChar *text = xml_attribute(node, name);
+
+    if (text == NULL || parse_unsigned((const char *)text, number)) {
+        return 0;
+    }
+    return domain_invalid(parser, xmlGetLineNo(node), "<address>: %s='%s' is not a number that libvirt accepts", name,
+                          text);
+}
+
+static int check_bound(struct domain_parser *parser, const xmlNode *node, const char *name, unsigned int number,
+                       unsigned int maximum)
+{
+    if (number <= maximum) {
+        return 0;
+    }
+    return domain_invalid(parser, xmlGetLineNo(node), "<address>: %s 0x%x is above 0x%x", name, number, maximum);
+}
+
+static int check_address(struct domain_parser *parser, const xmlNode *node, const struct raw_address *raw)
+{
+    if (check_bound(parser, node, "bus", raw->bus, BUS_MAX) != 0 ||
+        check_bound(parser, node, "slot", raw->slot, SLOT_MAX) != 0) {
+        return -1;
+    }
+    return check_bound(parser, node, "function", raw->function, FUNCTION_MAX);
+}
+
+static int add_address(struct domain_parser *parser, enum device_kind kind, const xmlNode *address)
+{
+    struct raw_address raw = {0};
+
+    if (read_number(parser, address, "domain", &raw.domain) != 0 ||
+        read_number(parser, address, "bus", &raw.bus) != 0 || read_number(parser, address, "slot", &raw.slot) != 0 ||
+        read_number(parser, address, "function", &raw.function) != 0) {
+        return -1;
+    }
+    /* libvirt takes any function of 0000:00:00 and fails later, because there
+     * is none above 7: such a domain starts without it or not at all. */
+    if (raw.domain == 0 && raw.bus == 0 && raw.slot == 0 && raw.function > FUNCTION_MAX) {
+        text_list_add(&parser->domain.warnings, "line %ld: there is no function %u of 0000:00:00; it is ignored",
+                      xmlGetLineNo(address), raw.function);
+        return 0;
+    }
+    if (check_address(parser, address, &raw) != 0) {
+        return -1;
+    }
+    struct domain_device device = {
+        .kind = kind,
+        .bdf = {.domain = raw.domain,
+                .bus = (uint8_t)raw.bus,
+                .slot = (uint8_t)raw.slot,
+                .function = (uint8_t)raw.function},
+    };
+    domain_add_device(parser, &device);
+    return 0;
+}
+
+/* The function in SOURCE's address; without one libvirt reads 0000:00:00.0. */
+static int add_source(struct domain_parser *parser, enum device_kind kind, const xmlNode *source)
+{
+    const xmlNode *address = xml_child(source, "address");
+
+    if (address == NULL) {
+        domain_add_device(parser, &(struct domain_device){.kind = kind});
+        return 0;
+    }
+    return add_address(parser, kind, address);
+}
+
+static int read_mdev(struct domain_parser *parser, const xmlNode *source)
+{
+    const xmlNode *address = xml_child(source, "address");
+    XML_TEXT_CLEANUP xmlChar *uuid = address != NULL ? xml_attribute(address, "uuid") : NULL;
+    struct domain_device device = {.kind = DEVICE_MDEV};
+
+    if (uuid == NULL) {
+        return domain_invalid(parser, xmlGetLineNo(source), "<hostdev type='mdev'> has no <address uuid=…>");
+    }
+    if (!text_parse_uuid((const char *)uuid, device.mdev_uuid)) {
+        return domain_invalid(parser, xmlGetLineNo(address), "<address>: uuid='%s' is not a UUID", uuid);
+    }
+    domain_add_device(parser, &device);
+    return 0;
+}
+
+static int read_hostdev(struct domain_parser *parser, const xmlNode *node)
+{
+    XML_TEXT_CLEANUP xmlChar *mode = xml_attribute(node, "mode");
+    const xmlNode *source = xml_child(node, "source");
+    bool is_mdev = xml_attribute_is(node, "type", "mdev");
+
+    if (mode != NULL && strcmp((const char *)mode, "subsystem") != 0) {
+        return 0;
+    }
+    if (!is_mdev && !xml_attribute_is(node, "type", "pci")) {
+        return 0;
+    }
+    if (source == NULL) {
+        return domain_invalid(parser, xmlGetLineNo(node), "<hostdev type='%s'> has no <source>",
+                              is_mdev ? "mdev" : "pci");
+    }
+    return is_mdev ? read_mdev(parser, source) : add_source(parser, DEVICE_HOSTDEV, source);
+}
+
+/* NODE is an <interface> or its <actual>. */
+static int read_hostdev_interface(struct domain_parser *parser, const xmlNode *node)
+{
+    const xmlNode *source = xml_child(node, "source");
+    const xmlNode *address = source != NULL ? xml_child(source, "address") : NULL;
+
+    if (!xml_attribute_is(node, "type", "hostdev") || address == NULL || !xml_attribute_is(address, "type", "pci")) {
+        return 0;
+    }
+    return add_address(parser, DEVICE_INTERFACE, address);
+}
+
+static int read_interface(struct domain_parser *parser, const xmlNode *node)
+{
+    /* Only a status file says which function a network pool has given. */
+    if (parser->status_form && xml_attribute_is(node, "type", "network")) {
+        const xmlNode *actual = xml_child(node, "actual");
+        return actual != NULL ? read_hostdev_interface(parser, actual) : 0;
+    }
+    return read_hostdev_interface(parser, node);
+}
+
+/* NODE is a <disk> or anything in it: backing stores, mirrors and data stores
+ * nest.  The depth is bounded by libxml2's limit of 256. */
+static int read_nvme(struct domain_parser *parser, const xmlNode *node)
+{
+    bool is_nvme = xml_attribute_is(node, "type", "nvme");
+
+    for (const xmlNode *child = node->children; child != NULL; child = child->next) {
+        if (child->type != XML_ELEMENT_NODE || child->ns != NULL) {
+            continue;
+        }
+        if (is_nvme && xml_is_element(child, "source") && xml_attribute_is(child, "type", "pci") &&
+            add_source(parser, DEVICE_NVME, child) != 0) {
+            return -1;
+        }
+        if (read_nvme(parser, child) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static const struct {
+    const char *name;
+    int (*read)(struct domain_parser *parser, const xmlNode *node);
+} readers[] = {
+    {"hostdev", read_hostdev},
+    {"interface", read_interface},
+    {"disk", read_nvme},
+};
+
+bool domain_device_wanted(const xmlChar *element_name)
+{
+    for (size_t i = 0; i < sizeof(readers) / sizeof(readers[0]); i++) {
+        if (strcmp(readers[i].name, (const char *)element_name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int domain_read_device(struct domain_parser *parser, const xmlNode *node)
+{
+    for (size_t i = 0; i < sizeof(readers) / sizeof(readers[0]); i++) {
+        if (strcmp(readers[i].name, (const char *)node->name) == 0) {
+            return readers[i].read(parser, node);
+        }
+    }
+    return 0;
+}
