@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Fixtures of the end-to-end tests of the two built programs.
+
+ICN_BUILD_DIR names the build directory; nothing is skipped when a program is
+missing, the tests fail.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from libvirt_player import Libvirt
+from simhost import SimHost
+
+
+def pytest_configure(config):
+    build_dir = os.environ.get("ICN_BUILD_DIR")
+    if not build_dir:
+        pytest.exit("ICN_BUILD_DIR must name the build directory", returncode=2)
+    for program in ("hook/qemu", "icn-hook"):
+        if not os.access(Path(build_dir) / program, os.X_OK):
+            print(f"warning: {build_dir}/{program} is not built; its tests will fail")
+
+
+@pytest.fixture(name="host")
+def fixture_host(tmp_path):
+    return SimHost(tmp_path / "host")
+
+
+@pytest.fixture(name="libvirt")
+def fixture_libvirt(host):
+    return Libvirt(host)
+
+
+@pytest.fixture(autouse=True)
+def no_sanitizer_reports(tmp_path, monkeypatch):
+    """In a sanitizer build a report must not hide in a hook that exits with 0."""
+    reports = tmp_path / "sanitizer"
+    options = [os.environ.get("ASAN_OPTIONS", ""), f"log_path={reports}"]
+    monkeypatch.setenv("ASAN_OPTIONS", ":".join(filter(None, options)))
+    options = [os.environ.get("UBSAN_OPTIONS", ""), f"log_path={reports}", "print_stacktrace=1"]
+    monkeypatch.setenv("UBSAN_OPTIONS", ":".join(filter(None, options)))
+    yield
+    found = [path.read_text() for path in tmp_path.glob("sanitizer.*")]
+    assert not found, "\n".join(found)

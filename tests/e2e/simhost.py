@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A simulated host: a directory tree that icn-hook takes for a machine's root.
+
+The tree has the parts of /sys, /proc, /run and /etc that the programs read; the
+cards' link registers are plain files where a real host has BARs.
+"""
+
+import json
+import os
+import shutil
+import struct
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from topology import Topology
+
+# The cards of the vendor's guide, in the order of their ids.
+GUIDE_BDFS = [
+    "0000:08:00.0",
+    "0000:7e:00.0",
+    "0000:a2:00.0",
+    "0000:c6:00.0",
+    "0001:09:00.0",
+    "0001:7f:00.0",
+    "0001:aa:00.0",
+    "0001:ce:00.0",
+]
+PPU_VENDOR, PPU_DEVICE, PPU_CLASS = 0x1DED, 0x6001, 0x120000
+LINK_CONFIG, LINK_STATUS, STRIDE = 0xBE382, 0xBE383, 4
+BAR_SIZE = 4 << 20
+BAR_FLAGS = 0x40200  # memory, size-aligned
+COMMAND_MEMORY = 0x2
+
+# Handed on from the test runner to the programs: how a sanitizer or a coverage
+# build reports.  libvirt hands on none of them.
+PASSED_ON = ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "GCOV_PREFIX", "GCOV_PREFIX_STRIP")
+
+# A caller that is gone when the hook has ended, as a libvirtd that was killed.
+DYING_CALLER = ["/bin/sh", "-c", '"$@"; exit $?', "sh"]
+
+
+@dataclass
+class Result:
+    status: int
+    stdout: bytes
+    stderr: str
+
+    def json(self):
+        return json.loads(self.stdout)
+
+
+class SimHost:
+    def __init__(self, root, cards=8, bdfs=None, topology=None, build_dir=None):
+        """CARDS cards: the guide's first eight, then made-up addresses behind them.
+        TOPOLOGY: the vendor's for up to eight cards, else a ring."""
+        self.root = Path(root).resolve()
+        self.build_dir = Path(build_dir or os.environ["ICN_BUILD_DIR"]).resolve()
+        self.bdfs = list(bdfs) if bdfs else card_addresses(cards)
+        self.topology = topology or (Topology.vendor() if len(self.bdfs) <= 8 else Topology.ring(len(self.bdfs)))
+        self.hook_program = self.build_dir / "hook/qemu"
+        self.engine_program = self.build_dir / "icn-hook"
+        self.functions = 0
+        self._lay_out()
+
+    # The tree
+
+    def path(self, absolute):
+        """Where an absolute path of the simulated host lies."""
+        return self.root / str(absolute).lstrip("/")
+
+    def write(self, absolute, content):
+        path = self.path(absolute)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            path.write_text(content)
+        return path
+
+    def _lay_out(self):
+        for directory in (
+            "sys/bus/pci/devices",
+            "sys/bus/pci/drivers",
+            "sys/bus/mdev/devices",
+            "sys/kernel/iommu_groups",
+            "proc/sys/kernel/random",
+            "run/libvirt/qemu",
+            "etc/icn-hook",
+            "var/log",
+        ):
+            self.path(directory).mkdir(parents=True, exist_ok=True)
+        self.set_boot_id("11111111-2222-4333-8444-555555555555")
+        self.write("/etc/icn-hook/icn_topo.cfg", self.topology.text())
+        for index, bdf in enumerate(self.bdfs):
+            self.add_function(bdf, PPU_VENDOR, PPU_DEVICE, PPU_CLASS, iommu_group=10 + index, numa_node=index // 4)
+
+    def set_boot_id(self, boot_id):
+        self.write("/proc/sys/kernel/random/boot_id", boot_id + "\n")
+
+    def configure(self, text):
+        self.write("/etc/icn-hook/icn-hook.conf", text)
+
+    def pin_ids(self):
+        """Settings whose [map] names every card."""
+        self.configure("[map]\n" + "".join(f"{ppu} = {bdf}\n" for ppu, bdf in enumerate(self.bdfs)))
+
+    # PCI functions
+
+    def device(self, bdf):
+        return self.path("/sys/bus/pci/devices") / bdf
+
+    def add_function(self, bdf, vendor, device, class_code, iommu_group=None, numa_node=0, bar_size=BAR_SIZE):
+        """A PCI function, laid out as sysfs does it."""
+        bus = bdf[: bdf.rindex(":")]
+        real = self.path(f"/sys/devices/pci{bus}") / bdf
+        real.mkdir(parents=True)
+        self.device(bdf).symlink_to(f"../../../devices/pci{bus}/{bdf}")
+        start = 0xD0000000 + self.functions * BAR_SIZE
+        self.functions += 1
+        bar = f"0x{start:016x} 0x{start + bar_size - 1:016x} 0x{BAR_FLAGS:016x}\n"
+        none = f"0x{0:016x} 0x{0:016x} 0x{0:016x}\n"
+        files = {
+            "vendor": f"0x{vendor:04x}\n",
+            "device": f"0x{device:04x}\n",
+            "class": f"0x{class_code:06x}\n",
+            "irq": "0\n",
+            "enable": "0\n",
+            "numa_node": f"{numa_node}\n",
+            "resource": bar + none * 12,
+        }
+        for name, content in files.items():
+            (real / name).write_text(content)
+        (real / "config").write_bytes(config_space(vendor, device, class_code, start))
+        with open(real / "resource0", "wb") as resource:
+            resource.truncate(bar_size)
+        if iommu_group is not None:
+            self.path(f"/sys/kernel/iommu_groups/{iommu_group}").mkdir(exist_ok=True)
+            (real / "iommu_group").symlink_to(f"../../../kernel/iommu_groups/{iommu_group}")
+
+    def add_nic(self, bdf="0000:01:00.0"):
+        """A function that is no PPU."""
+        self.add_function(bdf, 0x8086, 0x10FB, 0x020000, iommu_group=1, bar_size=4096)
+        return bdf
+
+    def add_other_functions(self, count):
+        """COUNT functions that are no PPUs, on buses of their own."""
+        for index in range(count):
+            bdf = f"{0x10 + index // 2048:04x}:{index // 8 % 256:02x}:00.{index % 8}"
+            self.add_function(bdf, 0x8086, 0x1572, 0x020000, bar_size=4096)
+
+    def add_vf(self, ppu, index=0, device=PPU_DEVICE + 1):
+        """A virtual function of a card."""
+        card = self.bdfs[ppu]
+        bdf = f"{card[:-1]}{index + 1}"
+        self.add_function(bdf, PPU_VENDOR, device, PPU_CLASS, iommu_group=100 + 8 * ppu + index, bar_size=4096)
+        (self.device(bdf) / "physfn").symlink_to(f"../{card}")
+        (self.device(card) / f"virtfn{index}").symlink_to(f"../{bdf}")
+        return bdf
+
+    def add_mdev(self, ppu, uuid):
+        """A mediated device of a card."""
+        card = self.bdfs[ppu]
+        bus = card[: card.rindex(":")]
+        (self.device(card) / uuid).mkdir()
+        self.path(f"/sys/bus/mdev/devices/{uuid}").symlink_to(f"../../../devices/pci{bus}/{card}/{uuid}")
+        return uuid
+
+    def remove_function(self, bdf):
+        """The card fell off the bus."""
+        shutil.rmtree(self.device(bdf).resolve())
+        self.device(bdf).unlink()
+
+    def driver(self, bdf):
+        link = self.device(bdf) / "driver"
+        return os.path.basename(os.readlink(link)) if link.is_symlink() else None
+
+    def set_driver(self, bdf, name):
+        """Binds a driver, or none."""
+        link = self.device(bdf) / "driver"
+        link.unlink(missing_ok=True)
+        if name:
+            self.path(f"/sys/bus/pci/drivers/{name}").mkdir(exist_ok=True)
+            link.symlink_to(f"../../../bus/pci/drivers/{name}")
+
+    def set_enable(self, bdf, count):
+        (self.device(bdf) / "enable").write_text(f"{count}\n")
+
+    def enable(self, bdf):
+        return int((self.device(bdf) / "enable").read_text())
+
+    def set_memory_decoding(self, bdf, on):
+        with open(self.device(bdf) / "config", "r+b") as config:
+            config.seek(4)
+            config.write(struct.pack("<H", COMMAND_MEMORY if on else 0))
+
+    # Registers
+
+    def read_register(self, ppu, register=LINK_CONFIG):
+        with open(self.device(self.bdfs[ppu]) / "resource0", "rb") as resource:
+            resource.seek(register * STRIDE)
+            return struct.unpack("<I", resource.read(4))[0]
+
+    def write_register(self, ppu, value, register=LINK_CONFIG):
+        with open(self.device(self.bdfs[ppu]) / "resource0", "r+b") as resource:
+            resource.seek(register * STRIDE)
+            resource.write(struct.pack("<I", value))
+
+    def mask(self, ppu):
+        """The link config register: bit i set = link i cut."""
+        return self.read_register(ppu)
+
+    def masks(self):
+        return {ppu: self.mask(ppu) for ppu in range(len(self.bdfs)) if self.device(self.bdfs[ppu]).exists()}
+
+    def set_masks(self, masks):
+        for ppu, mask in masks.items():
+            self.write_register(ppu, mask)
+
+    # Running domains
+
+    def start_process(self, pid):
+        self.path(f"/proc/{pid}").mkdir(parents=True, exist_ok=True)
+        self.write(f"/proc/{pid}/stat", f"{pid} (qemu-system-x86) S 1 " + "0 " * 17 + "4242 " + "0 " * 30 + "\n")
+
+    def end_process(self, pid):
+        shutil.rmtree(self.path(f"/proc/{pid}"), ignore_errors=True)
+
+    def status_path(self, name):
+        return self.path("/run/libvirt/qemu") / f"{name}.xml"
+
+    def write_status(self, domain, pid):
+        self.status_path(domain.name).write_text(domain.status_xml(pid))
+
+    def remove_status(self, name):
+        self.status_path(name).unlink(missing_ok=True)
+
+    # The ledger
+
+    def ledger_files(self):
+        """Name -> content of every file of the ledger but its lock."""
+        directory = self.path("/run/icn-hook")
+        if not directory.is_dir():
+            return {}
+        return {path.name: path.read_bytes() for path in sorted(directory.iterdir()) if path.name != "lock"}
+
+    def ledger(self):
+        """Name -> parsed entry."""
+        return {name: json.loads(content) for name, content in self.ledger_files().items() if name.endswith(".json")}
+
+    def log(self):
+        path = self.path("/var/log/icn-hook.log")
+        return path.read_text() if path.exists() else ""
+
+    # The programs
+
+    def environment(self, **extra):
+        environment = {"LC_ALL": "C", "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+        environment.update({name: os.environ[name] for name in PASSED_ON if name in os.environ})
+        environment.update(ICN_SYSROOT=str(self.root), ICN_ENGINE=str(self.engine_program))
+        environment.update(extra)
+        return {name: value for name, value in environment.items() if value is not None}
+
+    def run(self, arguments, stdin="", environment=None, timeout=60):
+        """Runs a program as libvirt runs a hook: three pipes, working directory /."""
+        data = stdin if isinstance(stdin, bytes) else stdin.encode()
+        done = subprocess.run(
+            [str(argument) for argument in arguments],
+            input=data,
+            capture_output=True,
+            cwd="/",
+            env=environment or self.environment(),
+            timeout=timeout,
+            check=False,
+        )
+        return Result(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
+
+    def hook(self, name, operation, xml, extra="-", suboperation=None, caller_dies=False, **environment):
+        """Runs the hook program for one operation.  Whatever it does, it must leave
+        stdout empty and say at most one line."""
+        if suboperation is None:
+            suboperation = "end" if operation in ("stopped", "release") else "begin"
+        arguments = [self.hook_program, name, operation, suboperation, extra]
+        if caller_dies:
+            arguments = DYING_CALLER + arguments
+        result = self.run(arguments, xml, self.environment(**environment))
+        assert result.stdout == b"", f"{operation}: stdout must stay empty: {result.stdout!r}"
+        assert result.stderr.count("\n") <= 1, f"{operation}: more than one line on stderr:\n{result.stderr}"
+        return result
+
+    def engine(self, *arguments, stdin="", **environment):
+        """Runs icn-hook for a manual verb."""
+        return self.run([self.engine_program, *arguments], stdin, self.environment(**environment))
+
+
+def card_addresses(count):
+    made_up = [f"{2 + index // 128:04x}:{2 * (index % 128) + 1:02x}:00.0" for index in range(max(0, count - 8))]
+    return GUIDE_BDFS[:count] + made_up
+
+
+def config_space(vendor, device, class_code, bar):
+    """The 64 bytes of a configuration header, memory decoding on."""
+    header = struct.pack(
+        "<HHHHBBBBBBBB", vendor, device, COMMAND_MEMORY, 0x10, 0, class_code & 0xFF, class_code >> 8 & 0xFF,
+        class_code >> 16, 16, 0, 0, 0,
+    )
+    return (header + struct.pack("<I", bar & 0xFFFFFFF0)).ljust(256, b"\0")
