@@ -51,6 +51,9 @@ static enum write_failure run_iso(const struct settings *settings, char *first, 
         buffer_free(&output);
         return WRITE_FINE;
     }
+    if (access(path, X_OK) != 0) {
+        error_set(err, err->status, "%s; check path in [ppudbg]", err->text);
+    }
     error_wrap(err, "ppudbg --direct --micnop iso %s%s%.*s%s", first, second != NULL ? " \"" : "", SHOWN_LIST,
                second != NULL ? second : "", second != NULL ? "\"" : "");
     return WRITE_FAILED;

@@ -15,7 +15,7 @@
 
 #include "base/file.h"
 #include "registers/registers.h"
-#include "simulated_host.h"
+#include "../host/simulated_host.h"
 
 #define BDF "0000:08:00.0"
 #define DIRECTORY "/sys/bus/pci/devices/" BDF

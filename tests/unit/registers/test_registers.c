@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "registers/registers.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/file.h"
+#include "../host/simulated_host.h"
+
+#define FIRST "0000:08:00.0"
+#define SECOND "0000:7e:00.0"
+#define DIRECTORY "/sys/bus/pci/devices/"
+
+enum { NOBODY = 65534 };
+
+static const struct bdf first = {.bus = 0x08};
+static const struct bdf second = {.bus = 0x7e};
+
+static struct settings settings;
+static struct ledger ledger;
+static struct registers registers;
+
+static int set_up(void **state)
+{
+    struct error err;
+
+    simulated_host_clear(state);
+    simulated_card(FIRST);
+    simulated_card(SECOND);
+    simulated_directory("/run");
+    settings_default(&settings);
+    assert_int_equal(ledger_open(&ledger, LEDGER_CHANGE, deadline_after_ms(1000), &err), 0);
+    registers_open(&registers, &settings, &ledger, true);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    ledger_close(&ledger);
+    return 0;
+}
+
+static void note(struct bdf bdf)
+{
+    struct error err;
+
+    assert_int_equal(ledger_note_enabled(&ledger, bdf, &err), 0);
+}
+
+static void check_notes(size_t expected)
+{
+    struct bdf *functions = NULL;
+    size_t count = 99;
+    struct error err;
+
+    assert_int_equal(ledger_enabled_notes(&ledger, &functions, &count, &err), 0);
+    free(functions);
+    assert_int_equal(count, expected);
+}
+
+static void check_recovered(void)
+{
+    struct error err;
+
+    assert_int_equal(registers_recover(&registers, &err), 0);
+}
+
+static void set_enable(const char *text)
+{
+    simulated_text(DIRECTORY FIRST "/enable", text);
+}
+
+/* The directory and what is in it. */
+static void hand_over(const char *path, uid_t user)
+{
+    DIR *directory = opendir(simulated_path("%s", path));
+    const struct dirent *entry;
+
+    assert_non_null(directory);
+    while ((entry = readdir(directory)) != NULL) {
+        if (strcmp(entry->d_name, "..") != 0) {
+            assert_int_equal(fchownat(dirfd(directory), entry->d_name, user, -1, AT_SYMLINK_NOFOLLOW), 0);
+        }
+    }
+    closedir(directory);
+}
+
+static void check_enable(const char *text)
+{
+    assert_string_equal(simulated_read(DIRECTORY FIRST "/enable"), text);
+}
+
+static void test_open(void **state)
+{
+    (void)state;
+    assert_ptr_equal(registers.backend, &registers_mmio);
+    assert_ptr_equal(registers.settings, &settings);
+    assert_ptr_equal(registers.ledger, &ledger);
+    assert_true(registers.may_write);
+    settings.backend = BACKEND_PPUDBG;
+    registers_open(&registers, &settings, NULL, false);
+    assert_ptr_equal(registers.backend, &registers_ppudbg);
+    assert_null(registers.ledger);
+    assert_false(registers.may_write);
+}
+
+static void test_no_notes(void **state)
+{
+    (void)state;
+    set_enable("1\n");
+    check_recovered();
+    check_enable("1\n");
+}
+
+/* Killed while it was on: its own one is taken back, once. */
+static void test_left_on(void **state)
+{
+    (void)state;
+    set_enable("1\n");
+    note(first);
+    note(second);
+    check_recovered();
+    check_enable("0\n");
+    check_notes(0);
+    set_enable("1\n");
+    check_recovered();
+    check_enable("1\n");
+}
+
+/* Killed before it was on or after it was off. */
+static void test_was_off(void **state)
+{
+    (void)state;
+    note(first);
+    check_recovered();
+    check_enable("0\n");
+    check_notes(0);
+}
+
+/* The kernel would refuse: the note waits until the driver is gone. */
+static void test_driver_bound(void **state)
+{
+    (void)state;
+    set_enable("1\n");
+    simulated_link(DIRECTORY FIRST "/driver", "../../../bus/pci/drivers/vfio-pci");
+    note(first);
+    check_recovered();
+    check_enable("1\n");
+    check_notes(1);
+    simulated_remove(DIRECTORY FIRST "/driver");
+    check_recovered();
+    check_enable("0\n");
+    check_notes(0);
+}
+
+static void test_card_absent(void **state)
+{
+    (void)state;
+    note(first);
+    simulated_remove(DIRECTORY FIRST);
+    check_recovered();
+    check_notes(0);
+}
+
+static void test_only_looking(void **state)
+{
+    (void)state;
+    set_enable("1\n");
+    note(first);
+    registers_open(&registers, &settings, &ledger, false);
+    check_recovered();
+    registers_open(&registers, &settings, NULL, true);
+    check_recovered();
+    registers_open(&registers, &settings, &(struct ledger){.dirfd = ledger.dirfd, .lockfd = -1}, true);
+    check_recovered();
+    check_enable("1\n");
+    check_notes(1);
+}
+
+/* One card's count can be read and not written; the other card is recovered all
+ * the same. */
+static void test_cannot_switch_off(void **state)
+{
+    uid_t user = geteuid();
+    struct error err = {0};
+    int result;
+
+    (void)state;
+    set_enable("1\n");
+    simulated_text(DIRECTORY SECOND "/enable", "1\n");
+    assert_int_equal(chmod(simulated_path(DIRECTORY FIRST "/enable"), 0444), 0);
+    assert_int_equal(chmod(simulated_path(DIRECTORY SECOND "/enable"), 0666), 0);
+    note(first);
+    note(second);
+    hand_over("/run/icn-hook", user == 0 ? NOBODY : user);
+    assert_int_equal(seteuid(user == 0 ? NOBODY : user), 0);
+    result = registers_recover(&registers, &err);
+    assert_int_equal(seteuid(user), 0);
+    assert_int_equal(result, -1);
+    assert_int_equal(err.status, STATUS_HARDWARE);
+    assert_string_equal(err.text, "cannot write 0 to enable of " FIRST ": Permission denied");
+    assert_string_equal(simulated_read(DIRECTORY SECOND "/enable"), "0\n");
+    check_notes(1);
+}
+
+static void test_ledger_fails(void **state)
+{
+    struct error err = {0};
+
+    (void)state;
+    registers_open(&registers, &settings, &(struct ledger){.dirfd = -2, .lockfd = ledger.lockfd}, true);
+    assert_int_equal(registers_recover(&registers, &err), -1);
+    assert_int_equal(err.status, STATUS_HARDWARE);
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_open),         TEST(test_no_notes),          TEST(test_left_on),
+        TEST(test_was_off),      TEST(test_driver_bound),      TEST(test_card_absent),
+        TEST(test_only_looking), TEST(test_cannot_switch_off), TEST(test_ledger_fails),
+    };
+
+    return cmocka_run_group_tests(tests, simulated_host_start, simulated_host_stop);
+}
