@@ -32,10 +32,10 @@ static int recover_one(const struct ledger *ledger, struct bdf bdf, struct error
     struct pci_state state;
 
     sysfs_read_state(bdf, &state);
-    if (state.present && state.driver[0] != '\0') {
+    if (state.driver[0] != '\0') {
         return 0;
     }
-    if (state.present && state.enable > 0 && decoding_switch(bdf, false, err) != 0) {
+    if (state.enable > 0 && decoding_switch(bdf, false, err) != 0) {
         return -1;
     }
     return ledger_forget_enabled(ledger, bdf, err);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <pci/pci.h>
 
 #include "simulated_host.h"
 
@@ -135,6 +136,27 @@ static void test_list_is_sorted(void **state)
     assert_string_equal(list("8086:6001"), "");
 }
 
+static void test_list_of_many(void **state)
+{
+    char text[BDF_TEXT_SIZE];
+    struct pci *pci = open_pci(":6001");
+    struct bdf *functions = NULL;
+    size_t count = 0;
+    struct error err;
+
+    (void)state;
+    for (unsigned int bus = 100; bus > 0; bus--) {
+        simulated_card(bdf_format((struct bdf){.bus = (uint8_t)bus}, text));
+    }
+    assert_int_equal(pci_list_matching(pci, &functions, &count, &err), 0);
+    assert_int_equal(count, 100);
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(bdf_compare(functions[i], (struct bdf){.bus = (uint8_t)(i + 1)}), 0);
+    }
+    free(functions);
+    pci_close(pci);
+}
+
 static void test_list_by_class(void **state)
 {
     (void)state;
@@ -257,6 +279,54 @@ static void test_junk_ids(void **state)
     check_junk("class", "0x1200000\n", "0xffffff");
 }
 
+/* What goes away while libpci reads a function (linked with --wrap=pci_fill_info). */
+static const char *vanishes_before;
+static const char *vanishes_after;
+
+int __real_pci_fill_info(struct pci_dev *device, int flags);
+int __wrap_pci_fill_info(struct pci_dev *device, int flags);
+int __wrap_pci_fill_info(struct pci_dev *device, int flags)
+{
+    int known;
+
+    if (vanishes_before != NULL) {
+        simulated_remove(vanishes_before);
+        vanishes_before = NULL;
+    }
+    known = __real_pci_fill_info(device, flags);
+    if (vanishes_after != NULL) {
+        simulated_remove(vanishes_after);
+        vanishes_after = NULL;
+    }
+    return known;
+}
+
+static void test_function_vanishes(void **state)
+{
+    (void)state;
+    simulated_card("0000:08:00.0");
+    vanishes_before = "/sys/bus/pci/devices/0000:08:00.0";
+    assert_string_equal(look_up(":6001", "0000:08:00.0"), "absent differs");
+    simulated_card("0000:08:00.0");
+    vanishes_after = "/sys/bus/pci/devices/0000:08:00.0";
+    assert_string_equal(look_up(":6001", "0000:08:00.0"), "absent differs");
+    simulated_card("0000:08:00.0");
+    vanishes_before = "/sys/bus/pci/devices/0000:08:00.0";
+    assert_string_equal(list(":6001"), "");
+}
+
+static void test_id_vanishes(void **state)
+{
+    char expected[512];
+
+    (void)state;
+    simulated_card("0000:08:00.0");
+    vanishes_after = "/sys/bus/pci/devices/0000:08:00.0/vendor";
+    snprintf(expected, sizeof expected, "error 5: PCI function 0000:08:00.0: cannot open %s: No such file or directory",
+             simulated_path("/sys/bus/pci/devices/0000:08:00.0/vendor"));
+    assert_string_equal(look_up(":6001", "0000:08:00.0"), expected);
+}
+
 /* One open struct pci outlives failures in between. */
 static void test_goes_on_after_failure(void **state)
 {
@@ -287,6 +357,7 @@ int main(void)
         cmocka_unit_test_setup(test_filter_of_any_length, simulated_host_clear),
         cmocka_unit_test_setup(test_open_refuses_bad_filter, simulated_host_clear),
         cmocka_unit_test_setup(test_list_is_sorted, simulated_host_clear),
+        cmocka_unit_test_setup(test_list_of_many, simulated_host_clear),
         cmocka_unit_test_setup(test_list_by_class, simulated_host_clear),
         cmocka_unit_test_setup(test_list_of_links, simulated_host_clear),
         cmocka_unit_test_setup(test_list_without_sysfs, simulated_host_clear),
@@ -296,6 +367,8 @@ int main(void)
         cmocka_unit_test_setup(test_missing_id, simulated_host_clear),
         cmocka_unit_test_setup(test_unreadable_id, simulated_host_clear),
         cmocka_unit_test_setup(test_junk_ids, simulated_host_clear),
+        cmocka_unit_test_setup(test_function_vanishes, simulated_host_clear),
+        cmocka_unit_test_setup(test_id_vanishes, simulated_host_clear),
         cmocka_unit_test_setup(test_goes_on_after_failure, simulated_host_clear),
     };
 

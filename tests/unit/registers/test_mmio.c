@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -352,6 +353,20 @@ static size_t count_open_files(void)
     return count;
 }
 
+static size_t count_mappings(void)
+{
+    FILE *maps = fopen("/proc/self/maps", "re");
+    char line[PATH_MAX];
+    size_t count = 0;
+
+    assert_non_null(maps);
+    while (fgets(line, sizeof line, maps) != NULL) {
+        count += strstr(line, "/resource0") != NULL;
+    }
+    fclose(maps);
+    return count;
+}
+
 /* An open resource file would hold up the unbinding of the host's driver. */
 static void test_nothing_stays_open(void **state)
 {
@@ -369,6 +384,7 @@ static void test_nothing_stays_open(void **state)
     check_reading(READING_UNVERIFIABLE, 0,
                   "resource0 cannot be mapped now: a driver or QEMU holds the card's registers (EINVAL)");
     assert_int_equal(count_open_files(), before);
+    assert_int_equal(count_mappings(), 0);
 }
 
 /* Only looking: nothing on the host is changed. */
@@ -391,11 +407,18 @@ static void test_decoding_off_while_looking(void **state)
 
 static void test_decoding_needs_the_ledger(void **state)
 {
+    struct ledger unlocked;
+
     (void)state;
     simulated_config(BDF, 0x1ee0, 0x0004);
     check_reading(READING_FINE, 0, "");
     assert_string_equal(scene.enable, "0\n");
     registers.ledger = NULL;
+    check_reading(READING_FINE, 0, "");
+    assert_string_equal(scene.enable, "0\n");
+    lock_ledger();
+    unlocked = (struct ledger){.dirfd = ledger.dirfd, .lockfd = -1};
+    registers.ledger = &unlocked;
     check_reading(READING_FINE, 0, "");
     assert_string_equal(scene.enable, "0\n");
     set_register(0xffffffff);

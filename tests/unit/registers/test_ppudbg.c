@@ -197,6 +197,16 @@ static void test_path_under_the_sysroot(void **state)
     check_registers((const uint32_t[CARDS]){0x19, 0x31});
 }
 
+static void test_path_under_the_sysroot_first(void **state)
+{
+    char how[1024];
+
+    (void)state;
+    simulated_link(TESTS_DIR "/lib/ppudbg", "/bin/false");
+    snprintf(how, sizeof how, "%s ended with exit status 1", simulated_path(TESTS_DIR "/lib/ppudbg"));
+    check_failed(STATUS_HARDWARE, how);
+}
+
 static void test_missing(void **state)
 {
     char how[1024];
@@ -278,6 +288,7 @@ int main(void)
         cmocka_unit_test_setup(test_reset, set_up),
         cmocka_unit_test_setup(test_reset_fails, set_up),
         cmocka_unit_test_setup(test_path_under_the_sysroot, set_up),
+        cmocka_unit_test_setup(test_path_under_the_sysroot_first, set_up),
         cmocka_unit_test_setup(test_missing, set_up),
         cmocka_unit_test_setup(test_exits, set_up),
         cmocka_unit_test_setup(test_dies, set_up),
