@@ -219,8 +219,8 @@ static void judge(struct engine_answer *answer, int wait_status, const struct ch
 
     if (WIFEXITED(wait_status)) {
         answer->status = WEXITSTATUS(wait_status);
-        answer->by_verdict = has_verdict && verdict == answer->status;
-        answer->given = answer->status <= STATUS_BUSY && (answer->status != STATUS_CHECK_FAILED || answer->by_verdict);
+        answer->given = answer->status <= STATUS_BUSY &&
+                        (answer->status != STATUS_CHECK_FAILED || (has_verdict && verdict == STATUS_CHECK_FAILED));
     }
     if (answer->given) {
         pass_stderr_on(channels->stderr_copy);

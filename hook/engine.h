@@ -19,7 +19,6 @@
 struct engine_answer {
     bool given;         /* the engine ran to its end */
     int status;         /* then: its exit status */
-    bool by_verdict;    /* and it said the same on the verdict descriptor */
     char trouble[1024]; /* otherwise: what went wrong, to follow the engine's path in a sentence */
 };
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -107,17 +108,13 @@ static int without_engine(enum operation_kind kind, const struct input *input, c
     return STATUS_OK;
 }
 
-/* Only `started` may end a running VM (on_leak = kill), and only by the
- * engine's own word. */
-static int with_answer(enum operation_kind kind, const char *operation, const struct engine_answer *answer)
+/* Beside a start, only `started` may fail, and only to end a VM that leaks
+ * (on_leak = kill). */
+static int with_answer(enum operation_kind kind, const char *operation, int status)
 {
-    if (kind == OPERATION_START) {
-        return answer->status;
-    }
-    if (strcmp(operation, "started") == 0 && answer->status == STATUS_CHECK_FAILED && answer->by_verdict) {
-        return STATUS_CHECK_FAILED;
-    }
-    return STATUS_OK;
+    bool kills = status == STATUS_CHECK_FAILED && strcmp(operation, "started") == 0;
+
+    return kind == OPERATION_START || kills ? status : STATUS_OK;
 }
 
 static int run(enum operation_kind kind, char *arguments[])
@@ -138,7 +135,7 @@ static int run(enum operation_kind kind, char *arguments[])
     if (!answer.given) {
         return without_engine(kind, &input, answer.trouble);
     }
-    return with_answer(kind, arguments[ARGUMENT_OPERATION], &answer);
+    return with_answer(kind, arguments[ARGUMENT_OPERATION], answer.status);
 }
 
 int main(int argc, char *argv[])

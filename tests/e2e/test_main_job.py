@@ -1,0 +1,398 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The main job through both programs: a VM's start isolates its cards, its end
+restores their links, and nobody else's are touched."""
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from domain_xml import LIVE, PREPARE, CommandLine, Domain, Hostdev, Interface, Mdev, NetworkPool, Nvme, Usb
+from libvirt_player import Libvirt
+from simhost import GUIDE_BDFS
+
+MDEV = "c0ffee00-0000-4000-8000-000000000001"
+OTHER_MDEV = "c0ffee00-0000-4000-8000-000000000002"
+NOTHING_CUT = {ppu: 0 for ppu in range(8)}
+
+# Group of cards -> masks that one VM with them needs; cards not named are untouched.
+GOLDEN_SINGLE = {
+    (0, 1): {0: 0x19, 1: 0x31, 2: 0x18, 3: 0x30, 6: 0x01, 7: 0x01},
+    (6,): {6: 0x39, 0: 0x01, 4: 0x08, 5: 0x10, 7: 0x08},
+    (0, 1, 2, 3, 4, 5, 6, 7): {},
+}
+GOLDEN_SPLIT = [(0, 1), (2, 3), (4, 5, 7), (6,)]
+GOLDEN_SPLIT_MASKS = {0: 0x19, 1: 0x31, 2: 0x19, 3: 0x31, 4: 0x09, 5: 0x11, 6: 0x39, 7: 0x09}
+
+
+def vm(name, *ppus):
+    return Domain(name, [Hostdev(GUIDE_BDFS[ppu]) for ppu in ppus])
+
+
+def state(host):
+    """All that a hook may change."""
+    return host.masks(), host.ledger_files()
+
+
+def assert_clean(host):
+    """As if no VM had ever been there."""
+    assert state(host) == (NOTHING_CUT, {})
+
+
+# Golden values
+
+
+@pytest.mark.parametrize("group", GOLDEN_SINGLE)
+def test_one_vm(host, libvirt, group):
+    assert libvirt.start(vm("vm1", *group)).running
+    assert host.masks() == {**NOTHING_CUT, **GOLDEN_SINGLE[group]}
+    assert [status for _, _, status, _ in libvirt.calls] == [0, 0, 0]
+    libvirt.stop("vm1")
+    assert_clean(host)
+
+
+@pytest.mark.parametrize("group", GOLDEN_SINGLE)
+def test_prepare_alone_isolates(host, group):
+    domain = vm("vm1", *group)
+    result = host.hook("vm1", "prepare", domain.xml(PREPARE))
+    assert (result.status, result.stderr) == (0, "")
+    assert host.masks() == {**NOTHING_CUT, **GOLDEN_SINGLE[group]}
+    assert list(host.ledger_files()) == [f"{domain.uuid}.json"]
+
+
+def test_four_vms(host, libvirt):
+    for index, group in enumerate(GOLDEN_SPLIT):
+        assert libvirt.start(vm(f"vm{index}", *group)).running
+    assert host.masks() == GOLDEN_SPLIT_MASKS
+    for index in (2, 0, 3, 1):
+        libvirt.stop(f"vm{index}")
+        assert host.masks() == host.topology.required_masks(libvirt.owners())
+    assert_clean(host)
+
+
+def test_bits_of_no_link_are_kept(host, libvirt):
+    host.set_masks({ppu: 0xABCD00C6 for ppu in range(8)})
+    assert libvirt.start(vm("vm1", 0, 1)).running
+    assert host.masks() == {ppu: 0xABCD00C6 | GOLDEN_SINGLE[0, 1].get(ppu, 0) for ppu in range(8)}
+    libvirt.stop("vm1")
+    assert host.masks() == {ppu: 0xABCD00C6 for ppu in range(8)}
+
+
+def test_other_register_settings(host, libvirt):
+    """Another register, another stride, and a cut link's bit is 0."""
+    host.configure("[registers]\nlink_config = 0x100\nstride = 8\ncut_bit = 0\n")
+    for ppu in range(8):
+        host.write_register(ppu, 0xFFFF0039, register=0x200)
+    libvirt.watch = False
+    assert libvirt.start(vm("vm1", 0, 1)).running
+    found = {ppu: host.read_register(ppu, register=0x200) ^ 0xFFFF0039 for ppu in range(8)}
+    assert found == {**NOTHING_CUT, **GOLDEN_SINGLE[0, 1]}
+    assert host.masks() == NOTHING_CUT
+    libvirt.stop("vm1")
+    assert {host.read_register(ppu, register=0x200) for ppu in range(8)} == {0xFFFF0039}
+
+
+# Refusals
+
+
+def test_refused_third_vm_leaves_the_others_alone(host, libvirt):
+    assert libvirt.start(vm("a", 0, 1)).running
+    assert libvirt.start(vm("b", 2, 3)).running
+    before = state(host)
+    outcome = libvirt.start(vm("c", 4, 1))
+    assert (outcome.failed, outcome.status) == ("prepare", 4)
+    assert outcome.message.count("\n") == 1
+    for words in ("c", "a", "PPU 1", "0000:7e:00.0"):
+        assert words in outcome.message
+    assert [call[:3] for call in libvirt.calls[-3:]] == [("c", "prepare", 4), ("c", "stopped", 0), ("c", "release", 0)]
+    assert state(host) == before
+    libvirt.stop("a")
+    libvirt.stop("b")
+    assert_clean(host)
+
+
+def test_same_name_other_uuid_is_somebody_else(host, libvirt):
+    assert libvirt.start(vm("a", 0)).running
+    before = state(host)
+    imposter = vm("a", 0)
+    imposter.uuid = "00000000-0000-4000-8000-00000000000f"
+    assert host.hook("a", "prepare", imposter.xml(PREPARE)).status == 4
+    for operation in ("stopped", "release"):
+        assert host.hook("a", operation, imposter.xml()).status == 0
+    assert state(host) == before
+
+
+def test_card_of_an_unknown_holder_is_refused(host, libvirt):
+    host.set_driver(GUIDE_BDFS[6], "vfio-pci")
+    host.set_enable(GUIDE_BDFS[6], 1)
+    outcome = libvirt.start(vm("a", 6))
+    assert (outcome.failed, outcome.status) == ("prepare", 4)
+    assert "PPU 6" in outcome.message and GUIDE_BDFS[6] in outcome.message
+    assert_clean(host)
+
+
+def test_link_to_an_unknown_holder_is_cut_on_the_near_end(host, libvirt):
+    host.set_driver(GUIDE_BDFS[6], "vfio-pci")
+    host.set_enable(GUIDE_BDFS[6], 1)
+    assert libvirt.start(vm("a", 0, 1)).running
+    masks = host.masks()
+    assert (masks[0], masks[1]) == (0x19, 0x31)
+    assert masks[6] == 0
+
+
+def test_ordinary_refusals_change_nothing(host, libvirt):
+    """What is wrong with the host refuses VMs with a card, and nobody else."""
+    host.configure("[ppu]\nbogus = 1\n")
+    outcome = libvirt.start(vm("a", 0))
+    assert (outcome.failed, outcome.status) == ("prepare", 3)
+    assert "icn-hook.conf:2" in outcome.message
+    assert libvirt.start(Domain("usb", [Usb()])).running
+    nic = host.add_nic()
+    assert libvirt.start(Domain("nic", [Hostdev(nic)])).running
+    assert_clean(host)
+
+
+# Devices
+
+
+@pytest.mark.parametrize("device", [Hostdev, Interface, Nvme, CommandLine])
+def test_every_way_to_pass_a_card(host, libvirt, device):
+    if device is CommandLine:
+        host.set_driver(GUIDE_BDFS[6], "vfio-pci")
+    assert libvirt.start(Domain("a", [device(GUIDE_BDFS[6])])).running
+    assert host.masks() == {**NOTHING_CUT, **GOLDEN_SINGLE[6,]}
+    assert libvirt.start(vm("b", 6)).status == 4
+    libvirt.stop("a")
+    assert_clean(host)
+
+
+def test_network_pool_is_isolated_at_start(host, libvirt):
+    """The card is in the XML of `start` only, and in none at the end."""
+    assert libvirt.start(Domain("a", [NetworkPool(GUIDE_BDFS[6])])).running
+    assert host.masks() == {**NOTHING_CUT, **GOLDEN_SINGLE[6,]}
+    libvirt.stop("a")
+    assert_clean(host)
+
+
+def test_function_that_is_no_ppu_passes(host, libvirt):
+    nic = host.add_nic()
+    assert libvirt.start(Domain("a", [Hostdev(nic)])).running
+    libvirt.stop("a")
+    assert_clean(host)
+    assert {status for _, _, status, _ in libvirt.calls} == {0}
+
+
+def test_shared_card_is_cut_off_from_everything(host, libvirt):
+    first, second = host.add_vf(0, 0), host.add_vf(0, 1)
+    assert libvirt.start(Domain("a", [Hostdev(first)])).running
+    assert libvirt.start(Domain("b", [Hostdev(second)])).running
+    assert host.mask(0) == 0x39
+    libvirt.stop("a")
+    assert host.mask(0) == 0x39
+    libvirt.stop("b")
+    assert_clean(host)
+
+
+def test_mediated_devices_share_a_card(host, libvirt):
+    host.add_mdev(0, MDEV)
+    host.add_mdev(0, OTHER_MDEV)
+    assert libvirt.start(Domain("a", [Mdev(MDEV, GUIDE_BDFS[0])])).running
+    assert libvirt.start(Domain("b", [Mdev(OTHER_MDEV, GUIDE_BDFS[0])])).running
+    assert host.mask(0) == 0x39
+    assert libvirt.start(vm("c", 0)).status == 4
+    libvirt.stop("a")
+    libvirt.stop("b")
+    assert_clean(host)
+
+
+def test_unmanaged_card(host, libvirt):
+    host.set_driver(GUIDE_BDFS[6], "vfio-pci")
+    assert libvirt.start(Domain("a", [Hostdev(GUIDE_BDFS[6], managed=False)])).running
+    assert host.masks() == {**NOTHING_CUT, **GOLDEN_SINGLE[6,]}
+    libvirt.stop("a")
+    assert_clean(host)
+
+
+@pytest.mark.parametrize("name", ["two words", "quote'\"", "-r", "--reset", "naïve", "x" * 251, "$(touch x)", ".."])
+def test_odd_names(host, libvirt, name):
+    assert libvirt.start(vm(name, 0, 1)).running
+    assert host.masks() == {**NOTHING_CUT, **GOLDEN_SINGLE[0, 1]}
+    libvirt.stop(name)
+    assert_clean(host)
+
+
+def test_pinned_ids(host, libvirt):
+    """Ids in another order than the addresses."""
+    order = [1, 0, 2, 3, 4, 5, 6, 7]
+    host.configure("[map]\n" + "".join(f"{ppu} = {GUIDE_BDFS[card]}\n" for ppu, card in enumerate(order)))
+    libvirt.watch = False
+    assert libvirt.start(Domain("a", [Hostdev(GUIDE_BDFS[1])])).running
+    by_id = {ppu: host.mask(card) for ppu, card in enumerate(order)}
+    assert by_id == {**NOTHING_CUT, 0: 0x39, 6: 0x01, 2: 0x08, 3: 0x10, 1: 0x08}
+
+
+# Crashes and restarts
+
+
+def test_crash_of_a_vm(host, libvirt):
+    assert libvirt.start(vm("a", 0, 1)).running
+    libvirt.crash("a")
+    assert_clean(host)
+
+
+def test_restart_of_the_daemon(host, libvirt):
+    assert libvirt.start(vm("a", 0, 1)).running
+    assert libvirt.start(vm("b", 6)).running
+    before = host.masks()
+    for name in ("b", "a"):
+        libvirt.reconnect(name)
+    assert host.masks() == before
+    libvirt.stop("a")
+    libvirt.stop("b")
+    assert_clean(host)
+
+
+def test_installed_while_vms_run(host, libvirt):
+    """No entry in the ledger: the status file says who has the card."""
+    assert libvirt.start(vm("a", 0, 1)).running
+    for path in host.path("/run/icn-hook").iterdir():
+        path.unlink()
+    assert libvirt.start(vm("b", 1)).status == 4
+    assert libvirt.start(vm("c", 2, 3)).running
+    libvirt.reconnect("a")
+    libvirt.stop("c")
+    libvirt.stop("a")
+    assert_clean(host)
+
+
+def test_reboot_forgets_the_vms(host, libvirt):
+    """A /run that survives is of another boot."""
+    assert libvirt.start(vm("a", 0, 1)).running
+    libvirt.reboot()
+    assert libvirt.start(vm("b", 1, 2)).running
+    assert host.masks() == host.topology.required_masks(libvirt.owners())
+    libvirt.stop("b")
+    assert_clean(host)
+
+
+def test_daemon_dies_in_prepare(host, libvirt):
+    """Neither stopped nor release follow; whoever comes next cleans up."""
+    orphan = vm("a", 0, 1)
+    assert host.hook("a", "prepare", orphan.xml(PREPARE), caller_dies=True).status == 0
+    assert host.mask(0) == 0x19
+    assert libvirt.start(vm("b", 1)).running
+    assert host.masks() == host.topology.required_masks(libvirt.owners())
+    libvirt.stop("b")
+    assert_clean(host)
+
+
+def test_start_in_progress_is_not_stale(host, libvirt):
+    """Its caller, this process, lives: between prepare and start there is no other
+    sign of the domain."""
+    assert host.hook("a", "prepare", vm("a", 0, 1).xml(PREPARE)).status == 0
+    assert libvirt.start(vm("b", 1)).status == 4
+    assert host.masks() == {**NOTHING_CUT, **GOLDEN_SINGLE[0, 1]}
+
+
+def test_hot_plugged_card_has_its_owner(host, libvirt):
+    assert libvirt.start(vm("a", 0, 1)).running
+    libvirt.hot_plug("a", Hostdev(GUIDE_BDFS[4]))
+    assert libvirt.start(vm("b", 4)).status == 4
+    libvirt.stop("a")
+    assert_clean(host)
+
+
+def test_register_that_was_reset_is_cut_again_at_start(host):
+    domain = vm("a", 0, 1)
+    assert host.hook("a", "prepare", domain.xml(PREPARE)).status == 0
+    for ppu in (0, 1):
+        host.set_driver(GUIDE_BDFS[ppu], "vfio-pci")
+        host.write_register(ppu, 0)
+    assert host.hook("a", "start", domain.xml(LIVE)).status == 0
+    assert host.masks() == {**NOTHING_CUT, **GOLDEN_SINGLE[0, 1]}
+
+
+@pytest.mark.parametrize("policy, status", [("alert", 0), ("kill", 1)])
+def test_leak_at_started(host, libvirt, policy, status):
+    host.configure(f"[policy]\non_leak = {policy}\n")
+    domain = vm("a", 0, 1)
+    assert host.hook("a", "prepare", domain.xml(PREPARE)).status == 0
+    assert host.hook("a", "start", domain.xml(LIVE)).status == 0
+    host.set_masks(NOTHING_CUT)
+    for ppu in (0, 1):
+        host.set_driver(GUIDE_BDFS[ppu], "vfio-pci")
+        host.set_enable(GUIDE_BDFS[ppu], 1)
+    host.start_process(4711)
+    host.write_status(domain, 4711)
+    assert host.hook("a", "started", domain.xml(LIVE)).status == status
+    assert "vm=a op=started" in host.log()
+
+
+# Many at once
+
+
+def test_two_want_the_same_card(host):
+    domains = [vm("a", 0, 1), vm("b", 1, 2)]
+    for _ in range(5):
+        with ThreadPoolExecutor(2) as pool:
+            results = list(pool.map(lambda domain: host.hook(domain.name, "prepare", domain.xml(PREPARE)), domains))
+        assert sorted(result.status for result in results) == [0, 4]
+        for domain in domains:
+            for operation in ("stopped", "release"):
+                assert host.hook(domain.name, operation, domain.xml()).status == 0
+        assert_clean(host)
+
+
+def test_random_life(host):
+    """The masks are always exactly those that the rule demands."""
+    libvirt = Libvirt(host)
+    dice = random.Random(20240607)
+    for step in range(60):
+        if libvirt.running and dice.random() < 0.4:
+            libvirt.stop(dice.choice(sorted(libvirt.running)), dice.choice(["shutdown", "crashed", "destroyed"]))
+        else:
+            domain = vm(f"vm{step}", *dice.sample(range(8), dice.randint(1, 3)))
+            taken = set(libvirt.owners()) & libvirt.ppus(domain)
+            assert libvirt.start(domain).status == (4 if taken else 0)
+        assert host.masks() == host.topology.required_masks(libvirt.owners())
+    for name in sorted(libvirt.running):
+        libvirt.stop(name)
+    assert_clean(host)
+
+
+# Dry run
+
+
+def test_dry_run_tells_and_changes_nothing(host):
+    domain = vm("a", 0, 1)
+    result = host.engine("--dry-run", "-", "--json", stdin=domain.xml(PREPARE))
+    assert (result.status, result.stderr) == (0, "")
+    plan = result.json()
+    assert plan["schema"] == "icn-hook/plan/1"
+    assert plan["domain"] == {"name": "a", "uuid": domain.uuid}
+    assert (plan["verdict"], plan["reason"], plan["warnings"]) == ("isolate", None, [])
+    assert plan["devices"] == [
+        {"bdf": GUIDE_BDFS[0], "via": "hostdev", "ppu": 0},
+        {"bdf": GUIDE_BDFS[1], "via": "hostdev", "ppu": 1},
+    ]
+    golden = GOLDEN_SINGLE[0, 1]
+    assert plan["writes"] == [
+        {"ppu": ppu, "bdf": GUIDE_BDFS[ppu], "from": "0x00000000", "to": f"0x{golden[ppu]:08x}"} for ppu in sorted(golden)
+    ]
+    assert_clean(host)
+    assert not host.path("/run/icn-hook").exists()
+
+
+def test_dry_run_of_a_conflict(host, libvirt):
+    assert libvirt.start(vm("a", 0, 1)).running
+    before = state(host)
+    result = host.engine("plan", "-", "--json", stdin=vm("b", 1).xml(PREPARE))
+    assert result.status == 4
+    plan = result.json()
+    assert plan["verdict"] == "refuse" and "PPU 1" in plan["reason"] and plan["writes"] == []
+    assert state(host) == before
+
+
+def test_dry_run_of_a_domain_without_cards(host):
+    result = host.engine("-n", "-", "--json", stdin=Domain("plain").xml(PREPARE))
+    assert (result.status, result.json()["verdict"], result.json()["devices"]) == (0, "pass", [])
