@@ -40,7 +40,10 @@ enum { ATTRIBUTE_LIMIT = 4096, EXPRESSION_SIZE = 256 };
 struct pci {
     struct pci_access *access;
     struct pci_filter filter;
-    struct pci_dev *device; /* the one being read, or NULL */
+    char *sysfs_path;       /* owned */
+    struct bdf bdf;         /* the function being read */
+    struct pci_dev *device; /* libpci's view of it, or NULL */
+    bool fits;              /* it matches the filter */
     jmp_buf jump;
     char complaint[512]; /* libpci's, valid after the jump */
 };
@@ -78,10 +81,11 @@ static bool guarded(struct pci *pci, void (*step)(struct pci *pci))
 
 static void step_init(struct pci *pci)
 {
+    pci_set_param(pci->access, "sysfs.path", pci->sysfs_path);
     pci_init(pci->access);
 }
 
-static void step_read_ids(struct pci *pci)
+static void step_read_function(struct pci *pci)
 {
     int fields = PCI_FILL_IDENT;
 
@@ -91,7 +95,9 @@ static void step_read_ids(struct pci *pci)
     if (pci->filter.prog_if >= 0) {
         fields |= PCI_FILL_CLASS_EXT;
     }
+    pci->device = pci_get_dev(pci->access, (int)pci->bdf.domain, pci->bdf.bus, pci->bdf.slot, pci->bdf.function);
     pci_fill_info(pci->device, fields);
+    pci->fits = pci_filter_match(&pci->filter, pci->device) != 0;
 }
 
 /* Fills FILTER; NULL or what is wrong (static text).  libpci's parser takes a
@@ -123,7 +129,6 @@ bool pci_match_is_valid(const char *match, const char **reason)
 int pci_open(const char *match, struct pci **pci, struct error *err)
 {
     struct pci *opened = memory_alloc(1, sizeof *opened);
-    CLEANUP_FREE char *path = paths_resolve("%s", PATH_SYSFS_PCI);
     const char *fault = parse_match(match, &opened->filter);
 
     if (fault != NULL) {
@@ -136,7 +141,7 @@ int pci_open(const char *match, struct pci **pci, struct error *err)
     opened->access->error = on_error;
     opened->access->warning = on_remark;
     opened->access->debug = on_remark;
-    pci_set_param(opened->access, "sysfs.path", path);
+    opened->sysfs_path = paths_resolve("%s", PATH_SYSFS_PCI);
     if (!guarded(opened, step_init)) {
         error_set(err, STATUS_HARDWARE, "libpci cannot be used: %s", opened->complaint);
         pci_close(opened);
@@ -153,6 +158,7 @@ void pci_close(struct pci *pci)
     }
     /* pci_cleanup uses the method's table, which pci_init sets last. */
     pci_cleanup(pci->access);
+    free(pci->sysfs_path);
     free(pci);
 }
 
@@ -180,9 +186,15 @@ static int check_number(const char *function, const char *attribute, uint64_t ma
     return valid ? 0 : -1;
 }
 
-static int read_ids(struct pci *pci, const char *function, struct error *err)
+static int read_function(struct pci *pci, const char *function, struct error *err)
 {
-    if (!guarded(pci, step_read_ids)) {
+    bool fine = guarded(pci, step_read_function);
+
+    if (pci->device != NULL) {
+        pci_free_dev(pci->device);
+        pci->device = NULL;
+    }
+    if (!fine) {
         return error_set(err, STATUS_HARDWARE, "%s", pci->complaint);
     }
     if (check_number(function, "vendor", 0xffff, err) != 0 || check_number(function, "device", 0xffff, err) != 0) {
@@ -206,24 +218,17 @@ int pci_look_up(struct pci *pci, struct bdf bdf, bool *present, bool *matches, s
     char function[BDF_TEXT_SIZE];
     CLEANUP_FREE char *path = paths_resolve("%s/%s", PATH_PCI_DEVICES, bdf_format(bdf, function));
     bool exists = function_exists(path);
-    bool fits = false;
-    int result = 0;
 
-    if (exists) {
-        pci->device = pci_get_dev(pci->access, (int)bdf.domain, bdf.bus, bdf.slot, bdf.function);
-        result = read_ids(pci, function, err);
-        fits = result == 0 && pci_filter_match(&pci->filter, pci->device);
-        pci_free_dev(pci->device);
-        pci->device = NULL;
-    }
-    if (result != 0) {
+    pci->bdf = bdf;
+    pci->fits = false;
+    if (exists && read_function(pci, function, err) != 0) {
         if (function_exists(path)) {
             return error_wrap(err, "PCI function %s", function);
         }
         exists = false; /* it vanished while it was read */
     }
     *present = exists;
-    *matches = exists && fits;
+    *matches = exists && pci->fits;
     return 0;
 }
 
