@@ -22,6 +22,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pci/pci.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -29,13 +30,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/paths.h"
 #include "base/text.h"
 
-enum { ATTRIBUTE_LIMIT = 4096, EXPRESSION_SIZE = 256 };
+enum { ATTRIBUTE_SIZE = 32, EXPRESSION_SIZE = 256 };
 
 struct pci {
     struct pci_access *access;
@@ -162,28 +164,26 @@ void pci_close(struct pci *pci)
     free(pci);
 }
 
-/* What libpci took as a number is one, within its field. */
+/* What libpci took as a number is one, within its field.  Three system calls, as
+ * a host may have thousands of functions. */
 static int check_number(const char *function, const char *attribute, uint64_t max, struct error *err)
 {
+    char text[ATTRIBUTE_SIZE];
     CLEANUP_FREE char *path = paths_resolve("%s/%s/%s", PATH_PCI_DEVICES, function, attribute);
-    struct buffer text = {0};
+    CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
     uint64_t value;
-    bool valid;
 
-    if (file_read(path, ATTRIBUTE_LIMIT, &text, NULL, err) != 0) {
-        err->status = STATUS_HARDWARE; /* not a person's input, whatever file_read calls it */
-        return -1;
+    if (length < 0) {
+        return error_set_errno(err, STATUS_HARDWARE, errno, "cannot read %s", path);
     }
-    if (text.length > 0 && text.data[text.length - 1] == '\n') {
-        text.data[--text.length] = '\0';
+    text[length] = '\0';
+    text[strcspn(text, "\n")] = '\0';
+    if (!text_parse_number(text, max, &value)) {
+        return error_set(err, STATUS_HARDWARE, "%s does not hold a number up to 0x%llx: \"%s\"", path,
+                         (unsigned long long)max, text);
     }
-    valid = strlen(text.data) == text.length && text_parse_number(text.data, max, &value);
-    if (!valid) {
-        error_set(err, STATUS_HARDWARE, "%s does not hold a number up to 0x%llx: \"%.32s\"", path,
-                  (unsigned long long)max, text.data);
-    }
-    buffer_free(&text);
-    return valid ? 0 : -1;
+    return 0;
 }
 
 static int read_function(struct pci *pci, const char *function, struct error *err)

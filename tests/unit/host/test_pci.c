@@ -276,6 +276,7 @@ static void test_junk_ids(void **state)
     check_junk("device", "0x6001 junk\n", "0xffff");
     check_junk("device", "0x16001\n", "0xffff");
     check_junk("device", "-1\n", "0xffff");
+    check_junk("device", "0x6001 and much more than this", "0xffff");
     check_junk("class", "0x1200000\n", "0xffffff");
 }
 
@@ -322,7 +323,7 @@ static void test_id_vanishes(void **state)
     (void)state;
     simulated_card("0000:08:00.0");
     vanishes_after = "/sys/bus/pci/devices/0000:08:00.0/vendor";
-    snprintf(expected, sizeof expected, "error 5: PCI function 0000:08:00.0: cannot open %s: No such file or directory",
+    snprintf(expected, sizeof expected, "error 5: PCI function 0000:08:00.0: cannot read %s: No such file or directory",
              simulated_path("/sys/bus/pci/devices/0000:08:00.0/vendor"));
     assert_string_equal(look_up(":6001", "0000:08:00.0"), expected);
 }
