@@ -11,9 +11,8 @@
  *     2     hostdev   2     devices
  *                     3       hostdev
  *
- * Entities are never substituted and no DTD is loaded, so that nothing but the
- * text is read; a document type declaration, which libvirt never writes, ends
- * the parse.
+ * A text with a document type declaration, which libvirt never writes, is
+ * refused before: there are no entities, and nothing but the text is read.
  */
 #include "host/domain.h"
 
@@ -26,6 +25,7 @@
 
 #include "base/memory.h"
 #include "host/domain_parser.h"
+#include "host/domain_prolog.h"
 
 enum { READER_OPTIONS = XML_PARSE_NONET | XML_PARSE_BIG_LINES };
 
@@ -33,7 +33,6 @@ enum { READER_OPTIONS = XML_PARSE_NONET | XML_PARSE_BIG_LINES };
 struct xml_problem {
     xmlErrorLevel level;
     int line;
-    bool in_doctype; /* the document has a document type declaration */
     char message[512];
 };
 
@@ -56,38 +55,28 @@ static void note_problem(void *data, xml_error_pointer error)
 {
     struct xml_problem *problem = data;
 
-    if (error->domain == XML_FROM_PARSER && error->ctxt != NULL) {
-        const xmlParserCtxt *context = error->ctxt;
-        problem->in_doctype |= context->myDoc != NULL && context->myDoc->intSubset != NULL;
-    }
     if (error->level <= problem->level) {
         return;
     }
     problem->level = error->level;
     problem->line = error->line;
-    snprintf(problem->message, sizeof(problem->message), "%s", error->message ? error->message : "unknown error");
+    /* libxml2 2.9 says "Extra content" of both. */
+    snprintf(problem->message, sizeof(problem->message), "%s",
+             error->code == XML_ERR_DOCUMENT_END ? "it is cut off, or something follows its end" : error->message);
     problem->message[strcspn(problem->message, "\n")] = '\0';
-}
-
-static int refuse_doctype(const struct walk *walk)
-{
-    return error_set(walk->parser->err, STATUS_INVALID,
-                     "%s: it has a document type declaration (<!DOCTYPE>), which libvirt never writes; remove it",
-                     walk->parser->name);
 }
 
 static int refuse_broken(const struct walk *walk)
 {
-    if (walk->problem.in_doctype) {
-        return refuse_doctype(walk);
+    if (walk->problem.level == XML_ERR_NONE) {
+        return error_set(walk->parser->err, STATUS_INVALID, "%s: libxml2 cannot read it", walk->parser->name);
     }
-    return domain_invalid(walk->parser, walk->problem.line, "not well-formed XML: %s",
-                          walk->problem.message[0] != '\0' ? walk->problem.message : "it cannot be read");
+    return domain_invalid(walk->parser, walk->problem.line, "not well-formed XML: %s", walk->problem.message);
 }
 
 static long reader_line(const struct walk *walk)
 {
-    return xmlTextReaderGetParserLineNumber(walk->reader);
+    return xmlGetLineNo(xmlTextReaderCurrentNode(walk->reader));
 }
 
 static int read_pid(struct walk *walk)
@@ -219,9 +208,6 @@ static int walk_text(struct walk *walk)
         enum step step = STEP_ENTER;
         int type = xmlTextReaderNodeType(walk->reader);
 
-        if (type == XML_READER_TYPE_DOCUMENT_TYPE) {
-            return refuse_doctype(walk);
-        }
         if (type == XML_READER_TYPE_ELEMENT && visit_element(walk, &step) != 0) {
             return -1;
         }
@@ -236,21 +222,35 @@ static int walk_text(struct walk *walk)
     return qemu_arguments_read(walk->parser);
 }
 
+static int read_text(struct walk *walk, const char *text, size_t length)
+{
+    switch (domain_prolog_read(text, length, READER_OPTIONS)) {
+    case PROLOG_DOCTYPE:
+        return error_set(walk->parser->err, STATUS_INVALID,
+                         "%s: it has a document type declaration (<!DOCTYPE>), which libvirt never writes; remove it",
+                         walk->parser->name);
+    case PROLOG_BROKEN:
+        return refuse_broken(walk);
+    case PROLOG_FINE:
+        break;
+    }
+    walk->reader = xmlReaderForMemory(text, (int)length, NULL, NULL, READER_OPTIONS);
+    if (walk->reader == NULL) {
+        return refuse_broken(walk);
+    }
+    xmlTextReaderSetStructuredErrorHandler(walk->reader, note_problem, &walk->problem);
+    int result = walk_text(walk);
+    xmlFreeTextReader(walk->reader);
+    return result;
+}
+
 static int parse(struct domain_parser *parser, const char *text, size_t length)
 {
     struct walk walk = {.parser = parser};
 
-    /* A reader without an error handler of its own prints to stderr, also
-     * while it is being made. */
+    /* Without a handler libxml2 prints to stderr. */
     xmlSetStructuredErrorFunc(&walk.problem, note_problem);
-    walk.reader = xmlReaderForMemory(text, (int)length, NULL, NULL, READER_OPTIONS);
-    if (walk.reader == NULL) {
-        xmlSetStructuredErrorFunc(NULL, NULL);
-        return error_set(parser->err, STATUS_INVALID, "%s: libxml2 cannot read it", parser->name);
-    }
-    xmlTextReaderSetStructuredErrorHandler(walk.reader, note_problem, &walk.problem);
-    int result = walk_text(&walk);
-    xmlFreeTextReader(walk.reader);
+    int result = read_text(&walk, text, length);
     xmlSetStructuredErrorFunc(NULL, NULL);
     return result;
 }
