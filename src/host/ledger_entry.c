@@ -279,11 +279,7 @@ static int parse_json(const struct parse *parse, const char *text, size_t length
         return 0;
     }
     json_object_put(parsed);
-    if (problem == json_tokener_continue) {
-        return fail(parse, "it is cut short");
-    }
-    return fail(parse, "it is not JSON: %s",
-                problem == json_tokener_success ? "text behind its end" : json_tokener_error_desc(problem));
+    return fail(parse, problem == json_tokener_continue ? "it is cut short" : "it is not JSON");
 }
 
 int ledger_entry_parse(const char *text, size_t length, const char *name, const char *boot_id,

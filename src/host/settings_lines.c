@@ -18,6 +18,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* The longest line that inih's usual buffer of 200 bytes holds. */
+enum { LONGEST_LINE = 200 - sizeof "\n" };
+
 struct source {
     const char *text;
     size_t length;
@@ -127,7 +130,8 @@ static char *read_line(char *target, int size, void *stream)
 
     size_t length;
     const char *start = next_line(source, &length);
-    size_t limit = (size_t)size - sizeof "\n";
+    size_t room = (size_t)size - sizeof "\n";
+    size_t limit = room < LONGEST_LINE ? room : LONGEST_LINE;
     bool damaged = has_control_character(start, length);
     length = without_comment(start, length);
     const char *problem = find_problem(start, length);
