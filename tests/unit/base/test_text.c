@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "base/text.h"
+
+static void check_escape(const char *source, const char *expected)
+{
+    char target[100];
+
+    text_escape(target, sizeof(target), source);
+    assert_string_equal(target, expected);
+}
+
+static void test_escape(void **state)
+{
+    (void)state;
+    check_escape("", "");
+    check_escape("plain text", "plain text");
+    check_escape("a\nb", "a\\x0ab");
+    check_escape("\x01\x1f\x7f", "\\x01\\x1f\\x7f");
+    check_escape("a\\b", "a\\x5cb");
+    check_escape("caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80", "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80");
+    check_escape("\xff\xc3", "\xff\xc3");
+}
+
+static void check_cut(size_t size, const char *source, const char *expected)
+{
+    char target[100];
+
+    memset(target, 'X', sizeof(target));
+    text_escape(target, size, source);
+    assert_string_equal(target, expected);
+    assert_int_equal(target[size], 'X');
+}
+
+static void test_escape_cuts_between_characters(void **state)
+{
+    char untouched = 'X';
+    (void)state;
+
+    text_escape(&untouched, 0, "abc");
+    assert_int_equal(untouched, 'X');
+    check_cut(1, "abc", "");
+    check_cut(3, "abc", "ab");
+    check_cut(4, "abc", "abc");
+    check_cut(5, "a\nb", "a");
+    check_cut(6, "a\nb", "a\\x0a");
+    check_cut(3, "a\xc3\xa9", "a");
+    check_cut(4, "a\xc3\xa9", "a\xc3\xa9");
+}
+
+static void check_number(const char *text, uint64_t max, uint64_t expected)
+{
+    uint64_t value = 77;
+
+    assert_true(text_parse_number(text, max, &value));
+    assert_int_equal(value, expected);
+}
+
+static void check_no_number(const char *text, uint64_t max)
+{
+    uint64_t value = 77;
+
+    assert_false(text_parse_number(text, max, &value));
+    assert_int_equal(value, 77);
+}
+
+static void test_numbers(void **state)
+{
+    (void)state;
+    check_number("0", 0, 0);
+    check_number("31", 31, 31);
+    check_number("010", 31, 10);
+    check_number("0xbe382", UINT32_MAX, 0xbe382);
+    check_number("0xAf", 255, 0xaf);
+    check_number("18446744073709551615", UINT64_MAX, UINT64_MAX);
+    check_number("0xffffffffffffffff", UINT64_MAX, UINT64_MAX);
+}
+
+static void test_not_numbers(void **state)
+{
+    static const char *const texts[] = {"",   " 1", "1 ", "+1", "-1",  "0x",  "0x 1", "0X1", "x1",
+                                        "1a", "a",  "0xg", "1.0", "1\n", "0x-1", "\xb2"};
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        check_no_number(texts[i], UINT64_MAX);
+    }
+}
+
+static void test_numbers_out_of_range(void **state)
+{
+    (void)state;
+    check_no_number("1", 0);
+    check_no_number("32", 31);
+    check_no_number("9", 8);
+    check_no_number("0x20", 31);
+    check_no_number("18446744073709551616", UINT64_MAX);
+    check_no_number("0x10000000000000000", UINT64_MAX);
+    check_no_number("99999999999999999999999999", UINT64_MAX);
+}
+
+static void test_list(void **state)
+{
+    struct text_list list = {0};
+    (void)state;
+
+    text_list_add(&list, "first %d", 1);
+    text_list_add(&list, "second\n%s", "\x7f");
+    assert_int_equal(list.count, 2);
+    assert_string_equal(list.items[0], "first 1");
+    assert_string_equal(list.items[1], "second\\x0a\\x7f");
+    text_list_free(&list);
+    assert_int_equal(list.count, 0);
+    assert_null(list.items);
+    text_list_free(&list);
+}
+
+static void check_uuid(const char *text, const char *expected)
+{
+    char uuid[UUID_SIZE];
+
+    assert_true(text_parse_uuid(text, uuid));
+    assert_string_equal(uuid, expected);
+}
+
+static void test_uuid(void **state)
+{
+    static const char canonical[] = "c7a5fdbd-edaf-9455-926a-d65c16db1809";
+    (void)state;
+
+    check_uuid(canonical, canonical);
+    check_uuid("C7A5FDBDEDAF9455926AD65C16DB1809", canonical);
+    check_uuid("\n\t c7a5fdbd-edaf-9455-926a-d65c16db1809 \r\n", canonical);
+    check_uuid("-c7-a5--fd bd-edaf9455926ad65c16db-18-09", canonical);
+}
+
+static void test_not_uuid(void **state)
+{
+    static const char *const texts[] = {
+        "",
+        " ",
+        "c7a5fdbd-edaf-9455-926a-d65c16db180",
+        "c7a5fdbd-edaf-9455-926a-d65c16db18099",
+        "c7a5fdbd-edaf-9455-926a-d65c16db1809-",
+        "c-7a5fdbd-edaf-9455-926a-d65c16db1809",
+        "g7a5fdbd-edaf-9455-926a-d65c16db1809",
+        "cga5fdbd-edaf-9455-926a-d65c16db1809",
+        "c7a5fdbd_edaf-9455-926a-d65c16db1809",
+    };
+    char uuid[UUID_SIZE] = "untouched";
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        assert_false(text_parse_uuid(texts[i], uuid));
+        assert_string_equal(uuid, "untouched");
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_escape),
+        cmocka_unit_test(test_escape_cuts_between_characters),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_not_numbers),
+        cmocka_unit_test(test_numbers_out_of_range),
+        cmocka_unit_test(test_list),
+        cmocka_unit_test(test_uuid),
+        cmocka_unit_test(test_not_uuid),
+    };
+    return cmocka_run_group_tests_name("base/text", tests, NULL, NULL);
+}
