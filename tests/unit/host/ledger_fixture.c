@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "base/file.h"
+#include "child.h"
 #include "simulated_host.h"
 
 int start_host(void **state)
@@ -119,7 +120,7 @@ struct error error_in_child(int (*prepare)(void), int (*attempt)(struct error *e
         } else if (attempt(&err) == 0) {
             error_set(&err, STATUS_OK, "it succeeded");
         }
-        _exit(write(answer[1], &err, sizeof err) == sizeof err ? 0 : 1);
+        child_exit(write(answer[1], &err, sizeof err) == sizeof err ? 0 : 1);
     }
     close(answer[1]);
     assert_int_equal(read(answer[0], &err, sizeof err), sizeof err);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "host/ledger_directory.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -149,6 +151,71 @@ static void test_foreign_owner(void **unused)
     assert_fault(VM_A ".json", VM_A, STATUS_INVALID, "%s belongs to user 4242, not to user 0" ADVICE);
 }
 
+/* Why an open failed, as the operator reads it. */
+static void test_failures_of_an_open(void **unused)
+{
+    static const struct {
+        int number;
+        enum status status;
+        const char *text;
+    } cases[] = {
+        {ELOOP, STATUS_INVALID, "/f is a symbolic link"},
+        {ENOTDIR, STATUS_INVALID, "/f is not a directory"},
+        {EISDIR, STATUS_INVALID, "/f is not a regular file"},
+        {ENXIO, STATUS_INVALID, "/f is not a regular file"},
+        {EPERM, STATUS_INVALID, "/f belongs to another user"},
+        {EACCES, STATUS_HARDWARE, "no permission to open /f: this needs root"},
+        {EMFILE, STATUS_HARDWARE, "cannot open /f: Too many open files"},
+    };
+
+    (void)unused;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct error err = {0};
+        assert_int_equal(ledger_open_failed(cases[i].number, "/f", &err), -1);
+        assert_int_equal(err.status, cases[i].status);
+        assert_string_equal(err.text, cases[i].text);
+    }
+}
+
+static void test_list(void **unused)
+{
+    struct ledger_names names;
+    struct error err;
+
+    (void)unused;
+    struct ledger ledger = open_ledger(LEDGER_CHANGE);
+    simulated_text(RUN "/b", "");
+    simulated_text(RUN "/.a", "");
+    /* Twice: listing must not move the ledger's own descriptor. */
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(ledger_list(ledger.dirfd, &names, &err), 0);
+        assert_int_equal(names.count, 3);
+        assert_string_equal(names.items[0], ".a");
+        assert_string_equal(names.items[1], "b");
+        assert_string_equal(names.items[2], "lock");
+        ledger_names_free(&names);
+    }
+    assert_int_equal(ledger_list(ledger.lockfd, &names, &err), -1);
+    assert_text(&err, STATUS_HARDWARE, "cannot list %s: Not a directory", RUN);
+    ledger_close(&ledger);
+}
+
+/* The callers of the list, with a directory that cannot be listed. */
+static void test_list_fails(void **unused)
+{
+    struct ledger_content content;
+    struct bdf *notes;
+    size_t count;
+    struct error err = {0};
+
+    (void)unused;
+    struct ledger ledger = {.dirfd = open("/dev/null", O_RDONLY | O_CLOEXEC), .lockfd = -1};
+    assert_int_equal(ledger_read(&ledger, &content, &err), -1);
+    assert_text(&err, STATUS_HARDWARE, "cannot list %s: Not a directory", RUN);
+    assert_int_equal(ledger_enabled_notes(&ledger, &notes, &count, &err), -1);
+    ledger_close(&ledger);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -158,6 +225,9 @@ int main(void)
         cmocka_unit_test_setup(test_no_run_directory, start_host),
         cmocka_unit_test_setup(test_owner_is_checked, start_host),
         cmocka_unit_test_setup(test_foreign_owner, start_host),
+        cmocka_unit_test_setup(test_failures_of_an_open, start_host),
+        cmocka_unit_test_setup(test_list, start_host),
+        cmocka_unit_test_setup(test_list_fails, start_host),
     };
     return cmocka_run_group_tests(tests, simulated_host_start, simulated_host_stop);
 }

@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "base/file.h"
+#include "child.h"
 #include "host/ledger.h"
 #include "ledger_fixture.h"
 #include "simulated_host.h"
@@ -173,7 +174,7 @@ static pid_t start_holder(void)
         if (change(&err) == 0 && write(ready[1], "", 1) == 1) {
             sleep(60);
         }
-        _exit(1);
+        child_exit(1);
     }
     assert_int_equal(read(ready[0], &byte, 1), 1);
     close(ready[0]);
@@ -208,9 +209,9 @@ static pid_t start_waiter(enum ledger_access access, struct ledger *held, int *a
         if (ledger_open(&ledger, access, deadline_after_ms(10000), &err) == 0 &&
             fstat(ledger.lockfd == -1 ? ledger.dirfd : ledger.lockfd, &facts) == 0 &&
             write(ends[1], &facts.st_ino, sizeof facts.st_ino) == sizeof facts.st_ino) {
-            _exit(0);
+            child_exit(0);
         }
-        _exit(1);
+        child_exit(1);
     }
     close(ends[1]);
     *answer = ends[0];
@@ -301,7 +302,7 @@ static void test_no_update_is_lost(void **unused)
         writers[i] = fork();
         assert_true(writers[i] >= 0);
         if (writers[i] == 0) {
-            _exit(count_up());
+            child_exit(count_up());
         }
     }
     for (int i = 0; i < WRITERS; i++) {

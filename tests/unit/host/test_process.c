@@ -17,13 +17,14 @@
 
 #include <cmocka.h>
 
+#include "child.h"
 #include "simulated_host.h"
 
 /* In a child of the process that is asked about: tells who called. */
 static _Noreturn void tell_caller(int answer)
 {
     struct process_identity caller = process_caller();
-    _exit(write(answer, &caller, sizeof caller) == sizeof caller ? 0 : 1);
+    child_exit(write(answer, &caller, sizeof caller) == sizeof caller ? 0 : 1);
 }
 
 /* In a process of its own: lets a child tell, then waits to be killed. */
@@ -123,7 +124,7 @@ static void test_a_zombie_runs_no_more(void **unused)
 static _Noreturn void be_first(const char *name, int answer)
 {
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 || mount("proc", "/proc", "proc", 0, NULL) != 0) {
-        _exit(1);
+        child_exit(1);
     }
     be_caller(name, answer);
 }
@@ -139,7 +140,7 @@ static struct process_identity caller_is_first(const char *name)
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (unshare(CLONE_NEWPID | CLONE_NEWNS | (geteuid() == 0 ? 0 : CLONE_NEWUSER)) != 0) {
-            _exit(1);
+            child_exit(1);
         }
         pid_t first = fork();
         if (first == 0) {
@@ -147,7 +148,7 @@ static struct process_identity caller_is_first(const char *name)
         }
         close(answer[1]);
         waitpid(first, NULL, 0);
-        _exit(1);
+        child_exit(1);
     }
     close(answer[1]);
     if (read(answer[0], &caller, sizeof caller) != sizeof caller) {
