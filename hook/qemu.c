@@ -119,7 +119,7 @@ static int with_answer(enum operation_kind kind, const char *operation, int stat
 
 static int run(enum operation_kind kind, char *arguments[])
 {
-    struct input input = {NULL, 0};
+    static struct input input; /* lives as long as the program */
     struct engine_answer answer;
     int number = 0;
     enum status status = input_read(&input, &number);

@@ -22,7 +22,7 @@ def recorder(directory, status=0, verdict=None, stderr=""):
         f'for argument; do printf "%s\\n" "$argument"; done > "{directory}/arguments"\n'
         f'printf "%s" "$0" > "{directory}/argument0"\n'
         f'cat > "{directory}/stdin"\n'
-        f'env > "{directory}/environment"\n'
+        f'tr "\\0" "\\n" < /proc/$$/environ > "{directory}/environment"\n'
         f"{complain}{say}exit {status}\n",
     )
 

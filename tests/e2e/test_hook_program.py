@@ -312,7 +312,9 @@ def test_uuid_is_taken_in_libvirts_spellings(host, tmp_path, spelling):
     assert standins.was_called(tmp_path)
 
 
-@pytest.mark.parametrize("uuid", ["", "1234", "g" * 32, "0" * 33, None])
+@pytest.mark.parametrize(
+    "uuid", ["", "1234", "g" * 32, "0" * 5000, None], ids=["empty", "short", "no digits", "long", "none"]
+)
 def test_without_a_uuid_any_entry_counts(host, tmp_path, uuid):
     line = f"  <uuid>{PLAIN.uuid}</uuid>\n"
     xml = PLAIN.xml(INACTIVE).replace(line, "" if uuid is None else f"  <uuid>{uuid}</uuid>\n")
@@ -357,6 +359,9 @@ def run_as_ordinary_user(host, tmp_path, xml, engine):
     program = tmp_path / "qemu"
     program.write_bytes(host.hook_program.read_bytes())
     program.chmod(0o755)
+    coverage = tmp_path / "coverage"  # of a coverage build, whose own files are not theirs
+    coverage.mkdir()
+    coverage.chmod(0o777)
     identity = {}
     if os.geteuid() == 0:
         identity = {"user": 65534, "group": 65534, "extra_groups": []}
@@ -368,14 +373,14 @@ def run_as_ordinary_user(host, tmp_path, xml, engine):
         [program, "plain", "stopped", "end", "-"],
         input=xml.encode(),
         capture_output=True,
-        env=host.environment(ICN_ENGINE=str(engine)),
+        env=host.environment(ICN_ENGINE=str(engine), GCOV_PREFIX=str(coverage)),
         check=False,
         **identity,
     )
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("xml", [PLAIN.xml(INACTIVE), "<domain></domain>"])
+@pytest.mark.parametrize("xml", [PLAIN.xml(INACTIVE), "<domain></domain>"], ids=["uuid", "no uuid"])
 def test_an_ordinary_user_has_no_entry(host, tmp_path, xml):
     """qemu:///session: the ledger's directory is root's."""
     write_entry(host, PLAIN)
@@ -438,6 +443,23 @@ def test_closed_outputs_change_no_decision(host, tmp_path, closed):
     arguments[1] = "reconnect"
     result = run_shell(host, f'exec "$@" {closed}', arguments, PASSING.xml(), ICN_ENGINE=str(missing))
     assert (result.status, result.stdout, result.stderr) == (0, b"", "")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_engine_has_all_standard_descriptors(host, tmp_path, closed):
+    """Otherwise a file that it opens would become its stdout."""
+    found = tmp_path / "found"
+    engine = standins.script(
+        tmp_path / "lister",
+        f'for fd in 0 1 2 3; do targets="$targets$(readlink /proc/$$/fd/$fd)\n"; done\nprintf "$targets" > "{found}"\n',
+    )
+    arguments = ["vm", "prepare", "begin", "-"]
+    assert run_shell(host, f'exec "$@" {closed}', arguments, PASSING.xml(), ICN_ENGINE=str(engine)).status == 0
+    stdin, stdout, stderr, verdict = found.read_text().splitlines()
+    assert stdin == "/memfd:icn-hook-domain (deleted)"
+    assert stdout.startswith("/dev/null" if ">&-" in closed.split() else "pipe:")
+    assert stderr == "/memfd:icn-hook-stderr (deleted)"
+    assert verdict.startswith("pipe:")
 
 
 def test_ignored_child_signal_loses_no_status(host, tmp_path):
