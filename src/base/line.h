@@ -12,3 +12,6 @@ void line_copy(char *target, size_t size, const char *source);
 
 /* An owned text of any length. */
 char *line_format(const char *format, va_list arguments) PRINTF_LIKE(1, 0);
+
+/* FIRST and SECOND in one owned text. */
+char *line_join(const char *first, const char *second);

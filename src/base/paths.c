@@ -65,11 +65,7 @@ char *paths_resolve(const char *format, ...)
     if (sysroot[0] == '\0' || lies_under(path, sysroot)) {
         return path;
     }
-    size_t root_length = strlen(sysroot);
-    size_t path_size = strlen(path) + 1;
-    char *result = memory_alloc(root_length + path_size, 1);
-    memcpy(result, sysroot, root_length);
-    memcpy(result + root_length, path, path_size);
+    char *result = line_join(sysroot, path);
     free(path);
     return result;
 }

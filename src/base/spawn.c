@@ -9,12 +9,12 @@
 #include <spawn.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/line.h"
 #include "base/memory.h"
 #include "base/paths.h"
 
@@ -78,12 +78,7 @@ static int start_child(char *const argv[], int output, pid_t *pid)
     posix_spawn_file_actions_t files;
 
     if (paths_simulated()) {
-        const char *name = "ICN_SYSROOT=";
-        const char *value = getenv("ICN_SYSROOT");
-        size_t size = strlen(name) + strlen(value) + 1;
-        sysroot = memory_alloc(size, 1);
-        memcpy(sysroot, name, strlen(name));
-        memcpy(sysroot + strlen(name), value, strlen(value));
+        sysroot = line_join("ICN_SYSROOT=", paths_sysroot());
         environment[2] = sysroot;
     }
     posix_spawnattr_init(&attributes);

@@ -77,6 +77,17 @@ char *line_format(const char *format, va_list arguments)
     return text;
 }
 
+char *line_join(const char *first, const char *second)
+{
+    size_t first_length = strlen(first);
+    size_t second_size = strlen(second) + 1;
+    char *text = memory_alloc(first_length + second_size, 1);
+
+    memcpy(text, first, first_length);
+    memcpy(text + first_length, second, second_size);
+    return text;
+}
+
 /* 16 and above: not a digit. */
 static unsigned int digit_value(char character)
 {
