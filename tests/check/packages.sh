@@ -1,0 +1,58 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# What each purpose needs from Debian, and its installation.
+
+PACKAGES_BUILD="gcc libc6-dev make autoconf automake autoconf-archive pkgconf
+    libxml2-dev libpci-dev libinih-dev libjson-c-dev libcmocka-dev"
+PACKAGES_DEMO="python3"
+PACKAGES_FUZZ="clang llvm libclang-rt-dev"
+PACKAGES_PROVE="frama-c-base why3 z3 cvc4"
+PACKAGES_BENCH="python3 hyperfine valgrind time"
+PACKAGES_SYSTEM="python3 libvirt-daemon-system libvirt-clients qemu-system-x86"
+PACKAGES_CHECK="python3 python3-pytest valgrind strace gcovr cppcheck clang-tidy shellcheck binutils xz-utils"
+
+packages_for()
+{
+    case $1 in
+    build) echo "$PACKAGES_BUILD" ;;
+    demo) echo "$PACKAGES_BUILD $PACKAGES_DEMO" ;;
+    fuzz) echo "$PACKAGES_BUILD $PACKAGES_FUZZ" ;;
+    prove) echo "$PACKAGES_PROVE" ;;
+    bench) echo "$PACKAGES_BUILD $PACKAGES_BENCH" ;;
+    system) echo "$PACKAGES_BUILD $PACKAGES_SYSTEM" ;;
+    check) echo "$PACKAGES_BUILD $PACKAGES_FUZZ $PACKAGES_PROVE $PACKAGES_CHECK" ;;
+    esac
+}
+
+is_installed()
+{
+    [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed* ]]
+}
+
+as_root()
+{
+    if [[ $(id -u) -eq 0 ]]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        echo "./dev: root is needed for: $*" >&2
+        return 1
+    fi
+}
+
+# Installs what PURPOSE lacks; a machine that has everything needs no apt.
+need_packages()
+{
+    local purpose=$1 package
+    local -a missing=()
+    for package in $(packages_for "$purpose"); do
+        is_installed "$package" || missing+=("$package")
+    done
+    if [[ ${#missing[@]} -eq 0 ]]; then
+        return 0
+    fi
+    echo "./dev: installing ${missing[*]}"
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+}

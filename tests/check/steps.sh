@@ -1,0 +1,157 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The steps of ./dev check.  Each can run alone: it builds what it needs.
+
+# These three are read by ./dev.
+# shellcheck disable=SC2034
+LOGS=$ROOT/build-check/logs
+# shellcheck disable=SC2034
+STEPS=(build unit e2e lint corpus prove sanitizers valgrind clang coverage static distcheck)
+# shellcheck disable=SC2034
+declare -A STEP_TITLE=(
+    [build]="gcc, every warning an error"
+    [unit]="unit tests"
+    [e2e]="end-to-end tests of the two programs"
+    [lint]="rules of the source tree"
+    [corpus]="fuzz targets over their corpus"
+    [prove]="proofs of the core"
+    [sanitizers]="unit and end-to-end tests under ASan and UBSan"
+    [valgrind]="unit tests and the main job under valgrind"
+    [clang]="clang, every warning an error, and its unit tests"
+    [coverage]="src/core 100 % of lines and branches, everything else 90 % of lines"
+    [static]="cppcheck, clang-tidy, shellcheck"
+    [distcheck]="make distcheck"
+)
+VALGRIND="valgrind -q --leak-check=full --errors-for-leak-kinds=definite --error-exitcode=99"
+
+run_e2e()
+{
+    local tree=$1
+    shift
+    ICN_BUILD_DIR=$ROOT/$tree PYTHONDONTWRITEBYTECODE=1 \
+        python3 -m pytest -p no:cacheprovider -q "$@"
+}
+
+step_build()
+{
+    build_checked
+}
+
+step_unit()
+{
+    build_checked
+    make_tree build-check check
+}
+
+step_e2e()
+{
+    build_checked
+    run_e2e build-check tests/e2e
+}
+
+step_lint()
+{
+    build_checked
+    local script
+    for script in tests/lint/*.sh; do
+        echo "$script"
+        run_on build-check "$script"
+    done
+}
+
+# 0 seconds: the corpus once through every target, and nothing else.
+step_corpus()
+{
+    build_fuzzers
+    run_on build-fuzz tests/fuzz/run 0
+}
+
+step_prove()
+{
+    run_on build-check tests/proof/run
+}
+
+step_sanitizers()
+{
+    export ASAN_OPTIONS=exitcode=98 UBSAN_OPTIONS=exitcode=98
+    build_tree build-asan --prefix=/usr --sysconfdir=/etc --enable-sanitizers --enable-werror
+    make_tree build-asan check
+    run_e2e build-asan tests/e2e
+}
+
+# Programs that run the real ones under valgrind stand in a build directory of
+# their own.  A hook that always exits 0 would hide valgrind's exit status, so
+# its words are collected too.
+make_valgrind_tree()
+{
+    local tree=build-check/valgrind program
+    rm -rf "$tree"
+    mkdir -p "$tree/hook" "$tree/words"
+    for program in icn-hook hook/qemu; do
+        printf '#!/bin/sh\nexec %s --log-file=%s/%s/words/%%p %s "$@"\n' \
+            "$VALGRIND" "$ROOT" "$tree" "$ROOT/build-check/$program" >"$tree/$program"
+        chmod +x "$tree/$program"
+    done
+}
+
+step_valgrind()
+{
+    build_checked
+    make_tree build-check check TESTS_ENVIRONMENT="$VALGRIND"
+    make_valgrind_tree
+    run_e2e build-check/valgrind tests/e2e/test_main_job.py
+    if [[ -z $(ls build-check/valgrind/words) ]]; then
+        echo "no program ran under valgrind" >&2
+        return 1
+    fi
+    if grep -H . build-check/valgrind/words/*; then
+        return 1
+    fi
+}
+
+step_clang()
+{
+    build_tree build-clang CC=clang --enable-werror
+    make_tree build-clang check
+}
+
+step_coverage()
+{
+    build_tree build-coverage --prefix=/usr --sysconfdir=/etc --enable-coverage
+    find build-coverage -name '*.gcda' -delete
+    make_tree build-coverage check
+    run_e2e build-coverage tests/e2e
+    local -a report=(gcovr --root "$ROOT" --object-directory build-coverage build-coverage)
+    echo "src/core, branches:"
+    "${report[@]}" --filter src/core/ --branches --fail-under-branch 100
+    echo "src/core, lines:"
+    "${report[@]}" --filter src/core/ --fail-under-line 100
+    echo "everything else, lines:"
+    "${report[@]}" --filter 'src/(base|host|registers|engine|cli)/' --filter hook/ --fail-under-line 90
+}
+
+shell_scripts()
+{
+    find . \( -path ./.git -o -path './build*' \) -prune -o -type f -print0 |
+        xargs -0 grep -lE '^#!/bin/(ba)?sh|^# shellcheck shell='
+}
+
+step_static()
+{
+    local -a flags
+    read -ra flags <<<"$(pkg-config --cflags libxml-2.0 libpci inih json-c | sed 's/-I/-isystem /g')"
+    build_checked
+    shell_scripts | xargs shellcheck -x
+    cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
+        -D_GNU_SOURCE -DENGINE_PATH='"/usr/bin/icn-hook"' -I include -I src -I . src hook
+    find src hook -name '*.c' -print0 |
+        xargs -0 -P "$(nproc)" -I '{}' clang-tidy --quiet --warnings-as-errors='*' '{}' -- -std=gnu11 \
+            -D_GNU_SOURCE -DPACKAGE_VERSION='"0"' -DENGINE_PATH='"/usr/bin/icn-hook"' \
+            -I include -I src -I . "${flags[@]}"
+}
+
+step_distcheck()
+{
+    build_checked
+    make_tree build-check distcheck
+}
