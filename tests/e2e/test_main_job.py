@@ -377,7 +377,8 @@ def test_dry_run_tells_and_changes_nothing(host):
     ]
     golden = GOLDEN_SINGLE[0, 1]
     assert plan["writes"] == [
-        {"ppu": ppu, "bdf": GUIDE_BDFS[ppu], "from": "0x00000000", "to": f"0x{golden[ppu]:08x}"} for ppu in sorted(golden)
+        {"ppu": ppu, "bdf": GUIDE_BDFS[ppu], "from": "0x00000000", "to": f"0x{mask:08x}"}
+        for ppu, mask in sorted(golden.items())
     ]
     assert_clean(host)
     assert not host.path("/run/icn-hook").exists()
