@@ -96,7 +96,7 @@ static void test_boot_id(void **unused)
 
 static void test_no_boot_id(void **unused)
 {
-    static const char *const texts[] = {BOOT "0", "two words\n", "\x01\n", BOOT "\n\nx"};
+    static const char *const texts[] = {BOOT "0", "two words\n", "\x01\n", "\x7f\n", BOOT "\n\nx"};
 
     (void)unused;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {

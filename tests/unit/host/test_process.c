@@ -177,6 +177,7 @@ static void test_pid_exists_on_the_simulated_host(void **unused)
 {
     (void)unused;
     simulated_directory("/proc/4242");
+    simulated_directory("/proc/0");
     assert_true(process_pid_exists(4242));
     assert_false(process_pid_exists(4243));
     assert_false(process_pid_exists(getpid()));
