@@ -30,5 +30,4 @@ typedef enum apply_outcome apply_write(void *context, const struct plan_write *w
  * same register that was not done.  A deferral that is not allowed (far end,
  * or not MAY_DEFER) counts as failed.
  */
-bool apply(const struct plan *plan, bool may_defer, apply_write *write, void *context,
-           enum apply_outcome outcomes[]);
+bool apply(const struct plan *plan, bool may_defer, apply_write *write, void *context, enum apply_outcome outcomes[]);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "core/plan.h"
 
+#include "core/contract.h"
+
 /*
  * Theory of operation.  A card's register goes from NOW over NOW | WANT to
  * WANT.  All first halves, which only cut, are written before all second
@@ -10,11 +12,24 @@
  * and none is live any more when the first link opens.
  */
 
+/*@ requires \valid_read(goal);
+    assigns \nothing;
+    ensures \result == between(*goal);
+*/
 static uint32_t mask_between(const struct plan_goal *goal)
 {
     return goal->now | goal->want;
 }
 
+/*@ requires \valid(plan) && plan->count < 2 * PPU_MAX;
+    assigns plan->count, plan->writes[plan->count .. 2 * PPU_MAX - 1];
+    ensures plan->count == \old(plan->count) + 1;
+    ensures plan->writes[\old(plan->count)].ppu == ppu;
+    ensures plan->writes[\old(plan->count)].role == role;
+    ensures plan->writes[\old(plan->count)].from == from;
+    ensures plan->writes[\old(plan->count)].to == to;
+    ensures kept{Pre, Post}(plan, \old(plan->count));
+*/
 static void append(struct plan *plan, int ppu, enum plan_role role, uint32_t from, uint32_t to)
 {
     struct plan_write *write = &plan->writes[plan->count];
@@ -26,8 +41,28 @@ static void append(struct plan *plan, int ppu, enum plan_role role, uint32_t fro
     plan->count++;
 }
 
+/*@ requires \valid(plan) && plan->count <= PPU_MAX;
+    requires 0 <= ppu_count <= PPU_MAX && \valid_read(goals + (0 .. ppu_count - 1));
+    requires \separated(plan, goals + (0 .. ppu_count - 1));
+    requires role != ROLE_NONE;
+    assigns plan->count, plan->writes[plan->count .. 2 * PPU_MAX - 1];
+    ensures \old(plan->count) <= plan->count <= \old(plan->count) + ppu_count;
+    ensures kept{Pre, Post}(plan, \old(plan->count));
+    ensures cuts(plan, \old(plan->count), plan->count, goals, ppu_count, role);
+    ensures ascending(plan, \old(plan->count), plan->count);
+    ensures all_cut(plan, \old(plan->count), plan->count, goals, ppu_count, role);
+*/
 static void append_cuts(struct plan *plan, const struct plan_goal goals[], int ppu_count, enum plan_role role)
 {
+    /*@ loop invariant 0 <= ppu <= ppu_count;
+        loop invariant \at(plan->count, Pre) <= plan->count <= \at(plan->count, Pre) + ppu;
+        loop invariant kept{Pre, Here}(plan, \at(plan->count, Pre));
+        loop invariant cuts(plan, \at(plan->count, Pre), plan->count, goals, ppu, role);
+        loop invariant ascending(plan, \at(plan->count, Pre), plan->count);
+        loop invariant all_cut(plan, \at(plan->count, Pre), plan->count, goals, ppu, role);
+        loop assigns ppu, plan->count, plan->writes[\at(plan->count, Pre) .. 2 * PPU_MAX - 1];
+        loop variant ppu_count - ppu;
+    */
     for (int ppu = 0; ppu < ppu_count; ppu++) {
         uint32_t between = mask_between(&goals[ppu]);
 
@@ -37,8 +72,27 @@ static void append_cuts(struct plan *plan, const struct plan_goal goals[], int p
     }
 }
 
+/*@ requires \valid(plan) && plan->count + ppu_count <= 2 * PPU_MAX;
+    requires 0 <= ppu_count <= PPU_MAX && \valid_read(goals + (0 .. ppu_count - 1));
+    requires \separated(plan, goals + (0 .. ppu_count - 1));
+    assigns plan->count, plan->writes[plan->count .. 2 * PPU_MAX - 1];
+    ensures \old(plan->count) <= plan->count <= \old(plan->count) + ppu_count;
+    ensures kept{Pre, Post}(plan, \old(plan->count));
+    ensures openings(plan, \old(plan->count), plan->count, goals, ppu_count);
+    ensures ascending(plan, \old(plan->count), plan->count);
+    ensures all_opened(plan, \old(plan->count), plan->count, goals, ppu_count);
+*/
 static void append_openings(struct plan *plan, const struct plan_goal goals[], int ppu_count)
 {
+    /*@ loop invariant 0 <= ppu <= ppu_count;
+        loop invariant \at(plan->count, Pre) <= plan->count <= \at(plan->count, Pre) + ppu;
+        loop invariant kept{Pre, Here}(plan, \at(plan->count, Pre));
+        loop invariant openings(plan, \at(plan->count, Pre), plan->count, goals, ppu);
+        loop invariant ascending(plan, \at(plan->count, Pre), plan->count);
+        loop invariant all_opened(plan, \at(plan->count, Pre), plan->count, goals, ppu);
+        loop assigns ppu, plan->count, plan->writes[\at(plan->count, Pre) .. 2 * PPU_MAX - 1];
+        loop variant ppu_count - ppu;
+    */
     for (int ppu = 0; ppu < ppu_count; ppu++) {
         uint32_t between = mask_between(&goals[ppu]);
 
@@ -48,15 +102,40 @@ static void append_openings(struct plan *plan, const struct plan_goal goals[], i
     }
 }
 
+/*@ requires \valid_read(write);
+    assigns \nothing;
+    ensures \result <==> write->to != write->from && (write->from | write->to) == write->to;
+    ensures \result ==> covers(write->to, write->from);
+*/
 bool plan_write_cuts(const struct plan_write *write)
 {
-    return write->to != write->from && (write->to & write->from) == write->from;
+    return write->to != write->from && (write->from | write->to) == write->to;
 }
 
+/*@ requires \valid(plan);
+    requires 0 <= ppu_count <= PPU_MAX && \valid_read(goals + (0 .. ppu_count - 1));
+    requires \separated(plan, goals + (0 .. ppu_count - 1));
+    assigns *plan, far_cuts, openings_start;
+    ensures 0 <= far_cuts <= openings_start <= plan->count <= 2 * PPU_MAX;
+    ensures near_part(plan, goals, ppu_count, far_cuts);
+    ensures far_part(plan, goals, ppu_count, far_cuts, openings_start);
+    ensures open_part(plan, goals, ppu_count, openings_start);
+*/
 void plan_build(struct plan *plan, const struct plan_goal goals[], int ppu_count)
 {
     plan->count = 0;
     append_cuts(plan, goals, ppu_count, ROLE_NEAR);
+    //@ ghost far_cuts = plan->count;
     append_cuts(plan, goals, ppu_count, ROLE_FAR);
+    //@ assert cuts(plan, 0, far_cuts, goals, ppu_count, ROLE_NEAR);
+    //@ assert ascending(plan, 0, far_cuts);
+    //@ assert all_cut(plan, 0, far_cuts, goals, ppu_count, ROLE_NEAR);
+    //@ ghost openings_start = plan->count;
     append_openings(plan, goals, ppu_count);
+    //@ assert cuts(plan, 0, far_cuts, goals, ppu_count, ROLE_NEAR);
+    //@ assert ascending(plan, 0, far_cuts);
+    //@ assert all_cut(plan, 0, far_cuts, goals, ppu_count, ROLE_NEAR);
+    //@ assert cuts(plan, far_cuts, openings_start, goals, ppu_count, ROLE_FAR);
+    //@ assert ascending(plan, far_cuts, openings_start);
+    //@ assert all_cut(plan, far_cuts, openings_start, goals, ppu_count, ROLE_FAR);
 }

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "core/topology.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "vendor_topology.h"
+
+static struct topology topology;
+
+static void assert_fault(enum topology_fault_kind kind, int ppu, int link, int peer)
+{
+    struct topology_fault fault = topology_validate(&topology);
+
+    assert_int_equal(fault.kind, kind);
+    assert_int_equal(fault.ppu, ppu);
+    assert_int_equal(fault.link, link);
+    assert_int_equal(fault.peer, peer);
+}
+
+static void cleared(void **state)
+{
+    (void)state;
+    memset(&topology, 0, sizeof topology);
+    topology_clear(&topology, 3);
+    assert_int_equal(topology.ppu_count, 3);
+    for (int ppu = 0; ppu < PPU_MAX; ppu++) {
+        for (int link = 0; link < LINK_MAX; link++) {
+            assert_int_equal(topology.peer[ppu][link], NO_PEER);
+        }
+    }
+    assert_fault(TOPOLOGY_FINE, -1, -1, -1);
+}
+
+static void vendors_is_fine(void **state)
+{
+    (void)state;
+    vendor_topology(&topology);
+    assert_fault(TOPOLOGY_FINE, -1, -1, -1);
+    for (int ppu = 0; ppu < 8; ppu++) {
+        assert_int_equal(topology_links(&topology, ppu), 0x39);
+    }
+    assert_int_equal(topology_links(&topology, 8), 0);
+}
+
+static void links_at_both_ends_of_the_register(void **state)
+{
+    (void)state;
+    topology_clear(&topology, 2);
+    topology.peer[0][0] = 1;
+    topology.peer[0][31] = 1;
+    assert_int_equal(topology_links(&topology, 0), 0x80000001);
+}
+
+static void number_of_cards(void **state)
+{
+    (void)state;
+    topology_clear(&topology, 0);
+    assert_fault(TOPOLOGY_EMPTY, -1, -1, -1);
+    topology_clear(&topology, -1);
+    assert_fault(TOPOLOGY_EMPTY, -1, -1, -1);
+    topology_clear(&topology, PPU_MAX + 1);
+    assert_fault(TOPOLOGY_EMPTY, -1, -1, -1);
+    topology_clear(&topology, PPU_MAX);
+    assert_fault(TOPOLOGY_FINE, -1, -1, -1);
+    topology_clear(&topology, 1);
+    assert_fault(TOPOLOGY_FINE, -1, -1, -1);
+}
+
+static void self_link(void **state)
+{
+    (void)state;
+    vendor_topology(&topology);
+    topology.peer[5][2] = 5;
+    assert_fault(TOPOLOGY_SELF_LINK, 5, 2, 5);
+}
+
+static void unknown_neighbour(void **state)
+{
+    (void)state;
+    vendor_topology(&topology);
+    topology.peer[7][31] = 8;
+    assert_fault(TOPOLOGY_UNKNOWN_NEIGHBOUR, 7, 31, 8);
+    topology.peer[7][31] = -2;
+    assert_fault(TOPOLOGY_UNKNOWN_NEIGHBOUR, 7, 31, -2);
+}
+
+static void one_sided(void **state)
+{
+    (void)state;
+    vendor_topology(&topology);
+    topology.peer[6][1] = 2;
+    assert_fault(TOPOLOGY_ONE_SIDED, 6, 1, 2);
+    topology.peer[2][1] = 6;
+    assert_fault(TOPOLOGY_FINE, -1, -1, -1);
+}
+
+/* Two links between the same cards count as two. */
+static void parallel_links(void **state)
+{
+    (void)state;
+    topology_clear(&topology, 2);
+    topology.peer[0][3] = 1;
+    topology.peer[0][9] = 1;
+    topology.peer[1][0] = 0;
+    assert_fault(TOPOLOGY_ONE_SIDED, 0, 3, 1);
+    topology.peer[1][30] = 0;
+    assert_fault(TOPOLOGY_FINE, -1, -1, -1);
+}
+
+static void first_fault_wins(void **state)
+{
+    (void)state;
+    vendor_topology(&topology);
+    topology.peer[4][8] = 4;
+    topology.peer[4][7] = 100;
+    topology.peer[3][1] = 0;
+    assert_fault(TOPOLOGY_ONE_SIDED, 0, 4, 3);
+}
+
+static void largest(void **state)
+{
+    (void)state;
+    topology_clear(&topology, PPU_MAX);
+    for (int ppu = 0; ppu < PPU_MAX; ppu++) {
+        for (int link = 0; link < LINK_MAX; link++) {
+            topology.peer[ppu][link] = (int16_t)(ppu ^ (link + 1));
+        }
+    }
+    assert_fault(TOPOLOGY_FINE, -1, -1, -1);
+    assert_int_equal(topology_links(&topology, PPU_MAX - 1), 0xffffffff);
+    topology.peer[PPU_MAX - 1][31] = 0;
+    assert_fault(TOPOLOGY_ONE_SIDED, 991, 31, 1023);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(cleared),
+        cmocka_unit_test(vendors_is_fine),
+        cmocka_unit_test(links_at_both_ends_of_the_register),
+        cmocka_unit_test(number_of_cards),
+        cmocka_unit_test(self_link),
+        cmocka_unit_test(unknown_neighbour),
+        cmocka_unit_test(one_sided),
+        cmocka_unit_test(parallel_links),
+        cmocka_unit_test(first_fault_wins),
+        cmocka_unit_test(largest),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
