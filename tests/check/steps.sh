@@ -74,7 +74,8 @@ step_prove()
 step_sanitizers()
 {
     export ASAN_OPTIONS=exitcode=98 UBSAN_OPTIONS=exitcode=98
-    build_tree build-asan --prefix=/usr --sysconfdir=/etc --enable-sanitizers --enable-werror
+    # Instrumented code makes gcc warn of what cannot happen: no --enable-werror.
+    build_tree build-asan --prefix=/usr --sysconfdir=/etc --enable-sanitizers
     make_tree build-asan check
     run_e2e build-asan tests/e2e
 }

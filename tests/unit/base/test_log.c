@@ -37,7 +37,9 @@ static void record(int priority, const char *format, va_list arguments)
     vsnprintf(syslog_line, sizeof(syslog_line), format, arguments);
 }
 
-void syslog(int priority, const char *format, ...)
+/* In parentheses: where _FORTIFY_SOURCE makes syslog a macro, this is still the
+ * function. */
+void(syslog)(int priority, const char *format, ...)
 {
     va_list arguments;
 
@@ -46,7 +48,7 @@ void syslog(int priority, const char *format, ...)
     va_end(arguments);
 }
 
-/* What _FORTIFY_SOURCE turns syslog into. */
+/* What _FORTIFY_SOURCE turns calls of syslog into. */
 void __syslog_chk(int priority, int flag, const char *format, ...) PRINTF_LIKE(3, 4);
 void __syslog_chk(int priority, int flag, const char *format, ...)
 {
