@@ -75,7 +75,7 @@ def junk(directory):
 
 def missing_interpreter(directory):
     path = directory / "missing-interpreter"
-    path.write_text("#!/nowhere/interpreter\n")
+    path.write_text(f"#!{directory}/no/interpreter\n")
     path.chmod(0o755)
     return path, "cannot be run: No such file or directory"
 

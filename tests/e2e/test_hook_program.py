@@ -330,7 +330,7 @@ def test_without_a_uuid_any_entry_counts(host, tmp_path, uuid):
 
 def test_a_planted_link_counts_as_an_entry(host, tmp_path):
     host.path("/run/icn-hook").mkdir()
-    host.path(f"/run/icn-hook/{PLAIN.uuid}.json").symlink_to("/nowhere")
+    host.path(f"/run/icn-hook/{PLAIN.uuid}.json").symlink_to(tmp_path / "nowhere")
     call(host, PLAIN, "stopped", standins.recorder(tmp_path))
     assert standins.was_called(tmp_path)
 
