@@ -57,9 +57,12 @@ void domain_add_device(struct domain_parser *parser, const struct domain_device 
  * first; a warning for each that was named again. */
 void domain_unite_devices(struct domain *domain);
 
-/* <hostdev>, <interface>, <disk>; any other element holds no host PCI device. */
-bool domain_device_wanted(const xmlChar *element_name);
-int domain_read_device(struct domain_parser *parser, const xmlNode *node);
+/* Reads what one element, expanded with all that is in it, says. */
+typedef int (*domain_element_reader)(struct domain_parser *parser, const xmlNode *node);
+
+/* For <hostdev>, <interface> and <disk>; NULL for any other element under
+ * <devices>, because none of those holds a host PCI device. */
+domain_element_reader domain_device_reader(const xmlChar *element_name);
 
 /* qemu:commandline: only keeps the arguments; qemu_arguments_read looks at all
  * of them together. */

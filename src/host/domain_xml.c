@@ -121,7 +121,7 @@ static int read_uuid(struct domain_parser *parser, const xmlNode *node)
 
 /* Hands the current element with all that is in it to READ; libxml2 frees it at
  * the next step. */
-static int read_expanded(struct walk *walk, int (*read)(struct domain_parser *parser, const xmlNode *node))
+static int read_expanded(struct walk *walk, domain_element_reader read)
 {
     const xmlNode *node = xmlTextReaderExpand(walk->reader);
     return node == NULL ? refuse_broken(walk) : read(walk->parser, node);
@@ -197,7 +197,8 @@ static int visit_element(struct walk *walk, enum step *step)
         *step = STEP_ENTER;
         return 0;
     }
-    return depth == 2 && domain_device_wanted(name) ? read_expanded(walk, domain_read_device) : 0;
+    domain_element_reader read = depth == 2 ? domain_device_reader(name) : NULL;
+    return read != NULL ? read_expanded(walk, read) : 0;
 }
 
 static int walk_text(struct walk *walk)

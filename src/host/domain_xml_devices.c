@@ -204,31 +204,21 @@ static int read_nvme(struct domain_parser *parser, const xmlNode *node)
     return 0;
 }
 
-static const struct {
-    const char *name;
-    int (*read)(struct domain_parser *parser, const xmlNode *node);
-} readers[] = {
-    {"hostdev", read_hostdev},
-    {"interface", read_interface},
-    {"disk", read_nvme},
-};
-
-bool domain_device_wanted(const xmlChar *element_name)
+domain_element_reader domain_device_reader(const xmlChar *element_name)
 {
+    static const struct {
+        const char *name;
+        domain_element_reader read;
+    } readers[] = {
+        {"hostdev", read_hostdev},
+        {"interface", read_interface},
+        {"disk", read_nvme},
+    };
+
     for (size_t i = 0; i < sizeof(readers) / sizeof(readers[0]); i++) {
         if (strcmp(readers[i].name, (const char *)element_name) == 0) {
-            return true;
+            return readers[i].read;
         }
     }
-    return false;
-}
-
-int domain_read_device(struct domain_parser *parser, const xmlNode *node)
-{
-    for (size_t i = 0; i < sizeof(readers) / sizeof(readers[0]); i++) {
-        if (strcmp(readers[i].name, (const char *)node->name) == 0) {
-            return readers[i].read(parser, node);
-        }
-    }
-    return 0;
+    return NULL;
 }

@@ -17,7 +17,7 @@ static int read_property(struct domain_parser *parser, const xmlNode *node)
 
 /* Calls READ for each child of NODE with this name in QEMU's namespace. */
 static int each_qemu_child(struct domain_parser *parser, const xmlNode *node, const char *name,
-                           int (*read)(struct domain_parser *parser, const xmlNode *node))
+                           domain_element_reader read)
 {
     for (const xmlNode *child = node->children; child != NULL; child = child->next) {
         if (xml_is_qemu_element(child, name) && read(parser, child) != 0) {
