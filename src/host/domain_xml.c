@@ -239,7 +239,6 @@ static int read_text(struct walk *walk, const char *text, size_t length)
     if (walk->reader == NULL) {
         return refuse_broken(walk);
     }
-    xmlTextReaderSetStructuredErrorHandler(walk->reader, note_problem, &walk->problem);
     int result = walk_text(walk);
     xmlFreeTextReader(walk->reader);
     return result;

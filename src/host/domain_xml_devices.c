@@ -4,7 +4,6 @@
  * virDomainHostdevDefParseXMLSubsys, virDomainNetDefParseXML,
  * virDomainStorageSourceParse, virPCIDeviceAddressParseXML.
  */
-#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,9 +44,8 @@ static bool parse_unsigned(const char *text, unsigned int *number)
     if (*digits < '0' || *digits > '9') {
         return false;
     }
-    errno = 0;
     unsigned long long value = strtoull(digits, &end, number_base(digits));
-    if (errno != 0 || *end != '\0' || value > UINT_MAX) {
+    if (*end != '\0' || value > UINT_MAX) {
         return false;
     }
     *number = (unsigned int)value;

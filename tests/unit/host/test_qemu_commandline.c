@@ -203,6 +203,7 @@ static void test_refused(void **state)
         {{"-device", "vfio-pci,host=-8:00.0"}, NOT_A_FUNCTION("-8:00.0")},
         {{"-device", "vfio-pci,host= 8:00.0"}, NOT_A_FUNCTION(" 8:00.0")},
         {{"-device", "{'driver':'vfio-pci','host':'\\u00e9\\u\\n'}"}, NOT_A_FUNCTION("??\\x0a")},
+        {{"-device", "{'driver':'vfio-pci','host':'08:00.0\\u0000'}"}, NOT_A_FUNCTION("08:00.0?")},
         {{"-set", "device.a.host="}, NOT_A_FUNCTION("")},
         {{"-global", "vfio-pci.host=a"}, NOT_A_FUNCTION("a")},
         {{"-global", "driver=vfio-pci,property=host"}, NOT_A_FUNCTION("")},
@@ -234,12 +235,16 @@ static void test_readconfig_is_told(void **state)
     domain_free(&domain);
 }
 
-/* libvirt joins the arguments of all qemu:commandline elements. */
+/* libvirt joins the arguments of all qemu:commandline elements, and of no others. */
 static void test_several_elements(void **state)
 {
     static const char xml[] = "<domain xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0'>"
                               "<q:commandline><q:env name='a' value='b'/><q:arg value='-device'/></q:commandline>"
                               "<q:commandline><!-- a --><q:arg value='vfio-pci,host=08:00.0'/></q:commandline>"
+                              "<o:commandline xmlns:o='o'><q:arg value='-device=vfio-pci,host=09:00.0'/>"
+                              "</o:commandline>"
+                              "<q:commandline xmlns:o='o'><o:arg value='-device=vfio-pci,host=0a:00.0'/>"
+                              "<arg value='-device=vfio-pci,host=0b:00.0'/></q:commandline>"
                               "</domain>";
     struct domain domain;
     struct error err = {0};
