@@ -3,14 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,14 +21,18 @@
  *
  * The end of the run is the end of the child, not the end of its output: a
  * process that the tool left behind may hold the pipe open for ever.  So the
- * loop polls the pipe and a pidfd together.  When the child is gone or the
- * deadline has passed, the whole process group is killed while the leader is
- * still a zombie, because until it is reaped its group id cannot belong to
- * anybody else.  Nothing that the tool started in its group can touch a card
- * after spawn_capture has returned.
+ * loop waits for output only for a moment at a time, and asks in between
+ * whether the child is gone.  (A pidfd could be waited for, but valgrind does
+ * not know it.)  When the child is gone or the deadline has passed, the whole
+ * process group is killed while the leader is still a zombie, because until it
+ * is reaped its group id cannot belong to anybody else.  Nothing that the tool
+ * started in its group can touch a card after spawn_capture has returned.
  */
 
 enum { CAPTURE_LIMIT = 16 << 20, READ_SIZE = 64 << 10, LAST_LINE_SIZE = 300 };
+
+/* Between two looks at the child; a closed pipe means that it is about to end. */
+enum { MOMENT_MS = 20, SHORT_MOMENT_MS = 1 };
 
 struct capture {
     struct buffer output;
@@ -80,6 +82,11 @@ static int start_child(char *const argv[], int output, pid_t *pid)
     if (paths_simulated()) {
         sysroot = line_join("ICN_SYSROOT=", paths_sysroot());
         environment[2] = sysroot;
+    }
+    /* posix_spawn tells of this too, but not under valgrind and other emulators
+     * whose child shares no memory with its parent. */
+    if (access(argv[0], X_OK) != 0) {
+        return errno;
     }
     posix_spawnattr_init(&attributes);
     set_attributes(&attributes);
@@ -133,29 +140,34 @@ static void drain(int *pipe_end, struct capture *capture)
     }
 }
 
-/* True when the child has ended, false when the deadline came first. */
-static bool watch_child(int pidfd, int *pipe_end, int64_t deadline, struct capture *capture)
+/* The child stays a zombie. */
+static bool has_ended(pid_t pid)
 {
-    for (;;) {
-        struct pollfd wanted[] = {{.fd = pidfd, .events = POLLIN}, {.fd = *pipe_end, .events = POLLIN}};
-        int timeout = -1;
+    siginfo_t facts = {.si_pid = 0};
 
-        if (deadline != NO_DEADLINE) {
-            int64_t left = deadline_left_ms(deadline);
-            if (left == 0) {
-                return false;
-            }
-            timeout = left < INT_MAX ? (int)left : INT_MAX;
-        }
-        if (poll(wanted, 2, timeout) < 0) {
-            continue;
-        }
-        if (wanted[1].revents != 0) {
+    return waitid(P_PID, (id_t)pid, &facts, WEXITED | WNOHANG | WNOWAIT) == 0 && facts.si_pid == pid;
+}
+
+static bool has_passed(int64_t deadline)
+{
+    return deadline != NO_DEADLINE && deadline_left_ms(deadline) == 0;
+}
+
+/* True when the child has ended, false when the deadline came first. */
+static bool watch_child(pid_t pid, int *pipe_end, int64_t deadline, struct capture *capture)
+{
+    while (!has_passed(deadline)) {
+        struct pollfd wanted = {.fd = *pipe_end, .events = POLLIN};
+
+        /* What was written before the end is read after it. */
+        bool ended = has_ended(pid);
+        if (poll(&wanted, 1, ended ? 0 : *pipe_end == -1 ? SHORT_MOMENT_MS : MOMENT_MS) > 0) {
             drain(pipe_end, capture);
-        } else if (wanted[0].revents != 0) {
+        } else if (ended) {
             return true;
         }
     }
+    return false;
 }
 
 /* Ends what is left of the group and reaps the leader; returns its wait status. */
@@ -209,15 +221,8 @@ static int judge(const char *program, int wait_status, const struct buffer *outp
 static int supervise(const char *program, pid_t pid, int *pipe_end, int64_t deadline, struct capture *capture,
                      struct error *err)
 {
-    CLEANUP_FD int pidfd = pidfd_open(pid, 0);
-    int number = errno;
-
-    if (pidfd < 0) {
-        finish_child(pid);
-        return error_set_errno(err, STATUS_HARDWARE, number, "cannot watch %s", program);
-    }
     keep(capture, "", 0);
-    bool ended = watch_child(pidfd, pipe_end, deadline, capture);
+    bool ended = watch_child(pid, pipe_end, deadline, capture);
     int wait_status = finish_child(pid);
     if (!ended) {
         return error_set(err, STATUS_BUSY, "%s did not end in time and was killed", program);
