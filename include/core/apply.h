@@ -16,7 +16,8 @@ enum apply_outcome {
 /*
  * Makes one write of a plan.  Returns APPLY_DONE only if the register took it,
  * APPLY_DEFERRED only if a driver holds the registers and nothing was changed,
- * else APPLY_FAILED.  What there is to say about a failure it keeps in CONTEXT.
+ * else APPLY_FAILED.  What there is to say about a failure it keeps in CONTEXT;
+ * it changes nothing that apply was given.
  */
 typedef enum apply_outcome apply_write(void *context, const struct plan_write *write);
 

@@ -43,6 +43,9 @@ static bool refuses(enum apply_outcome outcome, const struct plan_write *write)
     ensures untouched{Pre, Post};
     ensures none_opened{Pre, Post};
     ensures refused: \result <==> !near_cut_failed(plan, outcomes, plan->count);
+    ensures walk_ends(plan, outcomes, plan->count) && left_behind(plan, outcomes, plan->count);
+    ensures may_defer: deferred_near(plan, outcomes, plan->count) &&
+        (!may_defer ==> \forall integer i; 0 <= i < plan->count ==> outcomes[i] != APPLY_DEFERRED);
     ensures cut_only: !\result ==> \forall integer ppu; ours(ppu) && as_read{Pre}(ppu) ==>
         covers(registers[ppu], planned[ppu].now);
     ensures isolated: \result && !may_defer ==> \forall integer ppu; ours(ppu) &&
@@ -74,8 +77,12 @@ bool apply(const struct plan *plan, bool may_defer, apply_write *write, void *co
             outcomes[j] == APPLY_DEFERRED || outcomes[j] == APPLY_FAILED || outcomes[j] == APPLY_NOT_TRIED;
         loop invariant tried: \forall integer j; 0 <= j < i && j < openings_start &&
             outcomes[j] == APPLY_NOT_TRIED ==> refused;
-        loop invariant deferred: \forall integer j; 0 <= j < i && outcomes[j] == APPLY_DEFERRED ==>
-            may_defer && plan->writes[j].role == ROLE_NEAR;
+        loop invariant walk_ends: walk_ends(plan, outcomes, i);
+        loop invariant behind: \forall integer j; 0 <= j < i && outcomes[j] != APPLY_DONE ==>
+            behind[plan->writes[j].ppu] || refused;
+        loop invariant left_behind: left_behind(plan, outcomes, i);
+        loop invariant near: deferred_near(plan, outcomes, i);
+        loop invariant may_defer: !may_defer ==> \forall integer j; 0 <= j < i ==> outcomes[j] != APPLY_DEFERRED;
         loop invariant cut_only: i <= openings_start || refused ==>
             \forall integer ppu; ours(ppu) && as_read{Pre}(ppu) ==> covers(registers[ppu], planned[ppu].now);
         loop assigns i, refused, behind[0 .. PPU_MAX - 1], registers[0 .. PPU_MAX - 1],

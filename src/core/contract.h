@@ -66,6 +66,9 @@
     predicate ascending(struct plan *plan, integer first, integer last) =
         \forall integer i, j; first <= i < j < last ==> plan->writes[i].ppu < plan->writes[j].ppu;
 
+    predicate below(struct plan *plan, integer first, integer last, integer ppu) =
+        \forall integer i; first <= i < last ==> 0 <= plan->writes[i].ppu < ppu;
+
     predicate written(struct plan *plan, integer first, integer last, integer ppu) =
         \exists integer i; first <= i < last && plan->writes[i].ppu == ppu;
 
@@ -75,12 +78,16 @@
         \forall integer ppu; 0 <= ppu < ppu_count && goals[ppu].role == role && to_cut(goals[ppu]) ==>
             written(plan, first, last, ppu);
     predicate all_opened(struct plan *plan, integer first, integer last, struct plan_goal *goals, integer ppu_count) =
-        \forall integer ppu; has_role(goals, ppu_count, ppu) && to_open(goals[ppu]) ==>
+        \forall integer ppu; 0 <= ppu < ppu_count && goals[ppu].role != ROLE_NONE && to_open(goals[ppu]) ==>
             written(plan, first, last, ppu);
 
     // The first COUNT writes are the same at both places.
     predicate kept{L1, L2}(struct plan *plan, integer count) =
-        \forall integer i; 0 <= i < count ==> \at(plan->writes[i], L1) == \at(plan->writes[i], L2);
+        \forall integer i; 0 <= i < count ==>
+            \at(plan->writes[i].ppu, L1) == \at(plan->writes[i].ppu, L2) &&
+            \at(plan->writes[i].role, L1) == \at(plan->writes[i].role, L2) &&
+            \at(plan->writes[i].from, L1) == \at(plan->writes[i].from, L2) &&
+            \at(plan->writes[i].to, L1) == \at(plan->writes[i].to, L2);
 
     // What plan_build makes of GOALS: cuts of near ends, then of far ends from FAR on, then openings from OPEN on.
     predicate near_part(struct plan *plan, struct plan_goal *goals, integer ppu_count, integer far) =
@@ -103,7 +110,14 @@
             plan->writes[j].to == plan->writes[i].from && !written(plan, j + 1, i, plan->writes[i].ppu));
 */
 
-/*@ ghost size_t far_cuts, openings_start; // where plan_build's far cuts and openings begin */
+/*@ ghost size_t far_cuts, openings_start;  // where plan_build's far cuts and openings begin
+    int fewer[ROLE_FAR + 1][PPU_MAX + 1];  // fewer[role][ppu]: how many cards below PPU have ROLE
+*/
+
+/*@ predicate counted(struct plan_goal *goals, integer ppu_count, integer role) = fewer[role][0] == 0 &&
+        \forall integer ppu; 0 <= ppu < ppu_count ==> 0 <= fewer[role][ppu] <= ppu &&
+            fewer[role][ppu + 1] == fewer[role][ppu] + (goals[ppu].role == role ? 1 : 0);
+*/
 
 /*
  * The machine as apply sees it: one register per card, with any content, that
@@ -143,6 +157,15 @@
     predicate near_cut_failed(struct plan *plan, enum apply_outcome *outcomes, integer last) =
         \exists integer i; 0 <= i < last && i < openings_start && plan->writes[i].role == ROLE_NEAR &&
             outcomes[i] == APPLY_FAILED;
+    // Nothing is tried after a near end that could not be cut, nor on a register that is behind.
+    predicate walk_ends(struct plan *plan, enum apply_outcome *outcomes, integer last) =
+        \forall integer i, j; 0 <= i < j < last && i < openings_start && plan->writes[i].role == ROLE_NEAR &&
+            outcomes[i] == APPLY_FAILED ==> outcomes[j] == APPLY_NOT_TRIED;
+    predicate left_behind(struct plan *plan, enum apply_outcome *outcomes, integer last) =
+        \forall integer i, j; 0 <= i < j < last && plan->writes[i].ppu == plan->writes[j].ppu &&
+            outcomes[i] != APPLY_DONE ==> outcomes[j] == APPLY_NOT_TRIED;
+    predicate deferred_near(struct plan *plan, enum apply_outcome *outcomes, integer last) =
+        \forall integer i; 0 <= i < last && outcomes[i] == APPLY_DEFERRED ==> plan->writes[i].role == ROLE_NEAR;
     predicate cut_missed(struct plan *plan, enum apply_outcome *outcomes, integer ppu) =
         \exists integer i; 0 <= i < openings_start && plan->writes[i].ppu == ppu &&
             (outcomes[i] == APPLY_DEFERRED ||

@@ -15,6 +15,7 @@
 /*@ requires \valid_read(goal);
     assigns \nothing;
     ensures \result == between(*goal);
+    ensures (goal->now | \result) == \result && (\result | goal->want) == \result;
 */
 static uint32_t mask_between(const struct plan_goal *goal)
 {
@@ -44,9 +45,9 @@ static void append(struct plan *plan, int ppu, enum plan_role role, uint32_t fro
 /*@ requires \valid(plan) && plan->count <= PPU_MAX;
     requires 0 <= ppu_count <= PPU_MAX && \valid_read(goals + (0 .. ppu_count - 1));
     requires \separated(plan, goals + (0 .. ppu_count - 1));
-    requires role != ROLE_NONE;
+    requires (role == ROLE_NEAR || role == ROLE_FAR) && counted(goals, ppu_count, role);
     assigns plan->count, plan->writes[plan->count .. 2 * PPU_MAX - 1];
-    ensures \old(plan->count) <= plan->count <= \old(plan->count) + ppu_count;
+    ensures \old(plan->count) <= plan->count <= \old(plan->count) + fewer[role][ppu_count];
     ensures kept{Pre, Post}(plan, \old(plan->count));
     ensures cuts(plan, \old(plan->count), plan->count, goals, ppu_count, role);
     ensures ascending(plan, \old(plan->count), plan->count);
@@ -55,11 +56,12 @@ static void append(struct plan *plan, int ppu, enum plan_role role, uint32_t fro
 static void append_cuts(struct plan *plan, const struct plan_goal goals[], int ppu_count, enum plan_role role)
 {
     /*@ loop invariant 0 <= ppu <= ppu_count;
-        loop invariant \at(plan->count, Pre) <= plan->count <= \at(plan->count, Pre) + ppu;
+        loop invariant \at(plan->count, Pre) <= plan->count <= \at(plan->count, Pre) + fewer[role][ppu];
         loop invariant kept{Pre, Here}(plan, \at(plan->count, Pre));
-        loop invariant cuts(plan, \at(plan->count, Pre), plan->count, goals, ppu, role);
-        loop invariant ascending(plan, \at(plan->count, Pre), plan->count);
-        loop invariant all_cut(plan, \at(plan->count, Pre), plan->count, goals, ppu, role);
+        loop invariant below(plan, \at(plan->count, Pre), plan->count, ppu);
+        loop invariant cuts: cuts(plan, \at(plan->count, Pre), plan->count, goals, ppu, role);
+        loop invariant ascending: ascending(plan, \at(plan->count, Pre), plan->count);
+        loop invariant all_cut: all_cut(plan, \at(plan->count, Pre), plan->count, goals, ppu, role);
         loop assigns ppu, plan->count, plan->writes[\at(plan->count, Pre) .. 2 * PPU_MAX - 1];
         loop variant ppu_count - ppu;
     */
@@ -68,6 +70,10 @@ static void append_cuts(struct plan *plan, const struct plan_goal goals[], int p
 
         if (goals[ppu].role == role && goals[ppu].now != between) {
             append(plan, ppu, role, goals[ppu].now, between);
+            //@ assert below(plan, \at(plan->count, Pre), plan->count - 1, ppu);
+            //@ assert cuts(plan, \at(plan->count, Pre), plan->count - 1, goals, ppu, role);
+            //@ assert all_cut(plan, \at(plan->count, Pre), plan->count - 1, goals, ppu, role);
+            //@ assert its_card: plan->writes[plan->count - 1].ppu == ppu;
         }
     }
 }
@@ -87,9 +93,10 @@ static void append_openings(struct plan *plan, const struct plan_goal goals[], i
     /*@ loop invariant 0 <= ppu <= ppu_count;
         loop invariant \at(plan->count, Pre) <= plan->count <= \at(plan->count, Pre) + ppu;
         loop invariant kept{Pre, Here}(plan, \at(plan->count, Pre));
-        loop invariant openings(plan, \at(plan->count, Pre), plan->count, goals, ppu);
-        loop invariant ascending(plan, \at(plan->count, Pre), plan->count);
-        loop invariant all_opened(plan, \at(plan->count, Pre), plan->count, goals, ppu);
+        loop invariant below(plan, \at(plan->count, Pre), plan->count, ppu);
+        loop invariant openings: openings(plan, \at(plan->count, Pre), plan->count, goals, ppu);
+        loop invariant ascending: ascending(plan, \at(plan->count, Pre), plan->count);
+        loop invariant all_opened: all_opened(plan, \at(plan->count, Pre), plan->count, goals, ppu);
         loop assigns ppu, plan->count, plan->writes[\at(plan->count, Pre) .. 2 * PPU_MAX - 1];
         loop variant ppu_count - ppu;
     */
@@ -98,6 +105,10 @@ static void append_openings(struct plan *plan, const struct plan_goal goals[], i
 
         if (goals[ppu].role != ROLE_NONE && between != goals[ppu].want) {
             append(plan, ppu, goals[ppu].role, between, goals[ppu].want);
+            //@ assert below(plan, \at(plan->count, Pre), plan->count - 1, ppu);
+            //@ assert openings(plan, \at(plan->count, Pre), plan->count - 1, goals, ppu);
+            //@ assert all_opened(plan, \at(plan->count, Pre), plan->count - 1, goals, ppu);
+            //@ assert its_card: plan->writes[plan->count - 1].ppu == ppu;
         }
     }
 }
@@ -112,26 +123,55 @@ bool plan_write_cuts(const struct plan_write *write)
     return write->to != write->from && (write->from | write->to) == write->to;
 }
 
+/*@ ghost
+    /@ requires 0 <= ppu_count <= PPU_MAX && \valid_read(goals + (0 .. ppu_count - 1));
+       assigns fewer[ROLE_NEAR][0 .. PPU_MAX], fewer[ROLE_FAR][0 .. PPU_MAX];
+       ensures counted(goals, ppu_count, ROLE_NEAR) && counted(goals, ppu_count, ROLE_FAR);
+       ensures 0 <= fewer[ROLE_NEAR][ppu_count] && 0 <= fewer[ROLE_FAR][ppu_count];
+       ensures fewer[ROLE_NEAR][ppu_count] + fewer[ROLE_FAR][ppu_count] <= ppu_count;
+    @/
+    void count_roles(const struct plan_goal *goals, int ppu_count)
+    {
+        fewer[ROLE_NEAR][0] = 0;
+        fewer[ROLE_FAR][0] = 0;
+        /@ loop invariant 0 <= ppu <= ppu_count;
+           loop invariant counted(goals, ppu, ROLE_NEAR) && counted(goals, ppu, ROLE_FAR);
+           loop invariant 0 <= fewer[ROLE_NEAR][ppu] && 0 <= fewer[ROLE_FAR][ppu];
+           loop invariant fewer[ROLE_NEAR][ppu] + fewer[ROLE_FAR][ppu] <= ppu;
+           loop assigns ppu, fewer[ROLE_NEAR][1 .. PPU_MAX], fewer[ROLE_FAR][1 .. PPU_MAX];
+           loop variant ppu_count - ppu;
+        @/
+        for (int ppu = 0; ppu < ppu_count; ppu++) {
+            fewer[ROLE_NEAR][ppu + 1] = fewer[ROLE_NEAR][ppu] + (goals[ppu].role == ROLE_NEAR ? 1 : 0);
+            fewer[ROLE_FAR][ppu + 1] = fewer[ROLE_FAR][ppu] + (goals[ppu].role == ROLE_FAR ? 1 : 0);
+        }
+    }
+*/
+
 /*@ requires \valid(plan);
     requires 0 <= ppu_count <= PPU_MAX && \valid_read(goals + (0 .. ppu_count - 1));
     requires \separated(plan, goals + (0 .. ppu_count - 1));
-    assigns *plan, far_cuts, openings_start;
+    assigns *plan, far_cuts, openings_start, fewer[ROLE_NEAR][0 .. PPU_MAX], fewer[ROLE_FAR][0 .. PPU_MAX];
     ensures 0 <= far_cuts <= openings_start <= plan->count <= 2 * PPU_MAX;
-    ensures near_part(plan, goals, ppu_count, far_cuts);
-    ensures far_part(plan, goals, ppu_count, far_cuts, openings_start);
-    ensures open_part(plan, goals, ppu_count, openings_start);
+    ensures near_part: near_part(plan, goals, ppu_count, far_cuts);
+    ensures far_part: far_part(plan, goals, ppu_count, far_cuts, openings_start);
+    ensures open_part: open_part(plan, goals, ppu_count, openings_start);
 */
 void plan_build(struct plan *plan, const struct plan_goal goals[], int ppu_count)
 {
     plan->count = 0;
+    //@ ghost count_roles(goals, ppu_count);
     append_cuts(plan, goals, ppu_count, ROLE_NEAR);
     //@ ghost far_cuts = plan->count;
     append_cuts(plan, goals, ppu_count, ROLE_FAR);
+    //@ assert far_cut: all_cut(plan, far_cuts, plan->count, goals, ppu_count, ROLE_FAR);
     //@ assert cuts(plan, 0, far_cuts, goals, ppu_count, ROLE_NEAR);
     //@ assert ascending(plan, 0, far_cuts);
     //@ assert all_cut(plan, 0, far_cuts, goals, ppu_count, ROLE_NEAR);
     //@ ghost openings_start = plan->count;
+    //@ ghost Cut: ;
     append_openings(plan, goals, ppu_count);
+    //@ assert kept{Cut, Here}(plan, openings_start);
     //@ assert cuts(plan, 0, far_cuts, goals, ppu_count, ROLE_NEAR);
     //@ assert ascending(plan, 0, far_cuts);
     //@ assert all_cut(plan, 0, far_cuts, goals, ppu_count, ROLE_NEAR);
