@@ -102,7 +102,7 @@ static void format_never_overflows(void **state)
 static void compare(void **state)
 {
     static const struct bdf ascending[] = {
-        {0, 0, 0, 0}, {0, 0, 0, 7}, {0, 0, 31, 0}, {0, 255, 0, 0}, {1, 0, 0, 0}, {0xffffffff, 0, 0, 0},
+        {0, 0, 0, 0}, {0, 0, 0, 7}, {0, 0, 31, 0}, {0, 1, 0, 0}, {0, 255, 0, 0}, {1, 0, 0, 0}, {0xffffffff, 0, 0, 0},
     };
     enum { COUNT = sizeof ascending / sizeof ascending[0] };
 
