@@ -82,8 +82,7 @@ static int read_more(int fd, const char *name, size_t capacity, struct buffer *b
     return got > 0;
 }
 
-static int read_all(int fd, const char *name, size_t limit, int64_t deadline, struct buffer *buffer,
-                    struct error *err)
+static int read_all(int fd, const char *name, size_t limit, int64_t deadline, struct buffer *buffer, struct error *err)
 {
     size_t capacity = first_capacity(fd, limit);
     int more = 1;

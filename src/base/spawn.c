@@ -51,8 +51,7 @@ static void set_attributes(posix_spawnattr_t *attributes)
     posix_spawnattr_setsigmask(attributes, &none);
     posix_spawnattr_setsigdefault(attributes, &all);
     posix_spawnattr_setpgroup(attributes, 0);
-    posix_spawnattr_setflags(attributes,
-                             POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 }
 
 static int set_files(posix_spawn_file_actions_t *files, int output)
@@ -71,13 +70,14 @@ static int set_files(posix_spawn_file_actions_t *files, int output)
     return number;
 }
 
-/* Returns an errno value. */
-static int start_child(char *const argv[], int output, pid_t *pid)
+/* -1 with errno set if it cannot be started. */
+static pid_t start_child(char *const argv[], int output)
 {
     CLEANUP_FREE char *sysroot = NULL;
     char *environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", NULL, NULL};
     posix_spawnattr_t attributes;
     posix_spawn_file_actions_t files;
+    pid_t pid = -1;
 
     if (paths_simulated()) {
         sysroot = line_join("ICN_SYSROOT=", paths_sysroot());
@@ -86,18 +86,22 @@ static int start_child(char *const argv[], int output, pid_t *pid)
     /* posix_spawn tells of this too, but not under valgrind and other emulators
      * whose child shares no memory with its parent. */
     if (access(argv[0], X_OK) != 0) {
-        return errno;
+        return -1;
     }
     posix_spawnattr_init(&attributes);
     set_attributes(&attributes);
     posix_spawn_file_actions_init(&files);
     int number = set_files(&files, output);
     if (number == 0) {
-        number = posix_spawn(pid, argv[0], &files, &attributes, argv, environment);
+        number = posix_spawn(&pid, argv[0], &files, &attributes, argv, environment);
     }
     posix_spawn_file_actions_destroy(&files);
     posix_spawnattr_destroy(&attributes);
-    return number;
+    if (number != 0) {
+        errno = number;
+        return -1;
+    }
+    return pid;
 }
 
 /* Keeps what fits under the limit; the rest is read and dropped, so that a
@@ -233,7 +237,6 @@ static int supervise(const char *program, pid_t pid, int *pipe_end, int64_t dead
 int spawn_capture(char *const argv[], int64_t deadline, struct buffer *output, struct error *err)
 {
     int ends[2];
-    pid_t pid;
     struct capture capture = {0};
 
     if (pipe2(ends, O_CLOEXEC) != 0) {
@@ -244,8 +247,9 @@ int spawn_capture(char *const argv[], int64_t deadline, struct buffer *output, s
     CLEANUP_FD int write_end = ends[1];
     fcntl(read_end, F_SETFL, O_NONBLOCK);
 
-    int number = start_child(argv, write_end, &pid);
-    if (number != 0) {
+    pid_t pid = start_child(argv, write_end);
+    if (pid < 0) {
+        int number = errno;
         return error_set_errno(err, STATUS_HARDWARE, number, "cannot run %s", argv[0]);
     }
     file_close_fd(&write_end);

@@ -89,12 +89,9 @@ static void test_wrap_does_not_escape_twice(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_set_formats_and_returns_minus_one),
-        cmocka_unit_test(test_set_escapes_control_characters),
-        cmocka_unit_test(test_set_may_use_its_own_text),
-        cmocka_unit_test(test_set_cuts_what_does_not_fit),
-        cmocka_unit_test(test_set_errno_appends_the_reason),
-        cmocka_unit_test(test_wrap_keeps_the_status),
+        cmocka_unit_test(test_set_formats_and_returns_minus_one), cmocka_unit_test(test_set_escapes_control_characters),
+        cmocka_unit_test(test_set_may_use_its_own_text),          cmocka_unit_test(test_set_cuts_what_does_not_fit),
+        cmocka_unit_test(test_set_errno_appends_the_reason),      cmocka_unit_test(test_wrap_keeps_the_status),
         cmocka_unit_test(test_wrap_does_not_escape_twice),
     };
     return cmocka_run_group_tests_name("base/error", tests, NULL, NULL);

@@ -87,8 +87,8 @@ static void test_numbers(void **state)
 
 static void test_not_numbers(void **state)
 {
-    static const char *const texts[] = {"",   " 1", "1 ", "+1", "-1",  "0x",  "0x 1", "0X1", "x1",
-                                        "1a", "a",  "0xg", "1.0", "1\n", "0x-1", "\xb2"};
+    static const char *const texts[] = {"",   " 1", "1 ", "+1",  "-1",  "0x",  "0x 1", "0X1",
+                                        "x1", "1a", "a",  "0xg", "1.0", "1\n", "0x-1", "\xb2"};
     (void)state;
 
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
