@@ -24,12 +24,13 @@ declare -A STEP_TITLE=(
 )
 VALGRIND="valgrind -q --leak-check=full --errors-for-leak-kinds=definite --error-exitcode=99"
 
+# Debian's Python, for which python3-pytest is installed.
 run_e2e()
 {
     local tree=$1
     shift
     ICN_BUILD_DIR=$ROOT/$tree PYTHONDONTWRITEBYTECODE=1 \
-        python3 -m pytest -p no:cacheprovider -q "$@"
+        /usr/bin/python3 -m pytest -p no:cacheprovider -q "$@"
 }
 
 step_build()
