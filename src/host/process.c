@@ -3,6 +3,8 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -83,18 +85,44 @@ static bool may_be_caller(pid_t pid)
            (strcmp(name, "libvirtd\n") == 0 || strcmp(name, "virtqemud\n") == 0);
 }
 
+/* The parent of a process, field 4 of its stat; 0 if it cannot be told. */
+static pid_t parent_of(pid_t pid)
+{
+    char text[1024];
+    char state;
+    int parent;
+    if (!read_proc(pid, "stat", text, sizeof text)) {
+        return 0;
+    }
+    const char *end = strrchr(text, ')');
+    return end && sscanf(end + 1, " %c %d", &state, &parent) == 2 ? parent : 0;
+}
+
+/* libvirt's process is our parent, or, when the hook program started us, the
+ * hook's parent: the hook names it in ICN_HOOK_CALLER, which is believed only
+ * if that is so. */
+static pid_t find_caller(void)
+{
+    const char *named = getenv("ICN_HOOK_CALLER");
+    uint64_t number;
+    if (named && text_parse_number(named, INT32_MAX, &number) && parent_of(getppid()) == (pid_t)number) {
+        return (pid_t)number;
+    }
+    return getppid();
+}
+
 /* A session's service manager can adopt orphans as pid 1 does (subreaper) and
  * is then taken for the caller: the start counts as in progress for too long,
  * which keeps the cards isolated. */
 struct process_identity process_caller(void)
 {
-    struct process_identity caller = {.pid = getppid()};
+    struct process_identity caller = {.pid = find_caller()};
     if (!may_be_caller(caller.pid) || !read_start(caller.pid, &caller.start)) {
         return nobody;
     }
     /* The pid could have been given to another process before its start time
      * was read, but not while it is still our parent. */
-    return getppid() == caller.pid ? caller : nobody;
+    return find_caller() == caller.pid ? caller : nobody;
 }
 
 bool process_is_alive(struct process_identity identity)

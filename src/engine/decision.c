@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "engine/decision.h"
+
+#include <string.h>
+
+static bool claims_collide(const struct claim *claim, const struct demand_device *device)
+{
+    return claim->ppu == device->ppu && (claim->whole || device->whole);
+}
+
+static int admit_device(const struct snapshot *snapshot, const struct demand_device *device, const char *uuid,
+                        struct error *err)
+{
+    char card[CARD_TEXT_SIZE];
+    machine_card_text(snapshot->machine, device->ppu, card);
+    if (!snapshot->cards[device->ppu].state.present) {
+        return error_set(err, STATUS_HARDWARE,
+                         "%s is not on the PCI bus; see dmesg, rescan the bus or give the VM another card", card);
+    }
+    for (size_t i = 0; i < snapshot->claim_count; i++) {
+        const struct tenant *tenant = &snapshot->tenants[snapshot->claims[i].tenant];
+        if (strcmp(tenant->uuid, uuid) != 0 && claims_collide(&snapshot->claims[i], device)) {
+            return error_set(err, STATUS_CONFLICT,
+                             "%s is owned by VM '%s' (%s), which %s; stop that VM or give this one another card", card,
+                             tenant->name, tenant->uuid, tenant->running ? "runs" : "is being started or stopped");
+        }
+    }
+    const struct tenant *self = snapshot_tenant(snapshot, uuid);
+    bool self_runs = self && self->running;
+    bool held_by_stranger = snapshot->cards[device->ppu].unknown_holder ||
+                            (device->whole && snapshot->cards[device->ppu].held && !self_runs);
+    if (held_by_stranger) {
+        return error_set(err, STATUS_CONFLICT,
+                         "%s is held open through vfio by a process that is no running VM; end it (fuser /dev/vfio/* "
+                         "names it) or give the VM another card",
+                         card);
+    }
+    return 0;
+}
+
+int decision_admit(const struct snapshot *snapshot, const struct demand *demand, const char *uuid, struct error *err)
+{
+    for (size_t i = 0; i < demand->count; i++) {
+        if (demand->devices[i].ppu >= 0 && admit_device(snapshot, &demand->devices[i], uuid, err) < 0) {
+            return -1;
+        }
+    }
+    if (!snapshot->ownership_certain && strstr(snapshot->doubt.text, uuid) == NULL) {
+        *err = snapshot->doubt;
+        return -1;
+    }
+    return 0;
+}
+
+int decision_own_number(const struct snapshot *snapshot)
+{
+    return (int)snapshot->tenant_count + 1;
+}
+
+/* The owners once the domain has, or has no longer, its cards. */
+static void decide_owners(struct decision *decision, const struct snapshot *snapshot)
+{
+    const struct tenant *self = snapshot_tenant(snapshot, decision->uuid);
+    int self_number = self ? (int)(self - snapshot->tenants) + 1 : 0;
+    int count = snapshot->machine->topology.ppu_count;
+    int others[PPU_MAX] = {0};
+    for (size_t i = 0; i < snapshot->claim_count; i++) {
+        const struct claim *claim = &snapshot->claims[i];
+        bool stays = (int)claim->tenant + 1 != self_number ||
+                     (decision->intent == INTENT_STOP && snapshot->cards[claim->ppu].held);
+        if (stays) {
+            int *owner = &others[claim->ppu];
+            *owner = *owner == OWNER_IDLE ? (int)claim->tenant + 1 : OWNER_SHARED;
+        }
+    }
+    for (int ppu = 0; ppu < count; ppu++) {
+        int *owner = &decision->owners[ppu];
+        *owner = others[ppu];
+        if (decision->near[ppu]) {
+            *owner = others[ppu] == OWNER_IDLE ? decision_own_number(snapshot) : OWNER_SHARED;
+        }
+        if (snapshot->cards[ppu].unknown_holder ||
+            (decision->intent != INTENT_STOP && snapshot->cards[ppu].held && *owner == OWNER_IDLE)) {
+            *owner = OWNER_UNKNOWN;
+        }
+    }
+}
+
+/* The bits of PPU's links whose other end the domain takes. */
+static uint32_t links_to_near(const struct decision *decision, const struct topology *topology, int ppu)
+{
+    uint32_t bits = 0;
+    for (int link = 0; link < LINK_MAX; link++) {
+        int peer = topology->peer[ppu][link];
+        if (peer != NO_PEER && decision->near[peer]) {
+            bits |= UINT32_C(1) << link;
+        }
+    }
+    return bits;
+}
+
+/* A card of the domain.  While a driver holds its registers they count as wide
+ * open: the write is then planned, and tried. */
+static struct plan_goal near_goal(const struct decision *decision, const struct card *card, uint32_t required)
+{
+    uint32_t now = card->reading.kind == READING_FINE ? card->reading.mask : 0;
+    uint32_t want = decision->intent == INTENT_START ? required : now | required;
+    return (struct plan_goal){.role = ROLE_NEAR, .now = now, .want = want};
+}
+
+/* An idle card.  Its own old value is the aim; cuts that the rule wants are made
+ * where they face the domain and kept where they stand. */
+static struct plan_goal idle_goal(const struct decision *decision, const struct snapshot *snapshot, int ppu,
+                                  uint32_t required)
+{
+    const struct card *card = &snapshot->cards[ppu];
+    const struct settings *settings = &snapshot->machine->settings;
+    const struct topology *topology = &snapshot->machine->topology;
+    uint32_t now = card->reading.mask;
+    uint32_t facing = settings->far_end == FAR_END_CUT ? links_to_near(decision, topology, ppu) : 0;
+    uint32_t original = card->has_original ? card->original : now;
+    uint32_t want = original | (required & (now | facing));
+    if (settings->idle == IDLE_ISOLATE) {
+        want = topology_links(topology, ppu);
+    } else if (!snapshot->ownership_certain || decision->intent == INTENT_KEEP) {
+        want |= now;
+    }
+    return (struct plan_goal){.role = ROLE_FAR, .now = now, .want = want};
+}
+
+/* Whether an idle card is within this decision's reach. */
+static bool concerns_idle(const struct decision *decision, const struct snapshot *snapshot, int ppu)
+{
+    const struct settings *settings = &snapshot->machine->settings;
+    return snapshot->cards[ppu].has_original || settings->idle == IDLE_ISOLATE ||
+           (settings->far_end == FAR_END_CUT &&
+            links_to_near(decision, &snapshot->machine->topology, ppu) != 0);
+}
+
+static void decide_card(struct decision *decision, struct snapshot *snapshot, struct registers *registers, int ppu)
+{
+    const struct topology *topology = &snapshot->machine->topology;
+    struct card *card = &snapshot->cards[ppu];
+    if (!snapshot->machine->mapped[ppu] || !card->state.present) {
+        return;
+    }
+    if (decision->near[ppu]) {
+        snapshot_read(snapshot, registers, ppu);
+        decision->goals[ppu] = near_goal(decision, card, mask_required(topology, decision->owners, ppu));
+    } else if (decision->owners[ppu] == OWNER_IDLE && concerns_idle(decision, snapshot, ppu)) {
+        snapshot_read(snapshot, registers, ppu);
+        if (card->reading.kind == READING_FINE) {
+            decision->goals[ppu] =
+                idle_goal(decision, snapshot, ppu, mask_required(topology, decision->owners, ppu));
+        }
+    }
+}
+
+void decision_make(struct decision *decision, struct snapshot *snapshot, struct registers *registers,
+                   enum intent intent, const char *uuid, const char *name, const struct demand *demand)
+{
+    memset(decision, 0, sizeof *decision);
+    decision->intent = intent;
+    decision->uuid = uuid;
+    decision->name = name;
+    for (size_t i = 0; demand && i < demand->count; i++) {
+        int ppu = demand->devices[i].ppu;
+        if (ppu >= 0) {
+            decision->near[ppu] = true;
+            decision->whole[ppu] |= demand->devices[i].whole;
+        }
+    }
+    decide_owners(decision, snapshot);
+    for (int ppu = 0; ppu < snapshot->machine->topology.ppu_count; ppu++) {
+        decide_card(decision, snapshot, registers, ppu);
+    }
+    plan_build(&decision->plan, decision->goals, snapshot->machine->topology.ppu_count);
+}
+
+int decision_check_near(const struct decision *decision, const struct snapshot *snapshot, struct error *err)
+{
+    for (int ppu = 0; ppu < snapshot->machine->topology.ppu_count; ppu++) {
+        const struct reading *reading = &snapshot->cards[ppu].reading;
+        char card[CARD_TEXT_SIZE];
+        if (decision->near[ppu] && (reading->kind == READING_GONE || reading->kind == READING_FAILED)) {
+            return error_set(err, STATUS_HARDWARE, "%s: %s; its links cannot be cut",
+                             machine_card_text(snapshot->machine, ppu, card), reading->why);
+        }
+    }
+    return 0;
+}

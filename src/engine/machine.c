@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "engine/machine.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/paths.h"
+#include "host/sysfs.h"
+#include "host/topology_file.h"
+
+static char *settings_path(const char *config)
+{
+    return config ? memory_copy_text(config) : paths_resolve(PATH_SETTINGS);
+}
+
+int machine_open(const char *config, struct machine **machine, struct error *err)
+{
+    CLEANUP_FREE char *path = settings_path(config);
+    const char *reason;
+    struct machine *opened = memory_alloc(1, sizeof *opened);
+    if (settings_load(path, &opened->settings, err) < 0) {
+        goto failed;
+    }
+    if (!pci_match_is_valid(opened->settings.match, &reason)) {
+        error_set(err, STATUS_INVALID, "%s: [ppu] match = %s: %s", path, opened->settings.match, reason);
+        goto failed;
+    }
+    if (pci_open(opened->settings.match, &opened->pci, err) < 0) {
+        goto failed;
+    }
+    *machine = opened;
+    return 0;
+failed:
+    machine_close(opened);
+    return -1;
+}
+
+bool machine_open_salvaged(const char *config, struct machine **machine)
+{
+    CLEANUP_FREE char *path = settings_path(config);
+    const char *reason;
+    struct error ignored;
+    struct machine *opened = memory_alloc(1, sizeof *opened);
+    settings_default(&opened->settings);
+    if (!settings_salvage_match(path, opened->settings.match) ||
+        !pci_match_is_valid(opened->settings.match, &reason) ||
+        pci_open(opened->settings.match, &opened->pci, &ignored) < 0) {
+        machine_close(opened);
+        return false;
+    }
+    *machine = opened;
+    return true;
+}
+
+void machine_close(struct machine *machine)
+{
+    if (machine) {
+        pci_close(machine->pci);
+        free(machine);
+    }
+}
+
+static int map_pinned(struct machine *machine, struct error *err)
+{
+    for (int i = 0; i < machine->settings.map_count; i++) {
+        const struct settings_pin *pin = &machine->settings.map[i];
+        char bdf[BDF_TEXT_SIZE];
+        if (pin->ppu >= machine->topology.ppu_count) {
+            return error_set(err, STATUS_INVALID,
+                             "[map] %d = %s: the topology %s has only the PPUs 0 to %d; correct one of the two", pin->ppu,
+                             bdf_format(pin->bdf, bdf), machine->settings.topology, machine->topology.ppu_count - 1);
+        }
+        machine->mapped[pin->ppu] = true;
+        machine->card[pin->ppu] = pin->bdf;
+    }
+    return 0;
+}
+
+/* A card's virtual functions can carry its device id; they are no cards. */
+static size_t drop_virtual_functions(struct bdf *functions, size_t count)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct pci_state state;
+        sysfs_read_state(functions[i], &state);
+        if (!state.is_virtual_function) {
+            functions[kept++] = functions[i];
+        }
+    }
+    return kept;
+}
+
+static int map_by_order(struct machine *machine, struct error *err)
+{
+    CLEANUP_FREE struct bdf *functions = NULL;
+    size_t count;
+    if (pci_list_matching(machine->pci, &functions, &count, err) < 0) {
+        return -1;
+    }
+    count = drop_virtual_functions(functions, count);
+    if (count != (size_t)machine->topology.ppu_count) {
+        return error_set(err, STATUS_INVALID,
+                         "%zu cards match %s but the topology %s has %d, so the cards' order does not tell their ids; "
+                         "find the missing card with lspci -D -d %s, or pin the ids in [map]",
+                         count, machine->settings.match, machine->settings.topology, machine->topology.ppu_count,
+                         machine->settings.match);
+    }
+    for (size_t i = 0; i < count; i++) {
+        machine->mapped[i] = true;
+        machine->card[i] = functions[i];
+    }
+    return 0;
+}
+
+int machine_survey(struct machine *machine, struct error *err)
+{
+    CLEANUP_FREE char *path = paths_resolve("%s", machine->settings.topology);
+    if (topology_file_load(path, &machine->topology, err) < 0) {
+        return -1;
+    }
+    return machine->settings.map_count > 0 ? map_pinned(machine, err) : map_by_order(machine, err);
+}
+
+int machine_ppu_at(const struct machine *machine, struct bdf card)
+{
+    for (int ppu = 0; ppu < machine->topology.ppu_count; ppu++) {
+        if (machine->mapped[ppu] && bdf_compare(machine->card[ppu], card) == 0) {
+            return ppu;
+        }
+    }
+    return -1;
+}
+
+const char *machine_card_text(const struct machine *machine, int ppu, char text[CARD_TEXT_SIZE])
+{
+    char bdf[BDF_TEXT_SIZE] = "no card";
+    if (machine->mapped[ppu]) {
+        bdf_format(machine->card[ppu], bdf);
+    }
+    snprintf(text, CARD_TEXT_SIZE, "PPU %d (%s)", ppu, bdf);
+    return text;
+}

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Theory of operation: what happens when libvirt starts or stops a VM.
+ *
+ *   prepare, start      admit the domain, write its ledger entry, cut (operation_let_through)
+ *   started, reconnect  it runs: record it, cut what is missing, look for leaks (operation_watch)
+ *   stopped, release    it is gone: give back what it had (operation_give_back)
+ *
+ * Each takes the same path: parse, settings, topology, lock, snapshot, decide,
+ * record, write registers.  A domain without host PCI devices leaves it before
+ * the settings are read, one without PPUs before the topology and the lock, so
+ * that no state of ours can harm it.
+ */
+#include "engine/operation.h"
+
+#include <stdio.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "engine/machine.h"
+#include "engine/record.h"
+
+struct operation {
+    const char *vm;
+    const char *name;
+    struct domain domain;
+    struct machine *machine;
+    struct demand demand;
+    struct ledger ledger;
+    struct registers registers;
+    struct snapshot *snapshot;
+    struct decision *decision;
+    struct execution *execution;
+    struct text_list warnings;
+    int64_t began;
+};
+
+bool operation_may_refuse(const char *operation)
+{
+    return strcmp(operation, "prepare") == 0 || strcmp(operation, "start") == 0;
+}
+
+static void log_warnings(const struct text_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        log_message(LOG_LEVEL_WARNING, "%s", list->items[i]);
+    }
+}
+
+/* Settings are broken: VMs without PPUs pass all the same, if anybody can tell
+ * which cards are PPUs. */
+static int judge_without_settings(struct operation *op, struct error *err)
+{
+    struct error ignored;
+    if (!machine_open_salvaged(NULL, &op->machine)) {
+        return -1;
+    }
+    if (demand_resolve(op->machine, &op->domain, &op->demand, &op->warnings, &ignored) < 0) {
+        return -1;
+    }
+    return op->demand.has_ppu ? error_wrap(err, "VM '%s' has a PPU but the configuration is broken", op->vm) : 0;
+}
+
+/* 1: there are PPUs to look after; 0: none; -1: refused. */
+static int find_demand(struct operation *op, struct error *err)
+{
+    if (op->domain.device_count == 0) {
+        return 0;
+    }
+    if (machine_open(NULL, &op->machine, err) < 0) {
+        return judge_without_settings(op, err);
+    }
+    if (demand_resolve(op->machine, &op->domain, &op->demand, &op->warnings, err) < 0) {
+        return -1;
+    }
+    bool pinned = op->machine->settings.map_count > 0;
+    if (!op->demand.has_ppu && !pinned) {
+        return 0;
+    }
+    if (machine_survey(op->machine, err) < 0) {
+        return op->demand.has_ppu ? -1 : 0;
+    }
+    if (demand_number(op->machine, &op->demand, err) < 0) {
+        return -1;
+    }
+    return op->demand.has_ppu ? 1 : 0;
+}
+
+/* Lock, then look: nothing that was seen can change before it is acted on. */
+static int look(struct operation *op, struct error *err)
+{
+    int64_t deadline = deadline_after_ms(INT64_C(1000) * op->machine->settings.lock_timeout);
+    if (ledger_open(&op->ledger, LEDGER_CHANGE, deadline, err) < 0) {
+        return -1;
+    }
+    registers_open(&op->registers, &op->machine->settings, &op->ledger, true);
+    struct error recovery;
+    if (registers_recover(&op->registers, &recovery) < 0) {
+        log_message(LOG_LEVEL_WARNING, "%s", recovery.text);
+    }
+    if (snapshot_take(op->machine, &op->ledger, &op->snapshot, err) < 0) {
+        return -1;
+    }
+    log_warnings(&op->snapshot->findings);
+    return 0;
+}
+
+static void decide(struct operation *op, enum intent intent)
+{
+    op->decision = memory_alloc(1, sizeof *op->decision);
+    op->execution = memory_alloc(1, sizeof *op->execution);
+    decision_make(op->decision, op->snapshot, &op->registers, intent, op->domain.uuid, op->vm,
+                  intent == INTENT_STOP ? NULL : &op->demand);
+}
+
+static void append_write(char *line, size_t size, const struct plan_write *write, enum apply_outcome outcome)
+{
+    size_t used = strlen(line);
+    snprintf(line + used, size - used, " %d:0x%08x>0x%08x%s", write->ppu, write->from, write->to,
+             outcome == APPLY_DONE ? "" : outcome == APPLY_DEFERRED ? "(deferred)" : "(failed)");
+}
+
+/* The one line that says what this operation did and how long it took. */
+static void log_summary(const struct operation *op, const char *what)
+{
+    char cuts[700] = "";
+    char opened[700] = "";
+    const struct plan *plan = &op->decision->plan;
+    for (size_t i = 0; i < plan->count && op->registers.backend->reads_back; i++) {
+        bool is_cut = plan_write_cuts(&plan->writes[i]);
+        append_write(is_cut ? cuts : opened, sizeof cuts, &plan->writes[i], op->execution->outcomes[i]);
+    }
+    log_message(LOG_LEVEL_NOTICE, "%s; cut:%s; restored:%s; %lld ms", what, cuts[0] ? cuts : " nothing",
+                opened[0] ? opened : " nothing", (long long)(deadline_after_ms(0) - op->began));
+    log_warnings(&op->execution->warnings);
+}
+
+static int let_through(struct operation *op, struct error *err)
+{
+    bool is_gate = strcmp(op->name, "start") == 0;
+    if (op->domain.uuid[0] == '\0') {
+        return error_set(err, STATUS_INVALID, "the domain's XML has no uuid");
+    }
+    if (look(op, err) < 0 || decision_admit(op->snapshot, &op->demand, op->domain.uuid, err) < 0) {
+        return -1;
+    }
+    const struct tenant *self = snapshot_tenant(op->snapshot, op->domain.uuid);
+    bool late = is_gate && !(self && self->entry);
+    decide(op, INTENT_START);
+    if (decision_check_near(op->decision, op->snapshot, err) < 0 ||
+        record_domain(&op->ledger, op->snapshot, op->decision, &op->registers, PHASE_PREPARED, late, err) < 0) {
+        return -1;
+    }
+    if (execution_run(op->execution, op->decision, op->snapshot, &op->registers, !is_gate, err) < 0) {
+        return -1;
+    }
+    struct error cleaning;
+    if (record_clean(&op->ledger, op->snapshot, op->decision, op->execution, &op->registers, op->domain.uuid,
+                     &cleaning) < 0) {
+        log_message(LOG_LEVEL_WARNING, "%s", cleaning.text);
+    }
+    log_summary(op, is_gate ? "isolation verified" : "isolated");
+    return 0;
+}
+
+/* A near end that is known to be open towards a card whose end is known to be
+ * open too. */
+static bool link_leaks(const struct operation *op, int ppu, int link)
+{
+    const struct topology *topology = &op->machine->topology;
+    int peer = topology->peer[ppu][link];
+    if (peer == NO_PEER || link_may_be_open(op->decision->owners[ppu], op->decision->owners[peer])) {
+        return false;
+    }
+    const struct card *near = &op->snapshot->cards[ppu];
+    const struct card *far = &op->snapshot->cards[peer];
+    if (near->reading.kind != READING_FINE || far->reading.kind != READING_FINE || ((near->reading.mask >> link) & 1)) {
+        return false;
+    }
+    for (int back = 0; back < LINK_MAX; back++) {
+        if (topology->peer[peer][back] == ppu && !((far->reading.mask >> back) & 1)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int find_leak(struct operation *op, struct error *err)
+{
+    for (int ppu = 0; ppu < op->machine->topology.ppu_count; ppu++) {
+        if (op->machine->mapped[ppu]) {
+            op->snapshot->cards[ppu].was_read = false;
+            snapshot_read(op->snapshot, &op->registers, ppu);
+        }
+    }
+    for (int ppu = 0; ppu < op->machine->topology.ppu_count; ppu++) {
+        for (int link = 0; op->decision->near[ppu] && link < LINK_MAX; link++) {
+            if (link_leaks(op, ppu, link)) {
+                char card[CARD_TEXT_SIZE];
+                char owner[OWNER_TEXT_SIZE];
+                int peer = op->machine->topology.peer[ppu][link];
+                return error_set(err, STATUS_CHECK_FAILED,
+                                 "LEAK: link %d of %s to PPU %d (%s) is open on both sides; stop the VM", link,
+                                 machine_card_text(op->machine, ppu, card), peer,
+                                 snapshot_owner_text(op->snapshot, peer, owner));
+            }
+        }
+    }
+    return 0;
+}
+
+/* The VM runs and must not be harmed.  Missing cuts are made where a register
+ * can be reached; a leak that is left is an alarm. */
+static int watch(struct operation *op, struct error *err)
+{
+    struct error trouble;
+    if (op->domain.uuid[0] == '\0' || look(op, err) < 0) {
+        return -1;
+    }
+    decide(op, INTENT_KEEP);
+    if (record_domain(&op->ledger, op->snapshot, op->decision, &op->registers, PHASE_RUNNING, true, err) < 0) {
+        return -1;
+    }
+    if (execution_run(op->execution, op->decision, op->snapshot, &op->registers, true, &trouble) < 0) {
+        log_message(LOG_LEVEL_ERROR, "%s", trouble.text);
+    }
+    log_summary(op, "running");
+    return find_leak(op, err);
+}
+
+static int give_back(struct operation *op, struct error *err)
+{
+    bool is_last = strcmp(op->name, "release") == 0;
+    if (op->domain.uuid[0] == '\0' || machine_open(NULL, &op->machine, err) < 0 || machine_survey(op->machine, err) < 0 ||
+        look(op, err) < 0) {
+        return -1;
+    }
+    const struct tenant *self = snapshot_tenant(op->snapshot, op->domain.uuid);
+    if (self && self->entry && self->entry->phase != PHASE_ENDED && record_end(&op->ledger, self, err) < 0) {
+        return -1;
+    }
+    decide(op, INTENT_STOP);
+    if (execution_run(op->execution, op->decision, op->snapshot, &op->registers, true, err) < 0) {
+        return -1;
+    }
+    if (record_clean(&op->ledger, op->snapshot, op->decision, op->execution, &op->registers,
+                     is_last ? NULL : op->domain.uuid, err) < 0) {
+        return -1;
+    }
+    if (is_last) {
+        for (size_t i = 0; i < op->snapshot->ledger.fault_count; i++) {
+            if (strcmp(op->snapshot->ledger.faults[i].uuid, op->domain.uuid) == 0 &&
+                ledger_remove(&op->ledger, op->domain.uuid, err) < 0) {
+                return -1;
+            }
+        }
+    }
+    log_summary(op, is_last ? "released" : "stopped");
+    return 0;
+}
+
+static int run(struct operation *op, const char *text, size_t length, struct error *err)
+{
+    if (domain_parse(text, length, "the domain's XML", &op->domain, err) < 0) {
+        return -1;
+    }
+    if (strcmp(op->name, "stopped") == 0 || strcmp(op->name, "release") == 0) {
+        return give_back(op, err);
+    }
+    int found = find_demand(op, err);
+    if (found <= 0) {
+        return found;
+    }
+    log_warnings(&op->warnings);
+    return operation_may_refuse(op->name) ? let_through(op, err) : watch(op, err);
+}
+
+static void clean_up(struct operation *op)
+{
+    if (op->execution) {
+        execution_free(op->execution);
+    }
+    free(op->execution);
+    free(op->decision);
+    snapshot_free(op->snapshot);
+    ledger_close(&op->ledger);
+    demand_free(&op->demand);
+    machine_close(op->machine);
+    domain_free(&op->domain);
+    text_list_free(&op->warnings);
+}
+
+enum status operation_run(const char *vm, const char *operation, const char *text, size_t length, struct error *err)
+{
+    static const char *const handled[] = {"prepare", "start", "started", "stopped", "release", "reconnect"};
+    bool known = false;
+    for (size_t i = 0; i < sizeof handled / sizeof handled[0]; i++) {
+        known |= strcmp(operation, handled[i]) == 0;
+    }
+    if (!known) {
+        return STATUS_OK;
+    }
+    struct operation op = {.vm = vm, .name = operation, .began = deadline_after_ms(0), .ledger = {.dirfd = -1, .lockfd = -1}};
+    enum status status = STATUS_OK;
+    if (run(&op, text, length, err) < 0) {
+        bool may_refuse = operation_may_refuse(operation);
+        bool kills = strcmp(operation, "started") == 0 && err->status == STATUS_CHECK_FAILED && op.machine &&
+                     op.machine->settings.on_leak == LEAK_KILL;
+        if (may_refuse) {
+            error_wrap(err, "icn-hook: VM '%s' is not started", vm);
+        }
+        log_message(LOG_LEVEL_ERROR, "%s", err->text);
+        status = may_refuse || kills ? err->status : STATUS_OK;
+    }
+    clean_up(&op);
+    return status;
+}
