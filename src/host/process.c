@@ -68,7 +68,7 @@ static bool parse_stat(char *text, char *state, unsigned long long *start)
 static bool read_start(pid_t pid, unsigned long long *start)
 {
     char text[1024];
-    char state;
+    char state = 0;
     return read_proc(pid, "stat", text, sizeof text) && parse_stat(text, &state, start) && state != 'Z' && state != 'X';
 }
 

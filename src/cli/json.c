@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "cli/json.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+void json_put_text(struct json_object *object, const char *key, const char *text_or_null)
+{
+    json_object_object_add(object, key, text_or_null ? json_object_new_string(text_or_null) : NULL);
+}
+
+void json_put_mask(struct json_object *object, const char *key, uint32_t mask)
+{
+    char text[sizeof "0x00000000"];
+    snprintf(text, sizeof text, "0x%08" PRIx32, mask);
+    json_put_text(object, key, text);
+}
+
+void json_put_number(struct json_object *object, const char *key, int number)
+{
+    json_object_object_add(object, key, json_object_new_int(number));
+}
+
+void json_put_known_number(struct json_object *object, const char *key, int number)
+{
+    json_object_object_add(object, key, number < 0 ? NULL : json_object_new_int(number));
+}
+
+void json_put_bool(struct json_object *object, const char *key, bool value)
+{
+    json_object_object_add(object, key, json_object_new_boolean(value));
+}
+
+void json_put_list(struct json_object *object, const char *key, const struct text_list *list)
+{
+    struct json_object *array = json_put_array(object, key);
+    for (size_t i = 0; i < list->count; i++) {
+        json_object_array_add(array, json_object_new_string(list->items[i]));
+    }
+}
+
+struct json_object *json_put_array(struct json_object *object, const char *key)
+{
+    struct json_object *array = json_object_new_array();
+    json_object_object_add(object, key, array);
+    return array;
+}
+
+void json_print(struct json_object *object)
+{
+    puts(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
+                                                    JSON_C_TO_STRING_NOSLASHESCAPE));
+    json_object_put(object);
+}
