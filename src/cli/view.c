@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "cli/view.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+static bool pair_leaks(const struct view *view, int a, int b)
+{
+    for (int link = 0; link < LINK_MAX; link++) {
+        if (view->machine->topology.peer[a][link] == b && inspection_leaks(&view->inspection, a, link)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void view_each_leak(const struct view *view, void (*visit)(void *context, int a, int b), void *context)
+{
+    for (int a = 0; a < view->machine->topology.ppu_count; a++) {
+        for (int b = a + 1; b < view->machine->topology.ppu_count; b++) {
+            if (pair_leaks(view, a, b)) {
+                visit(context, a, b);
+            }
+        }
+    }
+}
+
+static void report_leak(void *context, int a, int b)
+{
+    struct view *view = context;
+    char card_a[CARD_TEXT_SIZE];
+    char card_b[CARD_TEXT_SIZE];
+    char owner_a[OWNER_TEXT_SIZE];
+    char owner_b[OWNER_TEXT_SIZE];
+    view->leaks++;
+    text_list_add(&view->findings, "LEAK: a link between %s of %s and %s of %s is open on both sides",
+                  machine_card_text(view->machine, a, card_a),
+                  snapshot_owner_text(view->inspection.snapshot, a, owner_a),
+                  machine_card_text(view->machine, b, card_b),
+                  snapshot_owner_text(view->inspection.snapshot, b, owner_b));
+}
+
+static void report_card(struct view *view, int ppu)
+{
+    const struct card *card = &view->inspection.snapshot->cards[ppu];
+    char text[CARD_TEXT_SIZE];
+    machine_card_text(view->machine, ppu, text);
+    if (!view->machine->mapped[ppu] || !card->state.present) {
+        text_list_add(&view->findings, "%s is not on the PCI bus", text);
+    } else if (card->reading.kind != READING_FINE) {
+        text_list_add(&view->findings, "%s: %s", text, card->reading.why);
+    } else if (inspection_drifts(&view->inspection, ppu)) {
+        view->drifts++;
+        text_list_add(&view->findings, "%s lacks cuts: mask 0x%08" PRIx32 ", required 0x%08" PRIx32, text,
+                      card->reading.mask, inspection_required(&view->inspection, ppu));
+    }
+}
+
+int view_open(struct view *view, const struct options *options)
+{
+    struct error err = {0};
+    *view = (struct view){.inspection = {.ledger = {.dirfd = -1, .lockfd = -1}}};
+    if (machine_open(options->config, &view->machine, &err) < 0 || machine_survey(view->machine, &err) < 0 ||
+        inspection_open(&view->inspection, view->machine, &err) < 0) {
+        fprintf(stderr, "icn-hook: %s\n", err.text);
+        view_close(view);
+        return (int)err.status;
+    }
+    inspection_read_all(&view->inspection);
+    const struct text_list *seen = &view->inspection.snapshot->findings;
+    for (size_t i = 0; i < seen->count; i++) {
+        text_list_add(&view->findings, "%s", seen->items[i]);
+    }
+    view_each_leak(view, report_leak, view);
+    for (int ppu = 0; ppu < view->machine->topology.ppu_count; ppu++) {
+        report_card(view, ppu);
+    }
+    return STATUS_OK;
+}
+
+void view_close(struct view *view)
+{
+    inspection_close(&view->inspection);
+    machine_close(view->machine);
+    text_list_free(&view->findings);
+}

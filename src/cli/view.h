@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "base/text.h"
+#include "cli/verbs.h"
+#include "core/mask.h"
+#include "engine/inspection.h"
+
+/* The host as status and check see it. */
+struct view {
+    struct machine *machine;
+    struct inspection inspection;
+    struct text_list findings;
+    int leaks;
+    int drifts;
+};
+
+/* Opens everything and reads every register; on failure prints the one line and
+ * returns the exit status. */
+int view_open(struct view *view, const struct options *options);
+void view_close(struct view *view);
+
+/* Calls VISIT for every pair of cards between which a link leaks, A below B. */
+void view_each_leak(const struct view *view, void (*visit)(void *context, int a, int b), void *context);
