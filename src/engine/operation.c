@@ -192,8 +192,7 @@ static bool link_leaks(const struct operation *op, int ppu, int link)
 static int find_leak(struct operation *op, struct error *err)
 {
     for (int ppu = 0; ppu < op->machine->topology.ppu_count; ppu++) {
-        if (op->machine->mapped[ppu]) {
-            op->snapshot->cards[ppu].was_read = false;
+        if (op->machine->mapped[ppu] && op->snapshot->cards[ppu].state.present) {
             snapshot_read(op->snapshot, &op->registers, ppu);
         }
     }
@@ -213,15 +212,17 @@ static int find_leak(struct operation *op, struct error *err)
     return 0;
 }
 
-/* The VM runs and must not be harmed.  Missing cuts are made where a register
- * can be reached; a leak that is left is an alarm. */
+/* The VM runs and must not be harmed.  A leak is an alarm, also when the cuts
+ * that are missing can be made: until then the VM ran with it. */
 static int watch(struct operation *op, struct error *err)
 {
     struct error trouble;
+    struct error leak;
     if (op->domain.uuid[0] == '\0' || look(op, err) < 0) {
         return -1;
     }
     decide(op, INTENT_KEEP);
+    bool leaked = find_leak(op, &leak) < 0;
     if (record_domain(&op->ledger, op->snapshot, op->decision, &op->registers, PHASE_RUNNING, true, err) < 0) {
         return -1;
     }
@@ -229,7 +230,10 @@ static int watch(struct operation *op, struct error *err)
         log_message(LOG_LEVEL_ERROR, "%s", trouble.text);
     }
     log_summary(op, "running");
-    return find_leak(op, err);
+    if (leaked) {
+        *err = leak;
+    }
+    return leaked ? -1 : 0;
 }
 
 static int give_back(struct operation *op, struct error *err)

@@ -201,6 +201,14 @@ struct salvage {
     struct settings settings;
 };
 
+/* A misspelt key is recognised by its value: a filter has a colon. */
+static bool may_mean_match(const struct settings_line *line)
+{
+    bool in_ppu = line->section[0] == '\0' || strcmp(line->section, "ppu") == 0;
+    bool unknown = settings_find_key("ppu", line->key) == NO_KEY;
+    return strcasecmp(line->key, "match") == 0 || (in_ppu && unknown && strchr(line->value, ':') != NULL);
+}
+
 static bool salvage_line(void *user, const struct settings_line *line)
 {
     struct salvage *salvage = user;
@@ -208,7 +216,7 @@ static bool salvage_line(void *user, const struct settings_line *line)
         salvage->doubtful = true;
     } else if (line->key && strcmp(line->section, "ppu") == 0 && strcmp(line->key, "match") == 0) {
         char before[MATCH_SIZE];
-        strcpy(before, salvage->settings.match);
+        memcpy(before, salvage->settings.match, sizeof before);
         if (settings_set_match(&salvage->settings, line->value)) {
             salvage->differ = salvage->differ || (salvage->valid > 0 && strcmp(before, salvage->settings.match) != 0);
             salvage->valid++;
@@ -216,10 +224,7 @@ static bool salvage_line(void *user, const struct settings_line *line)
             salvage->broken = true;
         }
     } else if (line->key) {
-        bool in_ppu = line->section[0] == '\0' || strcmp(line->section, "ppu") == 0;
-        bool unknown = settings_find_key("ppu", line->key) == NO_KEY;
-        salvage->doubtful =
-            salvage->doubtful || line->section[0] == '\0' || (in_ppu && unknown) || strcasecmp(line->key, "match") == 0;
+        salvage->doubtful = salvage->doubtful || may_mean_match(line);
     }
     return true;
 }
@@ -242,6 +247,6 @@ bool settings_salvage_match(const char *path, char match[MATCH_SIZE])
     if (salvage.broken || salvage.differ || (salvage.valid == 0 && salvage.doubtful)) {
         return false;
     }
-    strcpy(match, salvage.settings.match);
+    memcpy(match, salvage.settings.match, MATCH_SIZE);
     return true;
 }
