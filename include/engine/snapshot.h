@@ -48,8 +48,6 @@ struct snapshot {
     struct claim *claims; /* of tenants that are alive; one per tenant and card */
     size_t claim_count;
     struct card cards[PPU_MAX];
-    bool ownership_certain; /* false: an unreadable entry may hide an owner; then nothing may be opened */
-    struct error doubt;     /* why not */
     struct text_list findings;
 };
 
@@ -64,6 +62,11 @@ void snapshot_owners(const struct snapshot *snapshot, int owners[]);
 
 /* The tenant with this UUID, or NULL. */
 const struct tenant *snapshot_tenant(const struct snapshot *snapshot, const char *uuid);
+
+/* An unreadable ledger entry that may hide an owner: of any domain but that of
+ * UUID, unless libvirt's status file shows what the domain has.  NULL: every
+ * owner is known.  While there is one, nothing may be opened. */
+const struct error *snapshot_doubt(const struct snapshot *snapshot, const char *uuid);
 
 /* The names of a card's owners, joined by ", "; "idle" or "unknown". */
 enum { OWNER_TEXT_SIZE = 600 };

@@ -45,8 +45,9 @@ int decision_admit(const struct snapshot *snapshot, const struct demand *demand,
             return -1;
         }
     }
-    if (!snapshot->ownership_certain && strstr(snapshot->doubt.text, uuid) == NULL) {
-        *err = snapshot->doubt;
+    const struct error *doubt = snapshot_doubt(snapshot, uuid);
+    if (doubt) {
+        *err = *doubt;
         return -1;
     }
     return 0;
@@ -122,7 +123,7 @@ static struct plan_goal idle_goal(const struct decision *decision, const struct 
     uint32_t want = original | (required & (now | facing));
     if (settings->idle == IDLE_ISOLATE) {
         want = topology_links(topology, ppu);
-    } else if (!snapshot->ownership_certain || decision->intent == INTENT_KEEP) {
+    } else if (snapshot_doubt(snapshot, decision->uuid) || decision->intent == INTENT_KEEP) {
         want |= now;
     }
     return (struct plan_goal){.role = ROLE_FAR, .now = now, .want = want};

@@ -56,7 +56,7 @@ static int run_groups(struct execution *execution, const struct decision *decisi
     }
     bool isolate_idle = snapshot->machine->settings.idle == IDLE_ISOLATE;
     enum write_failure failure = WRITE_FINE;
-    if (any_freed && !any_owner && !isolate_idle && snapshot->ownership_certain) {
+    if (any_freed && !any_owner && !isolate_idle && !snapshot_doubt(snapshot, decision->uuid)) {
         failure = registers->backend->reset(registers, err);
     } else if (any_group) {
         failure = registers->backend->isolate(registers, groups, count, err);
@@ -70,6 +70,9 @@ int execution_run(struct execution *execution, const struct decision *decision, 
 {
     *execution = (struct execution){0};
     if (!registers->backend->reads_back) {
+        if (decision->intent == INTENT_KEEP) {
+            return 0; /* nothing is known to be missing, and a running VM's card is left in peace */
+        }
         return run_groups(execution, decision, snapshot, registers, err);
     }
     struct writing writing = {

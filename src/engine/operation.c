@@ -17,10 +17,12 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/paths.h"
 #include "engine/machine.h"
 #include "engine/record.h"
 
@@ -218,7 +220,10 @@ static int watch(struct operation *op, struct error *err)
 {
     struct error trouble;
     struct error leak;
-    if (op->domain.uuid[0] == '\0' || look(op, err) < 0) {
+    if (op->domain.uuid[0] == '\0') {
+        return error_set(err, STATUS_INVALID, "the domain's XML has no uuid");
+    }
+    if (look(op, err) < 0) {
         return -1;
     }
     decide(op, INTENT_KEEP);
@@ -236,11 +241,46 @@ static int watch(struct operation *op, struct error *err)
     return leaked ? -1 : 0;
 }
 
+/* Whether the ledger has a file of the domain.  Looked at without the lock:
+ * only the domain's own hooks, which libvirt calls one after the other, write
+ * it. */
+static bool ledger_knows(const char *uuid)
+{
+    CLEANUP_FREE char *path = paths_resolve(PATH_LEDGER "/%s.json", uuid);
+    return access(path, F_OK) == 0;
+}
+
+/* The domain is gone, and so is the use of an entry of it that nobody can read. */
+static int remove_unreadable(const struct operation *op, struct error *err)
+{
+    for (size_t i = 0; i < op->snapshot->ledger.fault_count; i++) {
+        if (strcmp(op->snapshot->ledger.faults[i].uuid, op->domain.uuid) == 0) {
+            return ledger_remove(&op->ledger, op->domain.uuid, err);
+        }
+    }
+    return 0;
+}
+
+/* The XML's devices only tell whether the stop can be of interest at all; what
+ * is given back stands in the ledger, under the domain's uuid.  The XML of a
+ * domain that was refused lists cards of another one. */
 static int give_back(struct operation *op, struct error *err)
 {
     bool is_last = strcmp(op->name, "release") == 0;
-    if (op->domain.uuid[0] == '\0' || machine_open(NULL, &op->machine, err) < 0 || machine_survey(op->machine, err) < 0 ||
-        look(op, err) < 0) {
+    if (op->domain.uuid[0] == '\0') {
+        return error_set(err, STATUS_INVALID, "the domain's XML has no uuid");
+    }
+    if (ledger_knows(op->domain.uuid)) {
+        if (machine_open(NULL, &op->machine, err) < 0 || machine_survey(op->machine, err) < 0) {
+            return -1;
+        }
+    } else {
+        int found = find_demand(op, err);
+        if (found <= 0) {
+            return found;
+        }
+    }
+    if (look(op, err) < 0) {
         return -1;
     }
     const struct tenant *self = snapshot_tenant(op->snapshot, op->domain.uuid);
@@ -255,13 +295,8 @@ static int give_back(struct operation *op, struct error *err)
                      is_last ? NULL : op->domain.uuid, err) < 0) {
         return -1;
     }
-    if (is_last) {
-        for (size_t i = 0; i < op->snapshot->ledger.fault_count; i++) {
-            if (strcmp(op->snapshot->ledger.faults[i].uuid, op->domain.uuid) == 0 &&
-                ledger_remove(&op->ledger, op->domain.uuid, err) < 0) {
-                return -1;
-            }
-        }
+    if (is_last && remove_unreadable(op, err) < 0) {
+        return -1;
     }
     log_summary(op, is_last ? "released" : "stopped");
     return 0;

@@ -164,19 +164,6 @@ static void add_entry(struct snapshot *snapshot, const struct ledger_entry *entr
     }
 }
 
-/* An unreadable entry hides its cards, unless libvirt's status file shows them. */
-static void weigh_faults(struct snapshot *snapshot)
-{
-    for (size_t i = 0; i < snapshot->ledger.fault_count; i++) {
-        const struct ledger_fault *fault = &snapshot->ledger.faults[i];
-        text_list_add(&snapshot->findings, "%s", fault->error.text);
-        if (fault->uuid[0] != '\0' && !domain_runs(snapshot, fault->uuid) && snapshot->ownership_certain) {
-            snapshot->ownership_certain = false;
-            snapshot->doubt = fault->error;
-        }
-    }
-}
-
 static void find_unknown_holders(struct snapshot *snapshot)
 {
     bool claimed[PPU_MAX] = {false};
@@ -198,7 +185,6 @@ int snapshot_take(struct machine *machine, const struct ledger *ledger, struct s
 {
     struct snapshot *taken = memory_alloc(1, sizeof *taken);
     taken->machine = machine;
-    taken->ownership_certain = true;
     if (ledger_read(ledger, &taken->ledger, err) < 0 || running_domains_load(&taken->running, err) < 0) {
         snapshot_free(taken);
         return -1;
@@ -206,6 +192,9 @@ int snapshot_take(struct machine *machine, const struct ledger *ledger, struct s
     taken->tenants = memory_alloc(taken->ledger.entry_count + taken->running.count + 1, sizeof *taken->tenants);
     for (size_t i = 0; i < taken->running.warnings.count; i++) {
         text_list_add(&taken->findings, "%s", taken->running.warnings.items[i]);
+    }
+    for (size_t i = 0; i < taken->ledger.fault_count; i++) {
+        text_list_add(&taken->findings, "%s", taken->ledger.faults[i].error.text);
     }
     for (int ppu = 0; ppu < machine->topology.ppu_count; ppu++) {
         if (machine->mapped[ppu]) {
@@ -218,7 +207,6 @@ int snapshot_take(struct machine *machine, const struct ledger *ledger, struct s
     for (size_t i = 0; i < taken->running.count; i++) {
         add_running(taken, &taken->running.domains[i]);
     }
-    weigh_faults(taken);
     find_unknown_holders(taken);
     *snapshot = taken;
     return 0;
@@ -258,6 +246,18 @@ const struct tenant *snapshot_tenant(const struct snapshot *snapshot, const char
     for (size_t i = 0; i < snapshot->tenant_count; i++) {
         if (strcmp(snapshot->tenants[i].uuid, uuid) == 0) {
             return &snapshot->tenants[i];
+        }
+    }
+    return NULL;
+}
+
+const struct error *snapshot_doubt(const struct snapshot *snapshot, const char *uuid)
+{
+    for (size_t i = 0; i < snapshot->ledger.fault_count; i++) {
+        const struct ledger_fault *fault = &snapshot->ledger.faults[i];
+        bool is_entry = fault->uuid[0] != '\0';
+        if (is_entry && strcmp(fault->uuid, uuid) != 0 && !domain_runs(snapshot, fault->uuid)) {
+            return &fault->error;
         }
     }
     return NULL;
