@@ -18,8 +18,8 @@ enum intent {
 
 struct decision {
     enum intent intent;
-    const char *uuid; /* borrowed; of the domain */
-    const char *name; /* borrowed; for people */
+    const char *uuid;    /* borrowed; of the domain */
+    const char *name;    /* borrowed; for people */
     bool near[PPU_MAX];  /* the domain takes the card */
     bool whole[PPU_MAX]; /* … as a whole */
     int owners[PPU_MAX]; /* afterwards; the domain itself is number tenant_count + 1 */
@@ -38,8 +38,7 @@ void decision_make(struct decision *decision, struct snapshot *snapshot, struct 
                    enum intent intent, const char *uuid, const char *name, const struct demand *demand);
 
 /* The first near end that is off the bus or cannot be read at all: an error. */
-MUST_CHECK int decision_check_near(const struct decision *decision, const struct snapshot *snapshot,
-                                   struct error *err);
+MUST_CHECK int decision_check_near(const struct decision *decision, const struct snapshot *snapshot, struct error *err);
 
 /* A card whose owner number is that of the decision's own domain. */
 int decision_own_number(const struct snapshot *snapshot);

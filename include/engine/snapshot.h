@@ -31,9 +31,9 @@ struct claim {
 
 struct card {
     struct pci_state state;
-    bool held; /* it, or one of its virtual functions, is open through vfio */
+    bool held;           /* it, or one of its virtual functions, is open through vfio */
     bool unknown_holder; /* … by somebody who is no tenant */
-    bool has_original; /* some ledger entry says what its mask was before we touched it */
+    bool has_original;   /* some ledger entry says what its mask was before we touched it */
     uint32_t original;
     struct reading reading; /* after snapshot_read */
     bool was_read;

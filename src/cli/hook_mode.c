@@ -46,7 +46,8 @@ static int run(char *const argv[])
     struct error err = {0};
     struct buffer text = {0};
     enum status status;
-    if (file_read_fd(STDIN_FILENO, "the domain's XML", DOMAIN_XML_LIMIT, deadline_after_ms(STDIN_MS), &text, &err) < 0) {
+    if (file_read_fd(STDIN_FILENO, "the domain's XML", DOMAIN_XML_LIMIT, deadline_after_ms(STDIN_MS), &text, &err) <
+        0) {
         log_message(LOG_LEVEL_ERROR, "%s", err.text);
         status = operation_may_refuse(argv[2]) ? err.status : STATUS_OK;
         error_wrap(&err, "icn-hook: VM '%s' is not started", argv[1]);

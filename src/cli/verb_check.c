@@ -5,20 +5,12 @@
 #include "cli/verbs.h"
 #include "cli/view.h"
 
-static void put_leak(void *context, int a, int b)
-{
-    struct json_object *entry = json_object_new_object();
-    json_put_number(entry, "a", a);
-    json_put_number(entry, "b", b);
-    json_object_array_add(context, entry);
-}
-
 static void print_json(const struct view *view, bool ok)
 {
     struct json_object *object = json_object_new_object();
     json_put_text(object, "schema", "icn-hook/check/1");
     json_put_bool(object, "ok", ok);
-    view_each_leak(view, put_leak, json_put_array(object, "leaks"));
+    view_put_leaks(view, object);
     struct json_object *drift = json_put_array(object, "drift");
     for (int ppu = 0; ppu < view->machine->topology.ppu_count; ppu++) {
         if (inspection_drifts(&view->inspection, ppu)) {
@@ -47,8 +39,7 @@ int verb_check(const struct options *options)
         for (size_t i = 0; i < view.findings.count; i++) {
             puts(view.findings.items[i]);
         }
-        printf("%s: %d leaking pairs, %d cards without required cuts\n", ok ? "OK" : "FAILED", view.leaks,
-               view.drifts);
+        printf("%s: %d leaking pairs, %d cards without required cuts\n", ok ? "OK" : "FAILED", view.leaks, view.drifts);
     }
     view_close(&view);
     return ok ? STATUS_OK : STATUS_CHECK_FAILED;

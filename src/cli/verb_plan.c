@@ -9,31 +9,36 @@
 #include "cli/json.h"
 #include "cli/verbs.h"
 #include "engine/decision.h"
+#include "engine/inquiry.h"
 #include "engine/inspection.h"
 #include "host/domain.h"
 
 /* What prepare would do, with all that the answer needs. */
 struct preview {
     struct domain domain;
-    struct machine *machine;
-    struct demand demand;
+    struct inquiry inquiry;
     struct inspection inspection;
     struct decision *decision;
     struct text_list warnings;
     bool isolates;
 };
 
-static int read_domain(const char *file, struct domain *domain, struct error *err)
+static int read_text(const char *file, struct buffer *text, struct error *err)
 {
-    struct buffer text = {0};
-    int result = strcmp(file, "-") == 0
-                     ? file_read_fd(STDIN_FILENO, "standard input", DOMAIN_XML_LIMIT, NO_DEADLINE, &text, err)
-                     : file_read(file, DOMAIN_XML_LIMIT, &text, NULL, err);
-    if (result == 0) {
-        result = domain_parse(text.data, text.length, file, domain, err);
+    return strcmp(file, "-") == 0
+               ? file_read_fd(STDIN_FILENO, "standard input", DOMAIN_XML_LIMIT, NO_DEADLINE, text, err)
+               : file_read(file, DOMAIN_XML_LIMIT, text, NULL, err);
+}
+
+/* A text that is no domain's XML leaves a domain without a name. */
+static int parse_domain(const char *file, const struct buffer *text, struct domain *domain, struct error *err)
+{
+    const char *name = strcmp(file, "-") == 0 ? "standard input" : file;
+    if (domain_parse(text->data, text->length, name, domain, err) == 0) {
+        return 0;
     }
-    buffer_free(&text);
-    return result;
+    domain->name = memory_copy_text("");
+    return error_set(err, err->status, "%s; correct the VM with virsh edit", err->text);
 }
 
 static void copy_warnings(struct preview *preview, const struct text_list *list)
@@ -45,12 +50,12 @@ static void copy_warnings(struct preview *preview, const struct text_list *list)
 
 static void warn_of_unread_ends(struct preview *preview)
 {
-    for (int ppu = 0; ppu < preview->machine->topology.ppu_count; ppu++) {
+    for (int ppu = 0; ppu < preview->inquiry.machine->topology.ppu_count; ppu++) {
         const struct card *card = &preview->inspection.snapshot->cards[ppu];
         char text[CARD_TEXT_SIZE];
         if (card->was_read && card->reading.kind != READING_FINE) {
             text_list_add(&preview->warnings, "%s: %s; its mask is not known now",
-                          machine_card_text(preview->machine, ppu, text), card->reading.why);
+                          machine_card_text(preview->inquiry.machine, ppu, text), card->reading.why);
         }
     }
 }
@@ -58,42 +63,21 @@ static void warn_of_unread_ends(struct preview *preview)
 /* The path of prepare, without what it writes. */
 static int look_ahead(struct preview *preview, const char *config, struct error *err)
 {
-    if (preview->domain.device_count == 0) {
-        return 0;
+    int found = inquiry_make(&preview->inquiry, config, &preview->domain, err);
+    copy_warnings(preview, &preview->inquiry.warnings);
+    if (found <= 0) {
+        return found;
     }
-    if (machine_open(config, &preview->machine, err) < 0) {
-        struct error ignored;
-        bool harmless = machine_open_salvaged(config, &preview->machine) &&
-                        demand_resolve(preview->machine, &preview->domain, &preview->demand, &preview->warnings,
-                                       &ignored) == 0 &&
-                        !preview->demand.has_ppu;
-        return harmless ? 0 : -1;
-    }
-    if (demand_resolve(preview->machine, &preview->domain, &preview->demand, &preview->warnings, err) < 0) {
-        return -1;
-    }
-    if (!preview->demand.has_ppu && preview->machine->settings.map_count == 0) {
-        return 0;
-    }
-    if (machine_survey(preview->machine, err) < 0) {
-        return preview->demand.has_ppu ? -1 : 0;
-    }
-    if (demand_number(preview->machine, &preview->demand, err) < 0) {
-        return -1;
-    }
-    if (!preview->demand.has_ppu) {
-        return 0;
-    }
-    if (inspection_open(&preview->inspection, preview->machine, err) < 0) {
+    if (inspection_open(&preview->inspection, preview->inquiry.machine, err) < 0) {
         return -1;
     }
     copy_warnings(preview, &preview->inspection.snapshot->findings);
-    if (decision_admit(preview->inspection.snapshot, &preview->demand, preview->domain.uuid, err) < 0) {
+    if (decision_admit(preview->inspection.snapshot, &preview->inquiry.demand, preview->domain.uuid, err) < 0) {
         return -1;
     }
     preview->decision = memory_alloc(1, sizeof *preview->decision);
     decision_make(preview->decision, preview->inspection.snapshot, &preview->inspection.registers, INTENT_START,
-                  preview->domain.uuid, preview->domain.name, &preview->demand);
+                  preview->domain.uuid, preview->domain.name, &preview->inquiry.demand);
     warn_of_unread_ends(preview);
     preview->isolates = true;
     return decision_check_near(preview->decision, preview->inspection.snapshot, err);
@@ -113,8 +97,8 @@ static const char *peer_owner(const struct preview *preview, int peer, char text
 static void put_devices(const struct preview *preview, struct json_object *object)
 {
     struct json_object *array = json_put_array(object, "devices");
-    for (size_t i = 0; i < preview->demand.count; i++) {
-        const struct demand_device *device = &preview->demand.devices[i];
+    for (size_t i = 0; i < preview->inquiry.demand.count; i++) {
+        const struct demand_device *device = &preview->inquiry.demand.devices[i];
         struct json_object *entry = json_object_new_object();
         char bdf[BDF_TEXT_SIZE];
         json_put_text(entry, "bdf", bdf_format(device->card, bdf));
@@ -131,7 +115,7 @@ static void put_writes(const struct preview *preview, struct json_object *array)
         struct json_object *entry = json_object_new_object();
         char bdf[BDF_TEXT_SIZE];
         json_put_number(entry, "ppu", write->ppu);
-        json_put_text(entry, "bdf", bdf_format(preview->machine->card[write->ppu], bdf));
+        json_put_text(entry, "bdf", bdf_format(preview->inquiry.machine->card[write->ppu], bdf));
         json_put_mask(entry, "from", write->from);
         json_put_mask(entry, "to", write->to);
         json_object_array_add(array, entry);
@@ -140,7 +124,7 @@ static void put_writes(const struct preview *preview, struct json_object *array)
 
 static void put_links(const struct preview *preview, struct json_object *array)
 {
-    const struct topology *topology = &preview->machine->topology;
+    const struct topology *topology = &preview->inquiry.machine->topology;
     for (int ppu = 0; ppu < topology->ppu_count; ppu++) {
         for (int link = 0; preview->decision->near[ppu] && link < LINK_MAX; link++) {
             int peer = topology->peer[ppu][link];
@@ -190,8 +174,8 @@ static void print_text(const struct preview *preview)
     for (size_t i = 0; i < preview->decision->plan.count; i++) {
         const struct plan_write *write = &preview->decision->plan.writes[i];
         char card[CARD_TEXT_SIZE];
-        printf("  %-24s 0x%08x -> 0x%08x  %s\n", machine_card_text(preview->machine, write->ppu, card), write->from,
-               write->to, write->role == ROLE_NEAR ? "card of the VM" : "idle card");
+        printf("  %-24s 0x%08x -> 0x%08x  %s\n", machine_card_text(preview->inquiry.machine, write->ppu, card),
+               write->from, write->to, write->role == ROLE_NEAR ? "card of the VM" : "idle card");
     }
     if (preview->decision->plan.count == 0) {
         puts("  none: every link is as it must be");
@@ -205,24 +189,35 @@ static void close_preview(struct preview *preview)
 {
     free(preview->decision);
     inspection_close(&preview->inspection);
-    demand_free(&preview->demand);
-    machine_close(preview->machine);
+    inquiry_free(&preview->inquiry);
     domain_free(&preview->domain);
     text_list_free(&preview->warnings);
+}
+
+static int judge(struct preview *preview, const struct options *options, const struct buffer *text, struct error *err)
+{
+    if (parse_domain(options->file, text, &preview->domain, err) < 0) {
+        return error_wrap(err, "icn-hook: no VM would be started with this XML");
+    }
+    copy_warnings(preview, &preview->domain.warnings);
+    if (look_ahead(preview, options->config, err) < 0) {
+        return error_wrap(err, "icn-hook: VM '%s' would not be started", preview->domain.name);
+    }
+    return 0;
 }
 
 int verb_plan(const struct options *options)
 {
     struct preview preview = {.inspection = {.ledger = {.dirfd = -1, .lockfd = -1}}};
+    struct buffer text = {0};
     struct error err = {0};
-    if (read_domain(options->file, &preview.domain, &err) < 0) {
+    if (read_text(options->file, &text, &err) < 0) {
         fprintf(stderr, "icn-hook: %s\n", err.text);
         return (int)err.status;
     }
-    copy_warnings(&preview, &preview.domain.warnings);
-    bool refused = look_ahead(&preview, options->config, &err) < 0;
+    bool refused = judge(&preview, options, &text, &err) < 0;
+    buffer_free(&text);
     if (refused) {
-        error_wrap(&err, "icn-hook: VM '%s' would not be started", preview.domain.name);
         fprintf(stderr, "%s\n", err.text);
     }
     if (options->json) {

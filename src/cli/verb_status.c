@@ -74,14 +74,6 @@ static struct json_object *describe_card(const struct view *view, int ppu)
     return entry;
 }
 
-static void put_leak(void *context, int a, int b)
-{
-    struct json_object *entry = json_object_new_object();
-    json_put_number(entry, "a", a);
-    json_put_number(entry, "b", b);
-    json_object_array_add(context, entry);
-}
-
 static void print_json(const struct view *view, bool ok)
 {
     struct json_object *object = json_object_new_object();
@@ -91,7 +83,7 @@ static void print_json(const struct view *view, bool ok)
     for (int ppu = 0; ppu < view->machine->topology.ppu_count; ppu++) {
         json_object_array_add(ppus, describe_card(view, ppu));
     }
-    view_each_leak(view, put_leak, json_put_array(object, "leaks"));
+    view_put_leaks(view, object);
     json_put_list(object, "findings", &view->findings);
     json_print(object);
 }

@@ -14,7 +14,8 @@ static bool pair_leaks(const struct view *view, int a, int b)
     return false;
 }
 
-void view_each_leak(const struct view *view, void (*visit)(void *context, int a, int b), void *context)
+/* Calls VISIT for every pair of cards between which a link leaks, A below B. */
+static void each_leak(const struct view *view, void (*visit)(void *context, int a, int b), void *context)
 {
     for (int a = 0; a < view->machine->topology.ppu_count; a++) {
         for (int b = a + 1; b < view->machine->topology.ppu_count; b++) {
@@ -25,6 +26,19 @@ void view_each_leak(const struct view *view, void (*visit)(void *context, int a,
     }
 }
 
+static void put_leak(void *context, int a, int b)
+{
+    struct json_object *entry = json_object_new_object();
+    json_put_number(entry, "a", a);
+    json_put_number(entry, "b", b);
+    json_object_array_add(context, entry);
+}
+
+void view_put_leaks(const struct view *view, struct json_object *object)
+{
+    each_leak(view, put_leak, json_put_array(object, "leaks"));
+}
+
 static void report_leak(void *context, int a, int b)
 {
     struct view *view = context;
@@ -33,11 +47,10 @@ static void report_leak(void *context, int a, int b)
     char owner_a[OWNER_TEXT_SIZE];
     char owner_b[OWNER_TEXT_SIZE];
     view->leaks++;
-    text_list_add(&view->findings, "LEAK: a link between %s of %s and %s of %s is open on both sides",
-                  machine_card_text(view->machine, a, card_a),
-                  snapshot_owner_text(view->inspection.snapshot, a, owner_a),
-                  machine_card_text(view->machine, b, card_b),
-                  snapshot_owner_text(view->inspection.snapshot, b, owner_b));
+    text_list_add(
+        &view->findings, "LEAK: a link between %s of %s and %s of %s is open on both sides",
+        machine_card_text(view->machine, a, card_a), snapshot_owner_text(view->inspection.snapshot, a, owner_a),
+        machine_card_text(view->machine, b, card_b), snapshot_owner_text(view->inspection.snapshot, b, owner_b));
 }
 
 static void report_card(struct view *view, int ppu)
@@ -71,7 +84,7 @@ int view_open(struct view *view, const struct options *options)
     for (size_t i = 0; i < seen->count; i++) {
         text_list_add(&view->findings, "%s", seen->items[i]);
     }
-    view_each_leak(view, report_leak, view);
+    each_leak(view, report_leak, view);
     for (int ppu = 0; ppu < view->machine->topology.ppu_count; ppu++) {
         report_card(view, ppu);
     }

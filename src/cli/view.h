@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/text.h"
+#include "cli/json.h"
 #include "cli/verbs.h"
 #include "core/mask.h"
 #include "engine/inspection.h"
@@ -20,5 +21,5 @@ struct view {
 int view_open(struct view *view, const struct options *options);
 void view_close(struct view *view);
 
-/* Calls VISIT for every pair of cards between which a link leaks, A below B. */
-void view_each_leak(const struct view *view, void (*visit)(void *context, int a, int b), void *context);
+/* Adds "leaks": the pairs of cards between which a link leaks. */
+void view_put_leaks(const struct view *view, struct json_object *object);

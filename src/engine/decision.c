@@ -134,8 +134,7 @@ static bool concerns_idle(const struct decision *decision, const struct snapshot
 {
     const struct settings *settings = &snapshot->machine->settings;
     return snapshot->cards[ppu].has_original || settings->idle == IDLE_ISOLATE ||
-           (settings->far_end == FAR_END_CUT &&
-            links_to_near(decision, &snapshot->machine->topology, ppu) != 0);
+           (settings->far_end == FAR_END_CUT && links_to_near(decision, &snapshot->machine->topology, ppu) != 0);
 }
 
 static void decide_card(struct decision *decision, struct snapshot *snapshot, struct registers *registers, int ppu)
@@ -151,8 +150,7 @@ static void decide_card(struct decision *decision, struct snapshot *snapshot, st
     } else if (decision->owners[ppu] == OWNER_IDLE && concerns_idle(decision, snapshot, ppu)) {
         snapshot_read(snapshot, registers, ppu);
         if (card->reading.kind == READING_FINE) {
-            decision->goals[ppu] =
-                idle_goal(decision, snapshot, ppu, mask_required(topology, decision->owners, ppu));
+            decision->goals[ppu] = idle_goal(decision, snapshot, ppu, mask_required(topology, decision->owners, ppu));
         }
     }
 }
@@ -184,7 +182,8 @@ int decision_check_near(const struct decision *decision, const struct snapshot *
         const struct reading *reading = &snapshot->cards[ppu].reading;
         char card[CARD_TEXT_SIZE];
         if (decision->near[ppu] && (reading->kind == READING_GONE || reading->kind == READING_FAILED)) {
-            return error_set(err, STATUS_HARDWARE, "%s: %s; its links cannot be cut",
+            return error_set(err, STATUS_HARDWARE,
+                             "%s: %s; its links cannot be cut, so correct that or give the VM another card",
                              machine_card_text(snapshot->machine, ppu, card), reading->why);
         }
     }

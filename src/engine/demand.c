@@ -7,8 +7,8 @@
 #include "host/sysfs.h"
 
 static const char *const via_texts[] = {
-    [VIA_HOSTDEV] = "hostdev", [VIA_INTERFACE] = "interface",     [VIA_NVME] = "nvme",
-    [VIA_MDEV] = "mdev",       [VIA_VIRTUAL_FUNCTION] = "vf",     [VIA_COMMANDLINE] = "commandline",
+    [VIA_HOSTDEV] = "hostdev", [VIA_INTERFACE] = "interface", [VIA_NVME] = "nvme",
+    [VIA_MDEV] = "mdev",       [VIA_VIRTUAL_FUNCTION] = "vf", [VIA_COMMANDLINE] = "commandline",
 };
 
 static const enum via via_of_kind[] = {

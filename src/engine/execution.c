@@ -8,6 +8,7 @@ struct writing {
     struct registers *registers;
     struct execution *execution;
     bool may_defer;
+    bool goes_on; /* a near end that cannot be cut keeps no other from being cut */
     struct error near_failure;
 };
 
@@ -26,12 +27,12 @@ static enum apply_outcome write_register(void *context, const struct plan_write 
         writing->execution->deferred++;
         return APPLY_DEFERRED;
     }
-    if (near_cut) {
+    if (near_cut && !writing->goes_on) {
         writing->near_failure = err;
-    } else {
-        text_list_add(&writing->execution->warnings, "%s", err.text);
+        return APPLY_FAILED;
     }
-    return APPLY_FAILED;
+    text_list_add(&writing->execution->warnings, "%s", err.text);
+    return near_cut ? APPLY_DEFERRED : APPLY_FAILED;
 }
 
 /* The vendor's tool knows no single registers: a start isolates the domain's
@@ -76,7 +77,12 @@ int execution_run(struct execution *execution, const struct decision *decision, 
         return run_groups(execution, decision, snapshot, registers, err);
     }
     struct writing writing = {
-        .snapshot = snapshot, .registers = registers, .execution = execution, .may_defer = may_defer};
+        .snapshot = snapshot,
+        .registers = registers,
+        .execution = execution,
+        .may_defer = may_defer,
+        .goes_on = decision->intent == INTENT_KEEP,
+    };
     if (!apply(&decision->plan, may_defer, write_register, &writing, execution->outcomes)) {
         *err = writing.near_failure;
         return -1;

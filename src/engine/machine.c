@@ -21,10 +21,12 @@ int machine_open(const char *config, struct machine **machine, struct error *err
     const char *reason;
     struct machine *opened = memory_alloc(1, sizeof *opened);
     if (settings_load(path, &opened->settings, err) < 0) {
+        error_set(err, err->status, "%s; correct the configuration", err->text);
         goto failed;
     }
     if (!pci_match_is_valid(opened->settings.match, &reason)) {
-        error_set(err, STATUS_INVALID, "%s: [ppu] match = %s: %s", path, opened->settings.match, reason);
+        error_set(err, STATUS_INVALID, "%s: [ppu] match = %s: %s; correct the configuration", path,
+                  opened->settings.match, reason);
         goto failed;
     }
     if (pci_open(opened->settings.match, &opened->pci, err) < 0) {
@@ -44,8 +46,7 @@ bool machine_open_salvaged(const char *config, struct machine **machine)
     struct error ignored;
     struct machine *opened = memory_alloc(1, sizeof *opened);
     settings_default(&opened->settings);
-    if (!settings_salvage_match(path, opened->settings.match) ||
-        !pci_match_is_valid(opened->settings.match, &reason) ||
+    if (!settings_salvage_match(path, opened->settings.match) || !pci_match_is_valid(opened->settings.match, &reason) ||
         pci_open(opened->settings.match, &opened->pci, &ignored) < 0) {
         machine_close(opened);
         return false;
@@ -68,9 +69,9 @@ static int map_pinned(struct machine *machine, struct error *err)
         const struct settings_pin *pin = &machine->settings.map[i];
         char bdf[BDF_TEXT_SIZE];
         if (pin->ppu >= machine->topology.ppu_count) {
-            return error_set(err, STATUS_INVALID,
-                             "[map] %d = %s: the topology %s has only the PPUs 0 to %d; correct one of the two", pin->ppu,
-                             bdf_format(pin->bdf, bdf), machine->settings.topology, machine->topology.ppu_count - 1);
+            return error_set(
+                err, STATUS_INVALID, "[map] %d = %s: the topology %s has only the PPUs 0 to %d; correct one of the two",
+                pin->ppu, bdf_format(pin->bdf, bdf), machine->settings.topology, machine->topology.ppu_count - 1);
         }
         machine->mapped[pin->ppu] = true;
         machine->card[pin->ppu] = pin->bdf;
@@ -103,7 +104,7 @@ static int map_by_order(struct machine *machine, struct error *err)
     if (count != (size_t)machine->topology.ppu_count) {
         return error_set(err, STATUS_INVALID,
                          "%zu cards match %s but the topology %s has %d, so the cards' order does not tell their ids; "
-                         "find the missing card with lspci -D -d %s, or pin the ids in [map]",
+                         "compare the topology with lspci -D -d %s, or pin the ids in [map]",
                          count, machine->settings.match, machine->settings.topology, machine->topology.ppu_count,
                          machine->settings.match);
     }
@@ -118,7 +119,8 @@ int machine_survey(struct machine *machine, struct error *err)
 {
     CLEANUP_FREE char *path = paths_resolve("%s", machine->settings.topology);
     if (topology_file_load(path, &machine->topology, err) < 0) {
-        return -1;
+        return error_set(err, err->status, "%s; correct the topology, or write it anew with ppudbg --topo_read",
+                         err->text);
     }
     return machine->settings.map_count > 0 ? map_pinned(machine, err) : map_by_order(machine, err);
 }

@@ -23,21 +23,19 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/paths.h"
-#include "engine/machine.h"
+#include "engine/inquiry.h"
 #include "engine/record.h"
 
 struct operation {
     const char *vm;
     const char *name;
     struct domain domain;
-    struct machine *machine;
-    struct demand demand;
+    struct inquiry inquiry;
     struct ledger ledger;
     struct registers registers;
     struct snapshot *snapshot;
     struct decision *decision;
     struct execution *execution;
-    struct text_list warnings;
     int64_t began;
 };
 
@@ -53,58 +51,19 @@ static void log_warnings(const struct text_list *list)
     }
 }
 
-/* Settings are broken: VMs without PPUs pass all the same, if anybody can tell
- * which cards are PPUs. */
-static int judge_without_settings(struct operation *op, struct error *err)
-{
-    struct error ignored;
-    if (!machine_open_salvaged(NULL, &op->machine)) {
-        return -1;
-    }
-    if (demand_resolve(op->machine, &op->domain, &op->demand, &op->warnings, &ignored) < 0) {
-        return -1;
-    }
-    return op->demand.has_ppu ? error_wrap(err, "VM '%s' has a PPU but the configuration is broken", op->vm) : 0;
-}
-
-/* 1: there are PPUs to look after; 0: none; -1: refused. */
-static int find_demand(struct operation *op, struct error *err)
-{
-    if (op->domain.device_count == 0) {
-        return 0;
-    }
-    if (machine_open(NULL, &op->machine, err) < 0) {
-        return judge_without_settings(op, err);
-    }
-    if (demand_resolve(op->machine, &op->domain, &op->demand, &op->warnings, err) < 0) {
-        return -1;
-    }
-    bool pinned = op->machine->settings.map_count > 0;
-    if (!op->demand.has_ppu && !pinned) {
-        return 0;
-    }
-    if (machine_survey(op->machine, err) < 0) {
-        return op->demand.has_ppu ? -1 : 0;
-    }
-    if (demand_number(op->machine, &op->demand, err) < 0) {
-        return -1;
-    }
-    return op->demand.has_ppu ? 1 : 0;
-}
-
 /* Lock, then look: nothing that was seen can change before it is acted on. */
 static int look(struct operation *op, struct error *err)
 {
-    int64_t deadline = deadline_after_ms(INT64_C(1000) * op->machine->settings.lock_timeout);
+    int64_t deadline = deadline_after_ms(INT64_C(1000) * op->inquiry.machine->settings.lock_timeout);
     if (ledger_open(&op->ledger, LEDGER_CHANGE, deadline, err) < 0) {
         return -1;
     }
-    registers_open(&op->registers, &op->machine->settings, &op->ledger, true);
+    registers_open(&op->registers, &op->inquiry.machine->settings, &op->ledger, true);
     struct error recovery;
     if (registers_recover(&op->registers, &recovery) < 0) {
         log_message(LOG_LEVEL_WARNING, "%s", recovery.text);
     }
-    if (snapshot_take(op->machine, &op->ledger, &op->snapshot, err) < 0) {
+    if (snapshot_take(op->inquiry.machine, &op->ledger, &op->snapshot, err) < 0) {
         return -1;
     }
     log_warnings(&op->snapshot->findings);
@@ -116,14 +75,16 @@ static void decide(struct operation *op, enum intent intent)
     op->decision = memory_alloc(1, sizeof *op->decision);
     op->execution = memory_alloc(1, sizeof *op->execution);
     decision_make(op->decision, op->snapshot, &op->registers, intent, op->domain.uuid, op->vm,
-                  intent == INTENT_STOP ? NULL : &op->demand);
+                  intent == INTENT_STOP ? NULL : &op->inquiry.demand);
 }
 
 static void append_write(char *line, size_t size, const struct plan_write *write, enum apply_outcome outcome)
 {
     size_t used = strlen(line);
     snprintf(line + used, size - used, " %d:0x%08x>0x%08x%s", write->ppu, write->from, write->to,
-             outcome == APPLY_DONE ? "" : outcome == APPLY_DEFERRED ? "(deferred)" : "(failed)");
+             outcome == APPLY_DONE       ? ""
+             : outcome == APPLY_DEFERRED ? "(deferred)"
+                                         : "(failed)");
 }
 
 /* The one line that says what this operation did and how long it took. */
@@ -147,7 +108,7 @@ static int let_through(struct operation *op, struct error *err)
     if (op->domain.uuid[0] == '\0') {
         return error_set(err, STATUS_INVALID, "the domain's XML has no uuid");
     }
-    if (look(op, err) < 0 || decision_admit(op->snapshot, &op->demand, op->domain.uuid, err) < 0) {
+    if (look(op, err) < 0 || decision_admit(op->snapshot, &op->inquiry.demand, op->domain.uuid, err) < 0) {
         return -1;
     }
     const struct tenant *self = snapshot_tenant(op->snapshot, op->domain.uuid);
@@ -173,7 +134,7 @@ static int let_through(struct operation *op, struct error *err)
  * open too. */
 static bool link_leaks(const struct operation *op, int ppu, int link)
 {
-    const struct topology *topology = &op->machine->topology;
+    const struct topology *topology = &op->inquiry.machine->topology;
     int peer = topology->peer[ppu][link];
     if (peer == NO_PEER || link_may_be_open(op->decision->owners[ppu], op->decision->owners[peer])) {
         return false;
@@ -193,20 +154,20 @@ static bool link_leaks(const struct operation *op, int ppu, int link)
 
 static int find_leak(struct operation *op, struct error *err)
 {
-    for (int ppu = 0; ppu < op->machine->topology.ppu_count; ppu++) {
-        if (op->machine->mapped[ppu] && op->snapshot->cards[ppu].state.present) {
+    for (int ppu = 0; ppu < op->inquiry.machine->topology.ppu_count; ppu++) {
+        if (op->inquiry.machine->mapped[ppu] && op->snapshot->cards[ppu].state.present) {
             snapshot_read(op->snapshot, &op->registers, ppu);
         }
     }
-    for (int ppu = 0; ppu < op->machine->topology.ppu_count; ppu++) {
+    for (int ppu = 0; ppu < op->inquiry.machine->topology.ppu_count; ppu++) {
         for (int link = 0; op->decision->near[ppu] && link < LINK_MAX; link++) {
             if (link_leaks(op, ppu, link)) {
                 char card[CARD_TEXT_SIZE];
                 char owner[OWNER_TEXT_SIZE];
-                int peer = op->machine->topology.peer[ppu][link];
+                int peer = op->inquiry.machine->topology.peer[ppu][link];
                 return error_set(err, STATUS_CHECK_FAILED,
                                  "LEAK: link %d of %s to PPU %d (%s) is open on both sides; stop the VM", link,
-                                 machine_card_text(op->machine, ppu, card), peer,
+                                 machine_card_text(op->inquiry.machine, ppu, card), peer,
                                  snapshot_owner_text(op->snapshot, peer, owner));
             }
         }
@@ -271,11 +232,11 @@ static int give_back(struct operation *op, struct error *err)
         return error_set(err, STATUS_INVALID, "the domain's XML has no uuid");
     }
     if (ledger_knows(op->domain.uuid)) {
-        if (machine_open(NULL, &op->machine, err) < 0 || machine_survey(op->machine, err) < 0) {
+        if (machine_open(NULL, &op->inquiry.machine, err) < 0 || machine_survey(op->inquiry.machine, err) < 0) {
             return -1;
         }
     } else {
-        int found = find_demand(op, err);
+        int found = inquiry_make(&op->inquiry, NULL, &op->domain, err);
         if (found <= 0) {
             return found;
         }
@@ -305,16 +266,16 @@ static int give_back(struct operation *op, struct error *err)
 static int run(struct operation *op, const char *text, size_t length, struct error *err)
 {
     if (domain_parse(text, length, "the domain's XML", &op->domain, err) < 0) {
-        return -1;
+        return error_set(err, err->status, "%s; correct the VM with virsh edit", err->text);
     }
     if (strcmp(op->name, "stopped") == 0 || strcmp(op->name, "release") == 0) {
         return give_back(op, err);
     }
-    int found = find_demand(op, err);
+    int found = inquiry_make(&op->inquiry, NULL, &op->domain, err);
     if (found <= 0) {
         return found;
     }
-    log_warnings(&op->warnings);
+    log_warnings(&op->inquiry.warnings);
     return operation_may_refuse(op->name) ? let_through(op, err) : watch(op, err);
 }
 
@@ -327,10 +288,8 @@ static void clean_up(struct operation *op)
     free(op->decision);
     snapshot_free(op->snapshot);
     ledger_close(&op->ledger);
-    demand_free(&op->demand);
-    machine_close(op->machine);
+    inquiry_free(&op->inquiry);
     domain_free(&op->domain);
-    text_list_free(&op->warnings);
 }
 
 enum status operation_run(const char *vm, const char *operation, const char *text, size_t length, struct error *err)
@@ -343,12 +302,13 @@ enum status operation_run(const char *vm, const char *operation, const char *tex
     if (!known) {
         return STATUS_OK;
     }
-    struct operation op = {.vm = vm, .name = operation, .began = deadline_after_ms(0), .ledger = {.dirfd = -1, .lockfd = -1}};
+    struct operation op = {
+        .vm = vm, .name = operation, .began = deadline_after_ms(0), .ledger = {.dirfd = -1, .lockfd = -1}};
     enum status status = STATUS_OK;
     if (run(&op, text, length, err) < 0) {
         bool may_refuse = operation_may_refuse(operation);
-        bool kills = strcmp(operation, "started") == 0 && err->status == STATUS_CHECK_FAILED && op.machine &&
-                     op.machine->settings.on_leak == LEAK_KILL;
+        bool kills = strcmp(operation, "started") == 0 && err->status == STATUS_CHECK_FAILED && op.inquiry.machine &&
+                     op.inquiry.machine->settings.on_leak == LEAK_KILL;
         if (may_refuse) {
             error_wrap(err, "icn-hook: VM '%s' is not started", vm);
         }

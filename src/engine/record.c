@@ -101,17 +101,16 @@ static bool was_written(const struct decision *decision, const struct execution 
     return true;
 }
 
-static bool is_back(const struct snapshot *snapshot, const struct decision *decision,
-                    const struct execution *execution, const struct ledger_card *recorded, int ppu)
+static bool is_back(const struct snapshot *snapshot, const struct decision *decision, const struct execution *execution,
+                    const struct ledger_card *recorded, int ppu)
 {
     const struct card *card = &snapshot->cards[ppu];
     const struct plan_goal *goal = &decision->goals[ppu];
-    if (!card->state.present || !recorded->has_original ||
-        (card->was_read && card->reading.kind == READING_GONE)) {
+    if (!card->state.present || !recorded->has_original || (card->was_read && card->reading.kind == READING_GONE)) {
         return true;
     }
-    bool aimed = goal->role == ROLE_FAR &&
-                 (goal->want == card->original || snapshot->machine->settings.idle == IDLE_ISOLATE);
+    bool aimed =
+        goal->role == ROLE_FAR && (goal->want == card->original || snapshot->machine->settings.idle == IDLE_ISOLATE);
     return aimed && was_written(decision, execution, ppu);
 }
 
@@ -158,8 +157,7 @@ int record_clean(const struct ledger *ledger, const struct snapshot *snapshot, c
         bool is_self = strcmp(tenant->uuid, decision->uuid) == 0;
         bool is_gone = is_self ? decision->intent == INTENT_STOP : !tenant->alive;
         bool is_kept = keep_uuid && strcmp(tenant->uuid, keep_uuid) == 0;
-        if (tenant->entry && is_gone && !is_kept &&
-            may_go(snapshot, decision, execution, registers, tenant->entry) &&
+        if (tenant->entry && is_gone && !is_kept && may_go(snapshot, decision, execution, registers, tenant->entry) &&
             ledger_remove(ledger, tenant->uuid, err) < 0) {
             return -1;
         }

@@ -143,8 +143,8 @@ static void add_entry(struct snapshot *snapshot, const struct ledger_entry *entr
     tenant->running = domain_runs(snapshot, entry->uuid);
     tenant->alive = entry_is_alive(snapshot, tenant);
     if (!tenant->alive && entry->phase != PHASE_ENDED) {
-        text_list_add(&snapshot->findings, "the ledger's entry of VM %s is stale: neither VM nor its start is there any more",
-                      tenant->name);
+        text_list_add(&snapshot->findings,
+                      "the ledger's entry of VM %s is stale: neither VM nor its start is there any more", tenant->name);
     }
     for (size_t i = 0; i < entry->card_count; i++) {
         const struct ledger_card *recorded = &entry->cards[i];
