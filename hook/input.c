@@ -55,7 +55,7 @@ static bool grow(char **buffer, size_t *size)
 
 enum status input_read(struct input *input, int *number)
 {
-    int64_t deadline = now_ms() + INPUT_DEADLINE_S * 1000;
+    int64_t deadline = now_ms() + INT64_C(1000) * INPUT_DEADLINE_S;
     char *buffer = NULL;
     size_t size = 0;
     size_t used = 0;

@@ -53,13 +53,14 @@ size_t ledger_utf8_length(const char *characters)
  * name is for people only, and JSON has no other way to hold such bytes. */
 static char *valid_utf8(const char *name)
 {
-    char *copy = memory_alloc(strlen(name) + 1, sizeof "\\xNN" - 1);
+    enum { ESCAPE_SIZE = sizeof "\\xNN" };
+    char *copy = memory_alloc(strlen(name) + 1, ESCAPE_SIZE);
     char *to = copy;
 
     while (*name != '\0') {
         size_t length = ledger_utf8_length(name);
         if (length == 0) {
-            to += sprintf(to, "\\x%02x", (unsigned char)*name);
+            to += snprintf(to, ESCAPE_SIZE, "\\x%02x", (unsigned char)*name);
             name++;
             continue;
         }

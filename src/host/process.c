@@ -34,42 +34,54 @@ static bool read_proc(pid_t pid, const char *name, char *text, size_t size)
     return true;
 }
 
+struct stat_fields {
+    char state;
+    uint64_t parent;
+    uint64_t start;
+};
+
 /* proc(5): "PID (COMM) STATE PPID ...", where COMM may hold blanks and
- * parentheses itself, so fields are counted behind the last ')'.  START is
- * field 22. */
-static bool parse_stat(char *text, char *state, unsigned long long *start)
+ * parentheses itself, so fields are counted behind the last ')'. */
+static bool parse_stat(char *text, struct stat_fields *fields)
 {
-    enum { STATE_FIELD = 3, START_FIELD = 22 };
+    enum { STATE_FIELD = 3, PARENT_FIELD = 4, START_FIELD = 22 };
     char *rest = strrchr(text, ')');
-    char *word = NULL;
-    uint64_t number;
+    bool fine = true;
 
     if (!rest || rest[1] != ' ') {
         return false;
     }
     rest += 2;
-    for (int field = STATE_FIELD; field <= START_FIELD; field++) {
-        word = strsep(&rest, " ");
+    for (int field = STATE_FIELD; fine && field <= START_FIELD; field++) {
+        const char *word = strsep(&rest, " ");
         if (!word) {
-            return false;
-        }
-        if (field == STATE_FIELD) {
-            *state = word[0];
+            fine = false;
+        } else if (field == STATE_FIELD) {
+            fields->state = word[0];
+        } else if (field == PARENT_FIELD) {
+            fine = text_parse_number(word, INT32_MAX, &fields->parent);
+        } else if (field == START_FIELD) {
+            fine = text_parse_number(word, UINT64_MAX, &fields->start);
         }
     }
-    if (!text_parse_number(word, UINT64_MAX, &number)) {
-        return false;
-    }
-    *start = number;
-    return true;
+    return fine;
+}
+
+static bool read_stat(pid_t pid, struct stat_fields *fields)
+{
+    char text[1024];
+    return read_proc(pid, "stat", text, sizeof text) && parse_stat(text, fields);
 }
 
 /* The start time of a process that runs; a zombie runs no more. */
 static bool read_start(pid_t pid, unsigned long long *start)
 {
-    char text[1024];
-    char state = 0;
-    return read_proc(pid, "stat", text, sizeof text) && parse_stat(text, &state, start) && state != 'Z' && state != 'X';
+    struct stat_fields fields = {0};
+    if (!read_stat(pid, &fields) || fields.state == 'Z' || fields.state == 'X') {
+        return false;
+    }
+    *start = fields.start;
+    return true;
 }
 
 /* A process whose parent died is given to pid 1, so pid 1 as parent mostly
@@ -85,27 +97,15 @@ static bool may_be_caller(pid_t pid)
            (strcmp(name, "libvirtd\n") == 0 || strcmp(name, "virtqemud\n") == 0);
 }
 
-/* The parent of a process, field 4 of its stat; 0 if it cannot be told. */
-static pid_t parent_of(pid_t pid)
-{
-    char text[1024];
-    char state;
-    int parent;
-    if (!read_proc(pid, "stat", text, sizeof text)) {
-        return 0;
-    }
-    const char *end = strrchr(text, ')');
-    return end && sscanf(end + 1, " %c %d", &state, &parent) == 2 ? parent : 0;
-}
-
 /* libvirt's process is our parent, or, when the hook program started us, the
  * hook's parent: the hook names it in ICN_HOOK_CALLER, which is believed only
  * if that is so. */
 static pid_t find_caller(void)
 {
     const char *named = getenv("ICN_HOOK_CALLER");
+    struct stat_fields hook = {0};
     uint64_t number;
-    if (named && text_parse_number(named, INT32_MAX, &number) && parent_of(getppid()) == (pid_t)number) {
+    if (named && text_parse_number(named, INT32_MAX, &number) && read_stat(getppid(), &hook) && hook.parent == number) {
         return (pid_t)number;
     }
     return getppid();

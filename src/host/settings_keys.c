@@ -42,7 +42,7 @@ bool settings_set_match(struct settings *settings, const char *value)
     if (strlen(value) >= sizeof settings->match || !filter_is_valid(value)) {
         return false;
     }
-    strcpy(settings->match, value);
+    memcpy(settings->match, value, strlen(value) + 1);
     return true;
 }
 
@@ -51,7 +51,7 @@ static bool set_path(char path[PATH_MAX], const char *value)
     if (value[0] != '/' || strlen(value) >= PATH_MAX) {
         return false;
     }
-    strcpy(path, value);
+    memcpy(path, value, strlen(value) + 1);
     return true;
 }
 
