@@ -232,7 +232,7 @@ static int limit_file_size(void)
 
 static int fill_disk(void)
 {
-    return unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+    return unshare(CLONE_NEWNS) == 0 && mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0 &&
                    mount("tmpfs", simulated_path(RUN), "tmpfs", 0, "size=65536,mode=0700") == 0
                ? 0
                : -1;

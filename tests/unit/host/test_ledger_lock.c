@@ -321,9 +321,9 @@ static int mount_read_only(void)
 {
     char path[1024];
     snprintf(path, sizeof path, "%s", simulated_path(RUN));
-    return unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
-                   mount(path, path, NULL, MS_BIND, NULL) == 0 &&
-                   mount(NULL, path, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL) == 0
+    return unshare(CLONE_NEWNS) == 0 && mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0 &&
+                   mount(path, path, "none", MS_BIND, NULL) == 0 &&
+                   mount("none", path, "none", MS_BIND | MS_REMOUNT | MS_RDONLY, NULL) == 0
                ? 0
                : -1;
 }

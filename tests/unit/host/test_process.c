@@ -123,7 +123,7 @@ static void test_a_zombie_runs_no_more(void **unused)
 /* The first process of a pid namespace, named NAME, with a /proc of its own. */
 static _Noreturn void be_first(const char *name, int answer)
 {
-    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 || mount("proc", "/proc", "proc", 0, NULL) != 0) {
+    if (mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0 || mount("proc", "/proc", "proc", 0, NULL) != 0) {
         child_exit(1);
     }
     be_caller(name, answer);
