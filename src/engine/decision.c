@@ -3,29 +3,47 @@
 
 #include <string.h>
 
-static bool claims_collide(const struct claim *claim, const struct demand_device *device)
-{
-    return claim->ppu == device->ppu && (claim->whole || device->whole);
-}
+/* For each card, the first claims of other domains: one that keeps the whole
+ * card from being taken, and one that keeps a part of it from being taken. */
+struct obstacles {
+    const struct claim *to_whole[PPU_MAX];
+    const struct claim *to_part[PPU_MAX];
+};
 
-static int admit_device(const struct snapshot *snapshot, const struct demand_device *device, const char *uuid,
-                        struct error *err)
+static void find_obstacles(struct obstacles *obstacles, const struct snapshot *snapshot, const char *uuid)
 {
-    char card[CARD_TEXT_SIZE];
-    machine_card_text(snapshot->machine, device->ppu, card);
-    if (!snapshot->cards[device->ppu].state.present) {
-        return error_set(err, STATUS_HARDWARE,
-                         "%s is not on the PCI bus; see dmesg, rescan the bus or give the VM another card", card);
-    }
+    memset(obstacles, 0, sizeof *obstacles);
     for (size_t i = 0; i < snapshot->claim_count; i++) {
-        const struct tenant *tenant = &snapshot->tenants[snapshot->claims[i].tenant];
-        if (strcmp(tenant->uuid, uuid) != 0 && claims_collide(&snapshot->claims[i], device)) {
-            return error_set(err, STATUS_CONFLICT,
-                             "%s is owned by VM '%s' (%s), which %s; stop that VM or give this one another card", card,
-                             tenant->name, tenant->uuid, tenant->running ? "runs" : "is being started or stopped");
+        const struct claim *claim = &snapshot->claims[i];
+        if (strcmp(snapshot->tenants[claim->tenant].uuid, uuid) == 0) {
+            continue;
+        }
+        if (!obstacles->to_whole[claim->ppu]) {
+            obstacles->to_whole[claim->ppu] = claim;
+        }
+        if (claim->whole && !obstacles->to_part[claim->ppu]) {
+            obstacles->to_part[claim->ppu] = claim;
         }
     }
-    const struct tenant *self = snapshot_tenant(snapshot, uuid);
+}
+
+static int admit_device(const struct snapshot *snapshot, const struct demand_device *device,
+                        const struct obstacles *obstacles, const struct tenant *self, struct error *err)
+{
+    char card[CARD_TEXT_SIZE];
+    const struct claim *obstacle = device->whole ? obstacles->to_whole[device->ppu] : obstacles->to_part[device->ppu];
+    if (!snapshot->cards[device->ppu].state.present) {
+        return error_set(err, STATUS_HARDWARE,
+                         "%s is not on the PCI bus; see dmesg, rescan the bus or give the VM another card",
+                         machine_card_text(snapshot->machine, device->ppu, card));
+    }
+    if (obstacle) {
+        const struct tenant *tenant = &snapshot->tenants[obstacle->tenant];
+        return error_set(err, STATUS_CONFLICT,
+                         "%s is owned by VM '%s' (%s), which %s; stop that VM or give this one another card",
+                         machine_card_text(snapshot->machine, device->ppu, card), tenant->name, tenant->uuid,
+                         tenant->running ? "runs" : "is being started or stopped");
+    }
     bool self_runs = self && self->running;
     bool held_by_stranger = snapshot->cards[device->ppu].unknown_holder ||
                             (device->whole && snapshot->cards[device->ppu].held && !self_runs);
@@ -33,15 +51,19 @@ static int admit_device(const struct snapshot *snapshot, const struct demand_dev
         return error_set(err, STATUS_CONFLICT,
                          "%s is held open through vfio by a process that is no running VM; end it (fuser /dev/vfio/* "
                          "names it) or give the VM another card",
-                         card);
+                         machine_card_text(snapshot->machine, device->ppu, card));
     }
     return 0;
 }
 
 int decision_admit(const struct snapshot *snapshot, const struct demand *demand, const char *uuid, struct error *err)
 {
+    const struct tenant *self = snapshot_tenant(snapshot, uuid);
+    struct obstacles obstacles;
+    find_obstacles(&obstacles, snapshot, uuid);
     for (size_t i = 0; i < demand->count; i++) {
-        if (demand->devices[i].ppu >= 0 && admit_device(snapshot, &demand->devices[i], uuid, err) < 0) {
+        const struct demand_device *device = &demand->devices[i];
+        if (device->ppu >= 0 && admit_device(snapshot, device, &obstacles, self, err) < 0) {
             return -1;
         }
     }
