@@ -14,8 +14,8 @@ MUST_CHECK int record_domain(const struct ledger *ledger, const struct snapshot 
                              const struct decision *decision, const struct registers *registers,
                              enum ledger_phase phase, bool late, struct error *err);
 
-/* Marks the domain's entry as ended: it owns nothing any more that nobody holds. */
-MUST_CHECK int record_end(const struct ledger *ledger, const struct tenant *tenant, struct error *err);
+/* Marks a domain's entry as ended: it owns nothing any more that nobody holds. */
+MUST_CHECK int record_end(const struct ledger *ledger, const struct ledger_entry *entry, struct error *err);
 
 /* Removes the entries of domains that are gone and whose registers are back:
  * all such entries but that of KEEP_UUID (NULL: all). */

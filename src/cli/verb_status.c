@@ -4,6 +4,7 @@
 #include "cli/json.h"
 #include "cli/verbs.h"
 #include "cli/view.h"
+#include "engine/link_state.h"
 
 static const char *const end_texts[] = {[END_CUT] = "cut", [END_OPEN] = "open", [END_UNKNOWN] = "unknown"};
 
@@ -41,9 +42,9 @@ static void put_links(const struct inspection *inspection, int ppu, struct json_
         struct json_object *entry = json_object_new_object();
         json_put_number(entry, "link", link);
         json_put_number(entry, "peer", peer);
-        json_put_text(entry, "near", end_texts[inspection_near_end(inspection, ppu, link)]);
-        json_put_text(entry, "far", end_texts[inspection_far_end(inspection, ppu, link)]);
-        put_live(entry, inspection_live(inspection, ppu, link));
+        json_put_text(entry, "near", end_texts[link_near_end(inspection->snapshot, ppu, link)]);
+        json_put_text(entry, "far", end_texts[link_far_end(inspection->snapshot, ppu, link)]);
+        put_live(entry, link_live(inspection->snapshot, ppu, link));
         json_put_bool(entry, "allowed", link_may_be_open(inspection->owners[ppu], inspection->owners[peer]));
         json_object_array_add(array, entry);
     }
@@ -93,7 +94,7 @@ static void print_links(const struct inspection *inspection, int ppu)
     for (int link = 0; link < LINK_MAX; link++) {
         int peer = inspection->machine->topology.peer[ppu][link];
         if (peer != NO_PEER) {
-            printf(" %d:%s", peer, end_texts[inspection_near_end(inspection, ppu, link)]);
+            printf(" %d:%s", peer, end_texts[link_near_end(inspection->snapshot, ppu, link)]);
         }
     }
 }

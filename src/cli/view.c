@@ -4,10 +4,13 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "engine/link_state.h"
+
 static bool pair_leaks(const struct view *view, int a, int b)
 {
     for (int link = 0; link < LINK_MAX; link++) {
-        if (view->machine->topology.peer[a][link] == b && inspection_leaks(&view->inspection, a, link)) {
+        if (view->machine->topology.peer[a][link] == b &&
+            link_leaks(view->inspection.snapshot, view->inspection.owners, a, link)) {
             return true;
         }
     }

@@ -37,50 +37,6 @@ void inspection_read_all(struct inspection *inspection)
     }
 }
 
-static bool mask_is_known(const struct inspection *inspection, int ppu)
-{
-    const struct card *card = &inspection->snapshot->cards[ppu];
-    return card->was_read && card->reading.kind == READING_FINE;
-}
-
-enum link_end inspection_near_end(const struct inspection *inspection, int ppu, int link)
-{
-    if (!mask_is_known(inspection, ppu)) {
-        return END_UNKNOWN;
-    }
-    return ((inspection->snapshot->cards[ppu].reading.mask >> link) & 1) ? END_CUT : END_OPEN;
-}
-
-enum link_end inspection_far_end(const struct inspection *inspection, int ppu, int link)
-{
-    const struct topology *topology = &inspection->machine->topology;
-    int peer = topology->peer[ppu][link];
-    enum link_end end = END_CUT;
-    for (int back = 0; back < LINK_MAX; back++) {
-        if (topology->peer[peer][back] == ppu && inspection_near_end(inspection, peer, back) != END_CUT) {
-            end = inspection_near_end(inspection, peer, back);
-        }
-    }
-    return end;
-}
-
-enum link_live inspection_live(const struct inspection *inspection, int ppu, int link)
-{
-    enum link_end near = inspection_near_end(inspection, ppu, link);
-    enum link_end far = inspection_far_end(inspection, ppu, link);
-    if (near == END_CUT || far == END_CUT) {
-        return LIVE_NO;
-    }
-    return near == END_OPEN && far == END_OPEN ? LIVE_YES : LIVE_UNKNOWN;
-}
-
-bool inspection_leaks(const struct inspection *inspection, int ppu, int link)
-{
-    int peer = inspection->machine->topology.peer[ppu][link];
-    return peer != NO_PEER && !link_may_be_open(inspection->owners[ppu], inspection->owners[peer]) &&
-           inspection_live(inspection, ppu, link) == LIVE_YES;
-}
-
 uint32_t inspection_required(const struct inspection *inspection, int ppu)
 {
     const struct settings *settings = &inspection->machine->settings;
@@ -103,6 +59,7 @@ uint32_t inspection_expected(const struct inspection *inspection, int ppu)
 
 bool inspection_drifts(const struct inspection *inspection, int ppu)
 {
-    return mask_is_known(inspection, ppu) &&
-           (inspection_required(inspection, ppu) & ~inspection->snapshot->cards[ppu].reading.mask) != 0;
+    const struct card *card = &inspection->snapshot->cards[ppu];
+    bool is_known = card->was_read && card->reading.kind == READING_FINE;
+    return is_known && (inspection_required(inspection, ppu) & ~card->reading.mask) != 0;
 }

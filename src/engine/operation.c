@@ -14,7 +14,6 @@
 #include "engine/operation.h"
 
 #include <stdio.h>
-
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -24,6 +23,7 @@
 #include "base/memory.h"
 #include "base/paths.h"
 #include "engine/inquiry.h"
+#include "engine/link_state.h"
 #include "engine/record.h"
 
 struct operation {
@@ -130,28 +130,6 @@ static int let_through(struct operation *op, struct error *err)
     return 0;
 }
 
-/* A near end that is known to be open towards a card whose end is known to be
- * open too. */
-static bool link_leaks(const struct operation *op, int ppu, int link)
-{
-    const struct topology *topology = &op->inquiry.machine->topology;
-    int peer = topology->peer[ppu][link];
-    if (peer == NO_PEER || link_may_be_open(op->decision->owners[ppu], op->decision->owners[peer])) {
-        return false;
-    }
-    const struct card *near = &op->snapshot->cards[ppu];
-    const struct card *far = &op->snapshot->cards[peer];
-    if (near->reading.kind != READING_FINE || far->reading.kind != READING_FINE || ((near->reading.mask >> link) & 1)) {
-        return false;
-    }
-    for (int back = 0; back < LINK_MAX; back++) {
-        if (topology->peer[peer][back] == ppu && !((far->reading.mask >> back) & 1)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static int find_leak(struct operation *op, struct error *err)
 {
     for (int ppu = 0; ppu < op->inquiry.machine->topology.ppu_count; ppu++) {
@@ -161,7 +139,7 @@ static int find_leak(struct operation *op, struct error *err)
     }
     for (int ppu = 0; ppu < op->inquiry.machine->topology.ppu_count; ppu++) {
         for (int link = 0; op->decision->near[ppu] && link < LINK_MAX; link++) {
-            if (link_leaks(op, ppu, link)) {
+            if (link_leaks(op->snapshot, op->decision->owners, ppu, link)) {
                 char card[CARD_TEXT_SIZE];
                 char owner[OWNER_TEXT_SIZE];
                 int peer = op->inquiry.machine->topology.peer[ppu][link];
@@ -211,6 +189,37 @@ static bool ledger_knows(const char *uuid)
     return access(path, F_OK) == 0;
 }
 
+static int end_unseen(struct operation *op, struct error *err)
+{
+    struct settings defaults;
+    struct ledger_content content;
+    settings_default(&defaults);
+    int64_t deadline = deadline_after_ms(INT64_C(1000) * defaults.lock_timeout);
+    if (ledger_open(&op->ledger, LEDGER_CHANGE, deadline, err) < 0 || ledger_read(&op->ledger, &content, err) < 0) {
+        return -1;
+    }
+    int result = 0;
+    for (size_t i = 0; i < content.entry_count; i++) {
+        if (strcmp(content.entries[i].uuid, op->domain.uuid) == 0) {
+            result = record_end(&op->ledger, &content.entries[i], err);
+        }
+    }
+    ledger_content_free(&content);
+    return result;
+}
+
+/* Settings or topology are broken (ERR), so no register can be written.  The
+ * domain must not stay the owner of its cards for that: its entry becomes one
+ * whose registers a later operation brings back. */
+static int only_end(struct operation *op, struct error *err)
+{
+    struct error trouble;
+    if (end_unseen(op, &trouble) < 0) {
+        log_message(LOG_LEVEL_ERROR, "%s", trouble.text);
+    }
+    return error_set(err, err->status, "%s; the cuts of the VM's cards stay until that is corrected", err->text);
+}
+
 /* The domain is gone, and so is the use of an entry of it that nobody can read. */
 static int remove_unreadable(const struct operation *op, struct error *err)
 {
@@ -233,7 +242,7 @@ static int give_back(struct operation *op, struct error *err)
     }
     if (ledger_knows(op->domain.uuid)) {
         if (machine_open(NULL, &op->inquiry.machine, err) < 0 || machine_survey(op->inquiry.machine, err) < 0) {
-            return -1;
+            return only_end(op, err);
         }
     } else {
         int found = inquiry_make(&op->inquiry, NULL, &op->domain, err);
@@ -245,7 +254,7 @@ static int give_back(struct operation *op, struct error *err)
         return -1;
     }
     const struct tenant *self = snapshot_tenant(op->snapshot, op->domain.uuid);
-    if (self && self->entry && self->entry->phase != PHASE_ENDED && record_end(&op->ledger, self, err) < 0) {
+    if (self && self->entry && self->entry->phase != PHASE_ENDED && record_end(&op->ledger, self->entry, err) < 0) {
         return -1;
     }
     decide(op, INTENT_STOP);

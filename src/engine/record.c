@@ -84,9 +84,9 @@ int record_domain(const struct ledger *ledger, const struct snapshot *snapshot, 
     return result;
 }
 
-int record_end(const struct ledger *ledger, const struct tenant *tenant, struct error *err)
+int record_end(const struct ledger *ledger, const struct ledger_entry *entry, struct error *err)
 {
-    struct ledger_entry ended = *tenant->entry;
+    struct ledger_entry ended = *entry;
     ended.phase = PHASE_ENDED;
     return ledger_write(ledger, &ended, err);
 }

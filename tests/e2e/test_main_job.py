@@ -286,6 +286,24 @@ def test_daemon_dies_in_prepare(host, libvirt):
     assert_clean(host)
 
 
+@pytest.mark.parametrize("path", ["/etc/icn-hook/icn-hook.conf", "/etc/icn-hook/icn_topo.cfg"])
+def test_stop_with_broken_settings_gives_up_the_cards(host, libvirt, path):
+    """Nothing can be restored then, but the cards have no owner any more."""
+    good = host.path(path).read_text() if host.path(path).exists() else ""
+    assert libvirt.start(vm("a", 0, 1)).running
+    cut = host.masks()
+    host.write(path, "[broken\n")
+    libvirt.stop("a")
+    assert host.masks() == cut
+    assert [entry["phase"] for entry in host.ledger().values()] == ["ended"]
+    assert "the cuts of the VM's cards stay until that is corrected" in host.log()
+    host.write(path, good)
+    assert libvirt.start(vm("b", 1, 2)).running
+    assert host.masks() == host.topology.required_masks(libvirt.owners())
+    libvirt.stop("b")
+    assert_clean(host)
+
+
 def test_start_in_progress_is_not_stale(host, libvirt):
     """Its caller, this process, lives: between prepare and start there is no other
     sign of the domain."""
