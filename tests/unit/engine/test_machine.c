@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "engine/machine.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "scene.h"
+
+static struct machine *const untouched = (struct machine *)&untouched;
+
+static bool libpci_takes_no_filter;
+static bool libpci_is_broken;
+
+bool __real_pci_match_is_valid(const char *match, const char **reason);
+bool __wrap_pci_match_is_valid(const char *match, const char **reason);
+bool __wrap_pci_match_is_valid(const char *match, const char **reason)
+{
+    *reason = "Odd";
+    return !libpci_takes_no_filter && __real_pci_match_is_valid(match, reason);
+}
+
+int __real_pci_open(const char *match, struct pci **pci, struct error *err);
+int __wrap_pci_open(const char *match, struct pci **pci, struct error *err);
+int __wrap_pci_open(const char *match, struct pci **pci, struct error *err)
+{
+    return libpci_is_broken ? error_set(err, STATUS_HARDWARE, "libpci cannot be used") : __real_pci_open(match, pci, err);
+}
+
+static int start(void **state)
+{
+    libpci_takes_no_filter = false;
+    libpci_is_broken = false;
+    return scene_start(state);
+}
+
+/* Opening fails, and leaves the pointer alone. */
+static struct error refuse_to_open(const char *config)
+{
+    struct machine *machine = untouched;
+    struct error err = {0};
+    assert_int_equal(machine_open(config, &machine, &err), -1);
+    assert_ptr_equal(machine, untouched);
+    return err;
+}
+
+static struct error refuse_to_survey(void)
+{
+    struct machine *machine = NULL;
+    struct error err = {0};
+    assert_int_equal(machine_open(NULL, &machine, &err), 0);
+    assert_int_equal(machine_survey(machine, &err), -1);
+    machine_close(machine);
+    return err;
+}
+
+static void test_open_without_a_file(void **state)
+{
+    struct machine *machine = NULL;
+    struct error err;
+
+    (void)state;
+    assert_int_equal(machine_open(NULL, &machine, &err), 0);
+    assert_string_equal(machine->settings.match, ":6001");
+    assert_non_null(machine->pci);
+    assert_int_equal(machine->topology.ppu_count, 0);
+    machine_close(machine);
+    machine_close(NULL);
+}
+
+static void test_open_another_file(void **state)
+{
+    struct machine *machine = NULL;
+    struct error err;
+
+    (void)state;
+    simulated_text(SETTINGS, "[ppu]\nmatch = :7\n");
+    simulated_text("/other.conf", "[ppu]\nmatch = :8\n");
+    assert_int_equal(machine_open(simulated_path("/other.conf"), &machine, &err), 0);
+    assert_string_equal(machine->settings.match, ":8");
+    machine_close(machine);
+}
+
+static void test_open_broken_settings(void **state)
+{
+    (void)state;
+    simulated_text(SETTINGS, "[policy]\nidle = perhaps\n");
+    struct error err = refuse_to_open(NULL);
+    assert_error(&err, STATUS_INVALID,
+                 "%s:2: idle is \"perhaps\", but must be restore or isolate; correct the configuration",
+                 SETTINGS);
+}
+
+/* What the settings let pass, another version of libpci may not take. */
+static void test_open_filter_that_libpci_refuses(void **state)
+{
+    struct machine *machine = untouched;
+
+    (void)state;
+    libpci_takes_no_filter = true;
+    struct error err = refuse_to_open(NULL);
+    assert_error(&err, STATUS_INVALID, "%s: [ppu] match = :6001: Odd; correct the configuration", SETTINGS);
+    assert_false(machine_open_salvaged(NULL, &machine));
+    assert_ptr_equal(machine, untouched);
+}
+
+static void test_open_without_libpci(void **state)
+{
+    struct machine *machine = untouched;
+
+    (void)state;
+    libpci_is_broken = true;
+    struct error err = refuse_to_open(NULL);
+    assert_error(&err, STATUS_HARDWARE, "libpci cannot be used", "");
+    assert_false(machine_open_salvaged(NULL, &machine));
+    assert_ptr_equal(machine, untouched);
+}
+
+static void test_salvage(void **state)
+{
+    static const struct {
+        const char *text;
+        bool told;
+        bool ppu;
+    } cases[] = {
+        {"[policy]\nidle = perhaps\n", true, true},
+        {"[ppu]\nmatch = :7\n[policy]\nidle = perhaps\n", true, false},
+        {"[ppu]\nmatch = :7\nmatch = :8\n", false, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct machine *machine = untouched;
+        struct error err;
+        bool present;
+        bool matches;
+        simulated_text(SETTINGS, cases[i].text);
+        assert_int_equal(machine_open_salvaged(NULL, &machine), cases[i].told);
+        if (!cases[i].told) {
+            assert_ptr_equal(machine, untouched);
+            continue;
+        }
+        assert_int_equal(pci_look_up(machine->pci, address_of(0), &present, &matches, &err), 0);
+        assert_true(present);
+        assert_int_equal(matches, cases[i].ppu);
+        machine_close(machine);
+    }
+}
+
+static void test_survey_by_order(void **state)
+{
+    (void)state;
+    scene_virtual_function(0, 0, "0000:08:00.1");
+    struct machine *machine = scene_machine();
+    assert_int_equal(machine->topology.ppu_count, CARDS);
+    for (int ppu = 0; ppu < CARDS; ppu++) {
+        assert_true(machine->mapped[ppu]);
+        assert_int_equal(machine_ppu_at(machine, address_of(ppu)), ppu);
+    }
+    assert_int_equal(machine_ppu_at(machine, parse_bdf("0000:08:00.1")), -1);
+    machine_close(machine);
+}
+
+static void test_survey_with_a_card_missing(void **state)
+{
+    char expected[2048];
+
+    (void)state;
+    simulated_remove("/sys/bus/pci/devices/0000:c6:00.0");
+    struct error err = refuse_to_survey();
+    snprintf(expected, sizeof expected,
+             "7 cards match :6001 but the topology %s has 8, so the cards' order does not tell their ids; compare the "
+             "topology with lspci -D -d :6001, or pin the ids in [map]",
+             TOPOLOGY);
+    assert_error(&err, STATUS_INVALID, expected, "");
+}
+
+static void test_survey_with_a_function_that_cannot_be_read(void **state)
+{
+    (void)state;
+    simulated_remove("/sys/bus/pci/devices/0000:c6:00.0/vendor");
+    struct error err = refuse_to_survey();
+    assert_int_equal(err.status, STATUS_HARDWARE);
+    assert_non_null(strstr(err.text, "PCI function 0000:c6:00.0: "));
+}
+
+static void test_survey_pinned(void **state)
+{
+    char text[CARD_TEXT_SIZE];
+
+    (void)state;
+    simulated_text(SETTINGS, "[map]\n3 = 0000:08:00.0\n0 = 0000:c6:00.0\n7 = 0009:00:00.0\n");
+    struct machine *machine = scene_machine();
+    assert_int_equal(machine_ppu_at(machine, address_of(0)), 3);
+    assert_int_equal(machine_ppu_at(machine, address_of(3)), 0);
+    assert_int_equal(machine_ppu_at(machine, parse_bdf("0009:00:00.0")), 7);
+    assert_int_equal(machine_ppu_at(machine, address_of(1)), -1);
+    assert_string_equal(machine_card_text(machine, 3, text), "PPU 3 (0000:08:00.0)");
+    assert_string_equal(machine_card_text(machine, 1, text), "PPU 1 (no card)");
+    machine_close(machine);
+}
+
+static void test_survey_pinned_beyond_the_topology(void **state)
+{
+    (void)state;
+    simulated_text(SETTINGS, "[map]\n0 = 0000:08:00.0\n8 = 0000:7e:00.0\n");
+    struct error err = refuse_to_survey();
+    assert_error(&err, STATUS_INVALID,
+                 "[map] 8 = 0000:7e:00.0: the topology " TOPOLOGY " has only the PPUs 0 to 7; correct one of the two",
+                 "");
+}
+
+static void test_survey_broken_topology(void **state)
+{
+    (void)state;
+    simulated_text(TOPOLOGY, "==========device0==========\nppuid: 0\nlink[0]: nbrPpuid:x\n");
+    struct error err = refuse_to_survey();
+    assert_int_equal(err.status, STATUS_INVALID);
+    assert_non_null(strstr(err.text, simulated_path(TOPOLOGY ":3: ")));
+    assert_non_null(strstr(err.text, "; correct the topology, or write it anew with ppudbg --topo_read"));
+}
+
+static void test_survey_without_topology(void **state)
+{
+    (void)state;
+    simulated_remove(TOPOLOGY);
+    struct error err = refuse_to_survey();
+    assert_error(&err, STATUS_INVALID,
+                 "cannot open %s: No such file or directory; correct the topology, or write it anew with ppudbg "
+                 "--topo_read",
+                 TOPOLOGY);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_open_without_a_file, start),
+        cmocka_unit_test_setup(test_open_another_file, start),
+        cmocka_unit_test_setup(test_open_broken_settings, start),
+        cmocka_unit_test_setup(test_open_filter_that_libpci_refuses, start),
+        cmocka_unit_test_setup(test_open_without_libpci, start),
+        cmocka_unit_test_setup(test_salvage, start),
+        cmocka_unit_test_setup(test_survey_by_order, start),
+        cmocka_unit_test_setup(test_survey_with_a_card_missing, start),
+        cmocka_unit_test_setup(test_survey_with_a_function_that_cannot_be_read, start),
+        cmocka_unit_test_setup(test_survey_pinned, start),
+        cmocka_unit_test_setup(test_survey_pinned_beyond_the_topology, start),
+        cmocka_unit_test_setup(test_survey_broken_topology, start),
+        cmocka_unit_test_setup(test_survey_without_topology, start),
+    };
+    return cmocka_run_group_tests(tests, simulated_host_start, simulated_host_stop);
+}
