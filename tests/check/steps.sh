@@ -23,6 +23,8 @@ declare -A STEP_TITLE=(
     [distcheck]="make distcheck"
 )
 VALGRIND="valgrind -q --leak-check=full --errors-for-leak-kinds=definite --error-exitcode=99"
+# The core's exhaustive tests would take hours, and have no memory to go wrong.
+VALGRIND_UNIT_TESTS='$(filter-out %/test_all_partitions %/test_random_machines %/test_small_scope, $(unit_tests))'
 
 # Debian's Python, for which python3-pytest is installed.
 run_e2e()
@@ -99,7 +101,7 @@ make_valgrind_tree()
 step_valgrind()
 {
     build_checked
-    make_tree build-check check TESTS_ENVIRONMENT="$VALGRIND"
+    make_tree build-check check TESTS_ENVIRONMENT="$VALGRIND" TESTS="$VALGRIND_UNIT_TESTS"
     make_valgrind_tree
     run_e2e build-check/valgrind tests/e2e/test_main_job.py
     if [[ -z $(ls build-check/valgrind/words) ]]; then
