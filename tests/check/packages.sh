@@ -7,7 +7,7 @@ PACKAGES_BUILD="gcc libc6-dev make autoconf automake autoconf-archive pkgconf
 PACKAGES_DEMO="python3"
 PACKAGES_FUZZ="clang llvm libclang-rt-dev"
 PACKAGES_PROVE="frama-c-base why3 z3 cvc4"
-PACKAGES_BENCH="python3 hyperfine valgrind time"
+PACKAGES_BENCH="python3 valgrind time"
 PACKAGES_SYSTEM="python3 libvirt-daemon-system libvirt-clients qemu-system-x86"
 PACKAGES_CHECK="python3 python3-pytest valgrind strace gcovr cppcheck clang-tidy shellcheck binutils xz-utils"
 
