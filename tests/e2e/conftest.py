@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bystander import Scene
 from libvirt_player import Libvirt
 from simhost import SimHost
 
@@ -31,6 +32,11 @@ def fixture_host(tmp_path):
 @pytest.fixture(name="libvirt")
 def fixture_libvirt(host):
     return Libvirt(host)
+
+
+@pytest.fixture(name="scene")
+def fixture_scene(host):
+    return Scene(host)
 
 
 @pytest.fixture(autouse=True)
