@@ -48,9 +48,14 @@ static int run(char *const argv[])
     enum status status;
     if (file_read_fd(STDIN_FILENO, "the domain's XML", DOMAIN_XML_LIMIT, deadline_after_ms(STDIN_MS), &text, &err) <
         0) {
+        error_set(&err, err.status, "%s; %s", err.text,
+                  err.status == STATUS_INVALID ? "correct the VM with virsh edit" : "start it again");
+        status = STATUS_OK;
+        if (operation_may_refuse(argv[2])) {
+            status = err.status;
+            error_wrap(&err, "icn-hook: VM '%s' is not started", argv[1]);
+        }
         log_message(LOG_LEVEL_ERROR, "%s", err.text);
-        status = operation_may_refuse(argv[2]) ? err.status : STATUS_OK;
-        error_wrap(&err, "icn-hook: VM '%s' is not started", argv[1]);
     } else {
         status = operation_run(argv[1], argv[2], text.data, text.length, &err);
     }
