@@ -64,6 +64,57 @@ static void end_caller(pid_t pid)
     assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
 
+/* In a process of its own that stands between us and its child: names CALLER, or
+ * nobody if it is NULL, and lets the child tell. */
+static struct process_identity caller_through_a_hook(const char *caller)
+{
+    int answer[2];
+    struct process_identity told;
+
+    assert_int_equal(pipe(answer), 0);
+    pid_t hook = fork();
+    assert_true(hook >= 0);
+    if (hook == 0) {
+        if (caller != NULL) {
+            setenv("ICN_HOOK_CALLER", caller, 1);
+        }
+        pid_t engine = fork();
+        if (engine == 0) {
+            tell_caller(answer[1]);
+        }
+        waitpid(engine, NULL, 0);
+        child_exit(0);
+    }
+    assert_int_equal(read(answer[0], &told, sizeof told), sizeof told);
+    assert_int_equal(waitpid(hook, NULL, 0), hook);
+    close(answer[0]);
+    close(answer[1]);
+    if (told.pid == hook) {
+        told.pid = -1; /* the hook itself */
+    }
+    return told;
+}
+
+/* The hook program is asked who called it, and believed only if it is true. */
+static void test_caller_that_the_hook_names(void **unused)
+{
+    char us[32];
+    char parent[32];
+    const struct {
+        const char *named;
+        pid_t told;
+    } cases[] = {{us, getpid()}, {NULL, -1}, {parent, -1}, {"", -1}, {"1", -1}, {"0", -1}, {"-1", -1}, {"junk", -1}};
+
+    (void)unused;
+    snprintf(us, sizeof us, "%ld", (long)getpid());
+    snprintf(parent, sizeof parent, "%ld", (long)getppid());
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct process_identity told = caller_through_a_hook(cases[i].named);
+        assert_int_equal(told.pid, cases[i].told);
+        assert_int_equal(process_is_alive(told), cases[i].told > 0);
+    }
+}
+
 /* The name is in /proc/PID/stat before the fields, and anybody chooses his. */
 static void test_caller_is_the_parent_whatever_its_name(void **unused)
 {
@@ -189,6 +240,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_caller_is_the_parent_whatever_its_name),
+        cmocka_unit_test(test_caller_that_the_hook_names),
         cmocka_unit_test(test_start_is_in_ticks_after_boot),
         cmocka_unit_test(test_another_start_is_another_process),
         cmocka_unit_test(test_a_zombie_runs_no_more),
