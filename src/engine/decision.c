@@ -131,8 +131,16 @@ static struct plan_goal near_goal(const struct decision *decision, const struct 
     return (struct plan_goal){.role = ROLE_NEAR, .now = now, .want = want};
 }
 
+/* The links of an idle card whose cuts this operation makes: a start makes those
+ * that face its domain, a stop all of a card that it gives back, because the
+ * domain's end may have reset the card and so opened its links to other domains. */
+static uint32_t links_in_reach(const struct decision *decision, const struct topology *topology, int ppu)
+{
+    return decision->intent == INTENT_STOP ? topology_links(topology, ppu) : links_to_near(decision, topology, ppu);
+}
+
 /* An idle card.  Its own old value is the aim; cuts that the rule wants are made
- * where they face the domain and kept where they stand. */
+ * where they are in reach and kept where they stand. */
 static struct plan_goal idle_goal(const struct decision *decision, const struct snapshot *snapshot, int ppu,
                                   uint32_t required)
 {
@@ -140,7 +148,7 @@ static struct plan_goal idle_goal(const struct decision *decision, const struct 
     const struct settings *settings = &snapshot->machine->settings;
     const struct topology *topology = &snapshot->machine->topology;
     uint32_t now = card->reading.mask;
-    uint32_t facing = settings->far_end == FAR_END_CUT ? links_to_near(decision, topology, ppu) : 0;
+    uint32_t facing = settings->far_end == FAR_END_CUT ? links_in_reach(decision, topology, ppu) : 0;
     uint32_t original = card->has_original ? card->original : now;
     uint32_t want = original | (required & (now | facing));
     if (settings->idle == IDLE_ISOLATE) {
