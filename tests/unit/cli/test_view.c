@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "cli/view.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "../engine/scene.h"
+#include "capture.h"
+
+static struct view view;
+
+static int open_view(void)
+{
+    const struct options options = {0};
+    capture_begin();
+    int status = view_open(&view, &options);
+    capture_end();
+    assert_string_equal(captured_stdout(), "");
+    return status;
+}
+
+static void assert_leaks(const char *expected)
+{
+    struct json_object *object = json_object_new_object();
+    view_put_leaks(&view, object);
+    assert_string_equal(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN), expected);
+    json_object_put(object);
+}
+
+static void test_isolated(void **state)
+{
+    (void)state;
+    scene_running("a", VM_A, "01", 101);
+    set_masks((const uint32_t[CARDS]){0x19, 0x31, 0x18, 0x30, 0, 0, 0x1, 0x1});
+    assert_int_equal(open_view(), STATUS_OK);
+    assert_int_equal(view.leaks, 0);
+    assert_int_equal(view.drifts, 0);
+    assert_lines(&view.findings, "");
+    assert_leaks("{\"leaks\":[]}");
+    view_close(&view);
+}
+
+/* Each pair once, the smaller id first; each card that lacks cuts. */
+static void test_leaks_and_drift(void **state)
+{
+    (void)state;
+    scene_running("a", VM_A, "01", 101);
+    scene_running("b", VM_B, "6", 102);
+    set_masks((const uint32_t[CARDS]){0x10, 0x31, 0x10, 0x30, 0x8, 0x10, 0x38, 0x9});
+    assert_int_equal(open_view(), STATUS_OK);
+    assert_int_equal(view.leaks, 2);
+    assert_int_equal(view.drifts, 3);
+    assert_lines(&view.findings,
+                 "LEAK: a link between PPU 0 (0000:08:00.0) of a and PPU 2 (0000:a2:00.0) of idle is open on both sides\n"
+                 "LEAK: a link between PPU 0 (0000:08:00.0) of a and PPU 6 (0001:aa:00.0) of b is open on both sides\n"
+                 "PPU 0 (0000:08:00.0) lacks cuts: mask 0x00000010, required 0x00000019\n"
+                 "PPU 2 (0000:a2:00.0) lacks cuts: mask 0x00000010, required 0x00000018\n"
+                 "PPU 6 (0001:aa:00.0) lacks cuts: mask 0x00000038, required 0x00000039");
+    assert_leaks("{\"leaks\":[{\"a\":0,\"b\":2},{\"a\":0,\"b\":6}]}");
+    view_close(&view);
+}
+
+static void test_what_cannot_be_seen(void **state)
+{
+    (void)state;
+    simulated_text(SETTINGS, "[map]\n0 = 0000:08:00.0\n1 = 0000:7e:00.0\n2 = 0009:00:00.0\n");
+    simulated_remove("/sys/bus/pci/devices/0000:7e:00.0/resource0");
+    scene_bind(addresses[0], "vfio-pci", 1);
+    assert_int_equal(open_view(), STATUS_OK);
+    assert_lines(&view.findings,
+                 "PPU 0 (0000:08:00.0) is held open through vfio by a process that is no libvirt VM; fuser /dev/vfio/* "
+                 "names it\n"
+                 "PPU 0 (0000:08:00.0) lacks cuts: mask 0x00000000, required 0x00000039\n"
+                 "PPU 1 (0000:7e:00.0): resource0 is missing: the card has no such BAR; check bar in [registers]\n"
+                 "PPU 2 (0009:00:00.0) is not on the PCI bus\n"
+                 "PPU 3 (no card) is not on the PCI bus\n"
+                 "PPU 4 (no card) is not on the PCI bus\n"
+                 "PPU 5 (no card) is not on the PCI bus\n"
+                 "PPU 6 (no card) is not on the PCI bus\n"
+                 "PPU 7 (no card) is not on the PCI bus");
+    assert_int_equal(view.leaks, 0);
+    assert_int_equal(view.drifts, 1);
+    view_close(&view);
+}
+
+static void test_host_that_cannot_be_looked_at(void **state)
+{
+    static const struct {
+        const char *path; /* gets a text that is wrong there */
+        enum status status;
+    } cases[] = {{SETTINGS, STATUS_INVALID}, {TOPOLOGY, STATUS_INVALID}, {LEDGER, STATUS_INVALID}};
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        scene_start(state);
+        simulated_text(cases[i].path, "wrong");
+        assert_int_equal(open_view(), cases[i].status);
+        assert_memory_equal(captured_stderr(), "icn-hook: ", 10);
+        assert_non_null(strstr(captured_stderr(), simulated_path("%s", cases[i].path)));
+        assert_ptr_equal(strchr(captured_stderr(), '\n') + 1, captured_stderr() + strlen(captured_stderr()));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_isolated, scene_start),
+        cmocka_unit_test_setup(test_leaks_and_drift, scene_start),
+        cmocka_unit_test_setup(test_what_cannot_be_seen, scene_start),
+        cmocka_unit_test(test_host_that_cannot_be_looked_at),
+    };
+    return cmocka_run_group_tests(tests, simulated_host_start, simulated_host_stop);
+}
