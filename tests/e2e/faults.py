@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Faults in the real programs: the system calls of a run, a kill or an error at
+one of them, and the state of a simulated host, to compare and to put back.
+
+strace counts uses per name of a call (`when=`), and the dynamic loader's count
+too: so a run is traced once, and each later one is hit at (name, k-th use).
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+from dataclasses import dataclass
+
+# In a sanitizer or coverage build the program has calls that are not its own.
+COVERAGE_DATA = ".gcda"
+LOADER_CACHE = "/etc/ld.so.cache"
+
+# What can happen to a call; its uses take turns.  mmap's EINVAL is what the kernel
+# says while a driver holds the card.  brk has no errors: it returns an address.
+ERRORS = {
+    "access": ["EACCES", "EIO"],
+    "clone3": ["EAGAIN", "ENOMEM"],
+    "close": ["EIO", "EINTR"],
+    "fchmod": ["EPERM", "EIO"],
+    "fcntl": ["EMFILE"],
+    "flock": ["EINTR", "ENOLCK"],
+    "fstat": ["EIO", "ENOMEM"],
+    "getdents64": ["EIO", "ENOENT"],
+    "lseek": ["EIO"],
+    "memfd_create": ["EMFILE", "ENOMEM"],
+    "mkdir": ["ENOSPC", "EACCES"],
+    "mmap": ["ENOMEM", "EINVAL"],
+    "newfstatat": ["EIO", "ENOMEM"],
+    "openat": ["EMFILE", "EIO", "EACCES"],
+    "pipe2": ["EMFILE"],
+    "poll": ["EINTR", "ENOMEM"],
+    "pread64": ["EIO"],
+    "read": ["EIO", "EINTR"],
+    "readlink": ["EIO", "ENOMEM"],
+    "renameat": ["ENOSPC", "EIO"],
+    "unlinkat": ["EIO", "EROFS"],
+    "wait4": ["EINTR"],
+    "write": ["ENOSPC", "EIO", "EINTR"],
+}
+
+# Calls by which a program leaves something behind, and the mapping through which
+# it stores into a register.
+CHANGES = re.compile(
+    r"write\(|renameat\(|unlinkat\(|mkdir\(|flock\(|O_CREAT|O_RDWR|O_WRONLY|PROT_WRITE, MAP_SHARED|exit_group"
+)
+
+
+@dataclass(frozen=True)
+class Point:
+    """The USE-th use of the call NAME."""
+
+    name: str
+    use: int
+    text: str = ""
+
+    @property
+    def changes(self):
+        return bool(CHANGES.search(self.text))
+
+    def kill(self):
+        return ["-e", f"trace={self.name}", "-e", f"inject={self.name}:signal=KILL:when={self.use}"]
+
+    def fail(self, error):
+        return ["-e", f"trace={self.name}", "-e", f"inject={self.name}:error={error}:when={self.use}"]
+
+
+def own_points(trace):
+    """The calls after the dynamic loader's last, which is to unmap its cache, and
+    before those that write coverage data."""
+    points, uses = [], {}
+    cache = None  # None: not seen; "": opened; else the start of the mapping
+    own = False
+    for line in trace.splitlines():
+        match = re.match(r"(\w+)\(", line)
+        if not match:
+            continue
+        if own and COVERAGE_DATA in line:
+            break
+        name = match[1]
+        uses[name] = uses.get(name, 0) + 1
+        if own:
+            points.append(Point(name, uses[name], line))
+        elif cache is None and LOADER_CACHE in line and name == "openat":
+            cache = ""
+        elif cache == "" and name == "mmap":
+            cache = re.search(r"= (0x\w+)", line)[1]
+        elif cache and name == "munmap" and cache in line:
+            own = True
+    return points
+
+
+def is_sanitized(program):
+    return b"__asan_init" in program.read_bytes()
+
+
+def errors_of(points, program):
+    """(point, error): every call that can fail, once.  A sanitizer's own memory is
+    not to run out."""
+    spared = {"mmap"} if is_sanitized(program) else set()
+    return [
+        (point, ERRORS[point.name][point.use % len(ERRORS[point.name])])
+        for point in points
+        if point.name in ERRORS and point.name not in spared
+    ]
+
+
+class Tracer:
+    """Runs a program under strace.  -D: the program's parent is this process, as
+    libvirt is, and not strace."""
+
+    def __init__(self, host, program, log):
+        self.host = host
+        self.program = program
+        self.log = log
+        # seccomp is three times as fast; but strace 6.1 does not deliver signals
+        # with it, and it would follow the hook program into the engine.
+        self.fast = ["-f", "--seccomp-bpf"] if program == host.engine_program else []
+
+    def run(self, arguments, xml, options):
+        environment = self.host.environment()
+        # The leak detector is a tracer itself.
+        environment["ASAN_OPTIONS"] = environment.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
+        command = ["strace", "-D", "-qq", "-o", str(self.log), *options, str(self.program), *arguments]
+        done = subprocess.run(
+            command, input=xml.encode(), capture_output=True, cwd="/", env=environment, timeout=120, check=False
+        )
+        assert done.stdout == b"", f"stdout must stay empty: {done.stdout!r}"
+        return done.returncode, done.stderr.decode(errors="replace")
+
+    def points(self, arguments, xml):
+        status, message = self.run(arguments, xml, [])
+        assert (status, message) == (0, "")
+        return own_points(self.log.read_text())
+
+    def kill(self, arguments, xml, point):
+        status, _ = self.run(arguments, xml, point.kill())
+        assert status == -signal.SIGKILL, f"not reached: {point}"
+
+    def fail(self, arguments, xml, point, error):
+        outcome = self.run(arguments, xml, self.fast + point.fail(error))
+        assert "(INJECTED)" in self.log.read_text(), f"not reached: {point}"
+        return outcome
+
+
+class State:
+    """All of a simulated host that programs, libvirt and QEMU change."""
+
+    def __init__(self, host):
+        self.masks = host.masks()
+        self.ledger = host.ledger_files()
+        self.enable = {bdf: host.enable(bdf) for bdf in host.bdfs}
+        self.drivers = {bdf: host.driver(bdf) for bdf in host.bdfs}
+        self.status = {path.stem: path.read_bytes() for path in host.path("/run/libvirt/qemu").iterdir()}
+        self.processes = {path.name for path in host.path("/proc").iterdir() if path.name.isdigit()}
+
+    def essence(self):
+        """What two states share that differ in nothing but times and process ids."""
+        ledger = []
+        for name, content in self.ledger.items():
+            text = re.sub(rb'"since":\d+', b"", content)
+            ledger.append((re.sub(r"\.\d+\.tmp$", ".tmp", name), text))
+        return tuple(self.masks.items()), tuple(self.enable.items()), tuple(ledger)
+
+    def put_back(self, host):
+        found = State(host)
+        host.set_masks({ppu: mask for ppu, mask in self.masks.items() if found.masks[ppu] != mask})
+        for bdf in host.bdfs:
+            if found.enable[bdf] != self.enable[bdf]:
+                host.set_enable(bdf, self.enable[bdf])
+            if found.drivers[bdf] != self.drivers[bdf]:
+                host.set_driver(bdf, self.drivers[bdf])
+        replace_files(host.path("/run/icn-hook"), found.ledger, self.ledger)
+        replace_files(
+            host.path("/run/libvirt/qemu"),
+            {f"{name}.xml": content for name, content in found.status.items()},
+            {f"{name}.xml": content for name, content in self.status.items()},
+        )
+        for pid in found.processes - self.processes:
+            host.end_process(int(pid))
+        for pid in self.processes - found.processes:
+            host.start_process(int(pid))
+
+
+def replace_files(directory, found, wanted):
+    for name in found.keys() - wanted.keys():
+        (directory / name).unlink()
+    for name, content in wanted.items():
+        if found.get(name) != content:
+            (directory / name).write_bytes(content)
+            (directory / name).chmod(0o600)
+
+
+def check_ledger_files(files):
+    """Every entry is whole, and nothing else lies about but what a killed writer
+    may leave."""
+    for name, content in files.items():
+        if name.endswith(".json") and not name.startswith("."):
+            assert json.loads(content)["uuid"] == name[: -len(".json")]
+        else:
+            assert re.fullmatch(r"\..*\.\d+\.tmp|enabled-[0-9a-f:.]+", name), f"an odd file in the ledger: {name}"
+
+
+# Slow builds take only every N-th point.
+SAMPLE = int(os.environ.get("ICN_TEST_SAMPLE", "1"))
+
+
+def sample(points, step=SAMPLE):
+    """Every STEP-th point, and those at which something changes."""
+    return [point for index, point in enumerate(points) if index % step == 0 or point.changes]
