@@ -35,7 +35,10 @@ CASES = {
         changed("link[0]: nbrPpuid:6\n", ""),
         ": PPU 6 names PPU 0 1 times, but PPU 0 names PPU 6 0 times",
     ),
-    "link to itself": (changed("link[0]: nbrPpuid:6", "link[0]: nbrPpuid:0"), ":3: link[0] of PPU 0 leads back to PPU 0"),
+    "link to itself": (
+        changed("link[0]: nbrPpuid:6", "link[0]: nbrPpuid:0"),
+        ":3: link[0] of PPU 0 leads back to PPU 0",
+    ),
     "unknown neighbour": (
         changed("link[0]: nbrPpuid:6", "link[0]: nbrPpuid:8"),
         ":3: link[0] of PPU 0 leads to PPU 8, which is not in the file",

@@ -90,7 +90,7 @@ CASES = {
     "UTF-16 in name only": ("<?xml version='1.0' encoding='UTF-16'?>" + A, "not well-formed XML: "),
     "NUL byte": (A.replace(">a<", ">a\0<"), "not well-formed XML: "),
     "hostdev without source": (with_device("<hostdev mode='subsystem' type='pci'/>\n"), "has no <source>"),
-    "status file without domain": ("<domstatus state='running' pid='7'><hostdev type='pci'/></domstatus>", "no <domain>"),
+    "status file without domain": ("<domstatus pid='7'><hostdev type='pci'/></domstatus>", "no <domain>"),
 }
 ENGINE_ONLY = {"no uuid"}  # found later than the dry run, which needs no uuid
 
