@@ -198,6 +198,7 @@ static void test_survey_pinned(void **state)
     assert_int_equal(machine_ppu_at(machine, address_of(3)), 0);
     assert_int_equal(machine_ppu_at(machine, parse_bdf("0009:00:00.0")), 7);
     assert_int_equal(machine_ppu_at(machine, address_of(1)), -1);
+    assert_int_equal(machine_ppu_at(machine, (struct bdf){0}), -1);
     assert_string_equal(machine_card_text(machine, 3, text), "PPU 3 (0000:08:00.0)");
     assert_string_equal(machine_card_text(machine, 1, text), "PPU 1 (no card)");
     machine_close(machine);

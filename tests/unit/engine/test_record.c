@@ -274,6 +274,51 @@ static void test_clean_keeps_what_is_not_back(void **state)
     }
 }
 
+/* A cut that faces a running VM is not the card's own: somebody must still bring
+ * its own mask back. */
+static void test_clean_keeps_cards_that_face_a_vm(void **state)
+{
+    (void)state;
+    scene_running("b", VM_B, "2", 102);
+    scene_record(&(struct scene_entry){"a", VM_A, PHASE_ENDED, false, "0", "", 0});
+    set_masks((const uint32_t[CARDS]){0x39, 0, 0x39});
+    decide(INTENT_STOP, "");
+    write_all();
+    assert_masks((const uint32_t[CARDS]){0x8, 0, 0x39});
+    clean(NULL);
+    assert_string_equal(entries(), "a:ended 0ow=0");
+}
+
+/* Neither a living domain that does not know the card will bring it back, nor
+ * one that is gone. */
+static void test_clean_relies_on_nobody_else(void **state)
+{
+    (void)state;
+    scene_record(&(struct scene_entry){"a", VM_A, PHASE_ENDED, false, "0", "", 0});
+    scene_record(&(struct scene_entry){"b", VM_B, PHASE_PREPARED, true, "5", "", 0});
+    scene_record(&(struct scene_entry){"c", VM_C, PHASE_RUNNING, false, "0", "", 0});
+    set_masks((const uint32_t[CARDS]){0x39});
+    decide(INTENT_STOP, "");
+    write_all();
+    execution.outcomes[0] = APPLY_FAILED;
+    clean(NULL);
+    assert_non_null(strstr(entries(), "a:ended 0ow=0"));
+    assert_non_null(strstr(entries(), "b:prepared 5ow=0"));
+    assert_non_null(strstr(entries(), "c:running 0ow=0"));
+}
+
+/* The domain that is stopped looked alive when the snapshot was taken. */
+static void test_clean_of_a_domain_that_has_just_ended(void **state)
+{
+    (void)state;
+    scene_record(&(struct scene_entry){"a", VM_A, PHASE_PREPARED, true, "0", "", 0});
+    set_masks((const uint32_t[CARDS]){0x39});
+    decide(INTENT_STOP, "");
+    write_all();
+    clean(NULL);
+    assert_string_equal(entries(), "");
+}
+
 /* Another living domain's entry mentions the card: it will bring it back. */
 static void test_clean_leaves_cards_to_others(void **state)
 {
@@ -333,6 +378,9 @@ int main(void)
         EACH(test_ledger_that_cannot_be_written),
         EACH(test_clean_after_a_stop),
         EACH(test_clean_keeps_what_is_not_back),
+        EACH(test_clean_keeps_cards_that_face_a_vm),
+        EACH(test_clean_relies_on_nobody_else),
+        EACH(test_clean_of_a_domain_that_has_just_ended),
         EACH(test_clean_leaves_cards_to_others),
         EACH(test_start_cleans_after_a_stale_domain),
         EACH(test_clean_forgets_cards_that_are_no_ppus),

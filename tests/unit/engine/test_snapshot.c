@@ -163,6 +163,34 @@ static void test_entries(void **state)
     start(state);
 }
 
+/* Who holds the far end of a stale domain's link does not keep its entry alive. */
+static void test_stale_entry_with_a_held_far_end(void **state)
+{
+    (void)state;
+    scene_record(&(struct scene_entry){"a", VM_A, PHASE_PREPARED, false, "01", "2", 0});
+    hold(2);
+    take();
+    assert_owners("..?.....");
+    assert_lines(&snapshot->findings, STALE("a") "\n" HELD("PPU 2 (0000:a2:00.0)"));
+}
+
+/* A domain with a part of a card and the card itself has it as a whole. */
+static void test_whole_beside_a_part(void **state)
+{
+    (void)state;
+    scene_virtual_function(0, 0, "0000:08:00.1");
+    simulated_text("/run/libvirt/qemu/a.xml",
+                   "<domstatus pid='101'><domain><name>a</name><uuid>" VM_A "</uuid><devices>"
+                   "<hostdev mode='subsystem' type='pci'><source><address bus='8' function='1'/></source></hostdev>"
+                   "<hostdev mode='subsystem' type='pci'><source><address bus='8'/></source></hostdev>"
+                   "</devices></domain></domstatus>");
+    simulated_directory("/proc/101");
+    take();
+    assert_int_equal(snapshot->claim_count, 1);
+    assert_true(snapshot->claims[0].whole);
+    assert_owners("1.......");
+}
+
 /* The far end of a link does not become its toucher's. */
 static void test_held_far_end_has_an_unknown_holder(void **state)
 {
@@ -339,6 +367,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_running_without_cards, start, stop),
         cmocka_unit_test_setup_teardown(test_entries, start, stop),
         cmocka_unit_test_setup_teardown(test_held_far_end_has_an_unknown_holder, start, stop),
+        cmocka_unit_test_setup_teardown(test_stale_entry_with_a_held_far_end, start, stop),
+        cmocka_unit_test_setup_teardown(test_whole_beside_a_part, start, stop),
         cmocka_unit_test_setup_teardown(test_virtual_function_that_is_held, start, stop),
         cmocka_unit_test_setup_teardown(test_original_of_the_first_entry_counts, start, stop),
         cmocka_unit_test_setup_teardown(test_owner_text, start, stop),
