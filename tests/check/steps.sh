@@ -26,6 +26,12 @@ VALGRIND="valgrind -q --leak-check=full --errors-for-leak-kinds=definite --error
 # The core's exhaustive tests would take hours, and have no memory to go wrong.
 VALGRIND_UNIT_TESTS='$(filter-out %/test_all_partitions %/test_random_machines %/test_small_scope, $(unit_tests))'
 
+# For builds that are slow: the torture for seconds, and every tenth crash point.
+shorten_e2e()
+{
+    export ICN_TORTURE_SECONDS=10 ICN_TEST_SAMPLE=10
+}
+
 # Debian's Python, for which python3-pytest is installed.
 run_e2e()
 {
@@ -80,6 +86,7 @@ step_sanitizers()
     # Instrumented code makes gcc warn of what cannot happen: no --enable-werror.
     build_tree build-asan --prefix=/usr --sysconfdir=/etc --enable-sanitizers
     make_tree build-asan check
+    shorten_e2e
     run_e2e build-asan tests/e2e
 }
 
@@ -124,6 +131,7 @@ step_coverage()
     build_tree build-coverage --prefix=/usr --sysconfdir=/etc --enable-coverage
     find build-coverage -name '*.gcda' -delete
     make_tree build-coverage check
+    shorten_e2e
     run_e2e build-coverage tests/e2e
     local -a report=(gcovr --root "$ROOT" --object-directory build-coverage build-coverage)
     echo "src/core, branches:"
