@@ -25,6 +25,9 @@ struct pci_state {
 /* Never fails: what cannot be read is unknown, what is not there is absent. */
 void sysfs_read_state(struct bdf bdf, struct pci_state *state);
 
+/* The physical function of a virtual function; false if it is none. */
+bool sysfs_physical_function(struct bdf function, struct bdf *physical);
+
 /* A process holds the function open through vfio. */
 bool pci_state_held(const struct pci_state *state);
 

@@ -34,14 +34,12 @@ void file_close_fd(int *fd)
 /* Room for the whole file and one byte more, so that a regular file is read by
  * two calls, the second of which sees its end.  /proc says 0 and sysfs 4096
  * whatever a file holds: it is a hint. */
-static size_t first_capacity(int fd, size_t limit)
+static size_t first_capacity(off_t size, size_t limit)
 {
-    struct stat facts;
-
-    if (fstat(fd, &facts) != 0 || !S_ISREG(facts.st_mode) || facts.st_size < FIRST_CAPACITY) {
+    if (size < FIRST_CAPACITY) {
         return FIRST_CAPACITY;
     }
-    return (uint64_t)facts.st_size < limit ? (size_t)facts.st_size + 1 : limit + 1;
+    return (uint64_t)size < limit ? (size_t)size + 1 : limit + 1;
 }
 
 /* Waits until FD has something to say.  A signal ends the wait early; the
@@ -84,12 +82,14 @@ static int read_more(int fd, const char *name, size_t capacity, struct buffer *b
 
 static int read_all(int fd, const char *name, size_t limit, int64_t deadline, struct buffer *buffer, struct error *err)
 {
-    size_t capacity = first_capacity(fd, limit);
+    struct stat facts;
+    bool regular = fstat(fd, &facts) == 0 && S_ISREG(facts.st_mode); /* always readable */
+    size_t capacity = first_capacity(regular ? facts.st_size : 0, limit);
     int more = 1;
 
     buffer->data = memory_alloc(capacity + 1, 1);
     while (more > 0) {
-        int ready = wait_readable(fd, name, deadline, err);
+        int ready = regular ? 1 : wait_readable(fd, name, deadline, err);
         if (ready < 0) {
             return -1;
         }

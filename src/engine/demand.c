@@ -49,7 +49,7 @@ static bool find_function(const struct domain_device *device, struct demand_devi
 /* Fills in what card stands behind the function. */
 static int find_card(struct machine *machine, struct demand_device *device, struct error *err)
 {
-    struct pci_state state;
+    struct bdf physical;
     bool parent_present;
     device->card = device->function;
     device->whole = device->via != VIA_MDEV;
@@ -57,16 +57,15 @@ static int find_card(struct machine *machine, struct demand_device *device, stru
     if (pci_look_up(machine->pci, device->function, &device->present, &device->is_ppu, err) < 0) {
         return -1;
     }
-    sysfs_read_state(device->function, &state);
-    if (!state.is_virtual_function) {
+    if (!sysfs_physical_function(device->function, &physical)) {
         return 0;
     }
     device->is_ppu = false;
-    if (pci_look_up(machine->pci, state.physical_function, &parent_present, &device->is_ppu, err) < 0) {
+    if (pci_look_up(machine->pci, physical, &parent_present, &device->is_ppu, err) < 0) {
         return -1;
     }
     if (device->is_ppu) {
-        device->card = state.physical_function;
+        device->card = physical;
         device->whole = false;
     }
     if (device->via == VIA_HOSTDEV || device->is_ppu) {

@@ -84,9 +84,8 @@ static size_t drop_virtual_functions(struct bdf *functions, size_t count)
 {
     size_t kept = 0;
     for (size_t i = 0; i < count; i++) {
-        struct pci_state state;
-        sysfs_read_state(functions[i], &state);
-        if (!state.is_virtual_function) {
+        struct bdf physical;
+        if (!sysfs_physical_function(functions[i], &physical)) {
             functions[kept++] = functions[i];
         }
     }

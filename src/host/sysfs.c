@@ -86,6 +86,21 @@ static bool is_vfio(const char *directory, const char *driver)
            is_directory(vfio_dev);
 }
 
+static bool read_physical_function(const char *directory, struct bdf *physical)
+{
+    char target[PATH_MAX];
+
+    return read_link(directory, "physfn", target) && bdf_parse(last_part(target), physical);
+}
+
+bool sysfs_physical_function(struct bdf function, struct bdf *physical)
+{
+    char text[BDF_TEXT_SIZE];
+    CLEANUP_FREE char *directory = paths_resolve("%s/%s", PATH_PCI_DEVICES, bdf_format(function, text));
+
+    return read_physical_function(directory, physical);
+}
+
 void sysfs_read_state(struct bdf bdf, struct pci_state *state)
 {
     char text[BDF_TEXT_SIZE];
@@ -106,9 +121,7 @@ void sysfs_read_state(struct bdf bdf, struct pci_state *state)
     if (read_link(directory, "iommu_group", target)) {
         state->iommu_group = parse_number(last_part(target));
     }
-    if (read_link(directory, "physfn", target)) {
-        state->is_virtual_function = bdf_parse(last_part(target), &state->physical_function);
-    }
+    state->is_virtual_function = read_physical_function(directory, &state->physical_function);
 }
 
 bool pci_state_held(const struct pci_state *state)

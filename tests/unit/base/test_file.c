@@ -217,11 +217,15 @@ static void test_poll_error(void **state)
 {
     struct buffer buffer = {0};
     struct error err;
+    int ends[2];
     (void)state;
 
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
     poll_error = ENOMEM;
-    int result = file_read_fd(0, "stdin", 10, NO_DEADLINE, &buffer, &err);
+    int result = file_read_fd(ends[0], "stdin", 10, NO_DEADLINE, &buffer, &err);
     poll_error = 0;
+    close(ends[0]);
+    close(ends[1]);
     assert_int_equal(result, -1);
     assert_text(&err, STATUS_HARDWARE, "cannot wait for %s: Cannot allocate memory", "stdin");
     assert_null(buffer.data);
