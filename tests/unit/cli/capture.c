@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <json.h>
 
 enum { STREAMS = 3, TEXT_SIZE = 1 << 16 };
 
@@ -64,6 +65,16 @@ const char *captured_stdout(void)
 const char *captured_stderr(void)
 {
     return texts[STDERR_FILENO];
+}
+
+void assert_captured_json(const char *pointer, const char *expected)
+{
+    struct json_object *object = json_tokener_parse(captured_stdout());
+    struct json_object *part = NULL;
+    assert_int_equal(json_pointer_get(object, pointer, &part), 0);
+    assert_string_equal(json_object_to_json_string_ext(part, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE),
+                        expected);
+    json_object_put(object);
 }
 
 void stdin_give(const char *text)

@@ -84,8 +84,8 @@ static void test_options_in_any_order(void **state)
 {
     static const char expected[] = "{\n  \"schema\": \"icn-hook/check/1\",\n  \"ok\": true,";
     static const char *const lines[] = {
-        "check --json", "--json check", "check --json -v", "--verbose --json check", "check --config=/none --json",
-        "--config /none check --json",
+        "check --json", "--json check", "check --json -v", "--verbose --json check", "check --config=/proc/none --json",
+        "--config /proc/none check --json",
     };
 
     (void)state;

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/error.h"
+#include "cli/verbs.h"
+
+#include "../engine/scene.h"
+#include "capture.h"
+
+static int status_of(bool json)
+{
+    const struct options options = {.json = json};
+    capture_begin();
+    int status = verb_status(&options);
+    capture_end();
+    return status;
+}
+
+static const uint32_t isolated[CARDS] = {0x19, 0x31, 0x18, 0x30, 0, 0, 0x1, 0x1};
+
+static void test_text(void **state)
+{
+    (void)state;
+    scene_running("a", VM_A, "01", 101);
+    set_masks(isolated);
+    scene_bind(addresses[0], "vfio-pci", 1);
+    simulated_remove("/sys/bus/pci/devices/0001:09:00.0/resource0");
+    assert_int_equal(status_of(false), STATUS_OK);
+    assert_string_equal(
+        captured_stdout(),
+        "PPU  ADDRESS       DRIVER      MASK        OWNER           LINKS (peer:near end)\n"
+        "0    0000:08:00.0  vfio-pci    0x00000019  a                6:cut 2:cut 3:cut 1:open\n"
+        "1    0000:7e:00.0  -           0x00000031  a                7:cut 0:open 2:cut 3:cut\n"
+        "2    0000:a2:00.0  -           0x00000018  idle             4:open 0:cut 1:cut 3:open\n"
+        "3    0000:c6:00.0  -           0x00000030  idle             5:open 2:open 0:cut 1:cut\n"
+        "4    0001:09:00.0  -           unknown     idle             2:unknown 6:unknown 7:unknown 5:unknown\n"
+        "5    0001:7f:00.0  -           0x00000000  idle             3:open 4:open 6:open 7:open\n"
+        "6    0001:aa:00.0  -           0x00000001  idle             0:cut 4:open 5:open 7:open\n"
+        "7    0001:ce:00.0  -           0x00000001  idle             1:cut 6:open 4:open 5:open\n"
+        "PPU 4 (0001:09:00.0): resource0 is missing: the card has no such BAR; check bar in [registers]\n"
+        "No leak is known.\n");
+}
+
+static void test_text_of_a_leak(void **state)
+{
+    (void)state;
+    scene_running("a", VM_A, "01", 101);
+    assert_int_equal(status_of(false), STATUS_OK);
+    assert_non_null(strstr(captured_stdout(), "\nNOT ISOLATED: see above.\n"));
+}
+
+static void test_json(void **state)
+{
+    (void)state;
+    scene_running("a", VM_A, "01", 101);
+    set_masks(isolated);
+    scene_bind(addresses[0], "vfio-pci", 1);
+    simulated_text("/sys/bus/pci/devices/0000:08:00.0/numa_node", "1\n");
+    simulated_link("/sys/bus/pci/devices/0000:08:00.0/iommu_group", "../../../kernel/iommu_groups/14");
+    assert_int_equal(status_of(true), STATUS_OK);
+    assert_captured_json("/schema", "\"icn-hook/status/1\"");
+    assert_captured_json("/ok", "true");
+    assert_captured_json("/leaks", "[]");
+    assert_captured_json("/findings", "[]");
+    assert_captured_json("/ppus/0",
+                "{\"ppu\":0,\"bdf\":\"0000:08:00.0\",\"present\":true,\"driver\":\"vfio-pci\",\"in_use\":true,"
+                "\"iommu_group\":14,\"numa_node\":1,\"owners\":[{\"name\":\"a\",\"uuid\":\"" VM_A "\"}],"
+                "\"mask\":\"0x00000019\",\"expected\":\"0x00000019\",\"links\":["
+                "{\"link\":0,\"peer\":6,\"near\":\"cut\",\"far\":\"cut\",\"live\":false,\"allowed\":false},"
+                "{\"link\":3,\"peer\":2,\"near\":\"cut\",\"far\":\"cut\",\"live\":false,\"allowed\":false},"
+                "{\"link\":4,\"peer\":3,\"near\":\"cut\",\"far\":\"cut\",\"live\":false,\"allowed\":false},"
+                "{\"link\":5,\"peer\":1,\"near\":\"open\",\"far\":\"open\",\"live\":true,\"allowed\":true}]}");
+    assert_captured_json("/ppus/5/owners", "[]");
+    assert_captured_json("/ppus/5/driver", "null");
+    assert_captured_json("/ppus/5/numa_node", "null");
+    assert_captured_json("/ppus/5/iommu_group", "null");
+}
+
+static void test_json_of_what_is_not_known(void **state)
+{
+    (void)state;
+    simulated_text(SETTINGS, "[map]\n0 = 0000:08:00.0\n1 = 0000:7e:00.0\n2 = 0009:00:00.0\n");
+    scene_bind(addresses[0], "vfio-pci", 1);
+    simulated_remove("/sys/bus/pci/devices/0000:7e:00.0/resource0");
+    assert_int_equal(status_of(true), STATUS_OK);
+    assert_captured_json("/ok", "false");
+    assert_captured_json("/ppus/0/owners", "[{\"name\":\"unknown\",\"uuid\":null}]");
+    assert_captured_json("/ppus/1/mask", "null");
+    assert_captured_json("/ppus/0/links/3",
+                "{\"link\":5,\"peer\":1,\"near\":\"open\",\"far\":\"unknown\",\"live\":null,\"allowed\":false}");
+    assert_captured_json("/ppus/2/bdf", "\"0009:00:00.0\"");
+    assert_captured_json("/ppus/2/present", "false");
+    assert_captured_json("/ppus/3/bdf", "null");
+    assert_captured_json("/ppus/3/present", "false");
+    assert_captured_json("/ppus/3/iommu_group", "null");
+}
+
+static void test_json_of_a_leak(void **state)
+{
+    (void)state;
+    scene_running("a", VM_A, "0", 101);
+    scene_running("b", VM_B, "6", 102);
+    set_masks((const uint32_t[CARDS]){0x38, 0x8, 0x8, 0x10, 0x8, 0x10, 0x38, 0x8});
+    assert_int_equal(status_of(true), STATUS_OK);
+    assert_captured_json("/ok", "false");
+    assert_captured_json("/leaks", "[{\"a\":0,\"b\":6}]");
+}
+
+static void test_failure(void **state)
+{
+    (void)state;
+    simulated_text(SETTINGS, "broken");
+    assert_int_equal(status_of(true), STATUS_INVALID);
+    assert_string_equal(captured_stdout(), "");
+    assert_memory_equal(captured_stderr(), "icn-hook: ", 10);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_text, scene_start),
+        cmocka_unit_test_setup(test_text_of_a_leak, scene_start),
+        cmocka_unit_test_setup(test_json, scene_start),
+        cmocka_unit_test_setup(test_json_of_what_is_not_known, scene_start),
+        cmocka_unit_test_setup(test_json_of_a_leak, scene_start),
+        cmocka_unit_test_setup(test_failure, scene_start),
+    };
+    return cmocka_run_group_tests(tests, simulated_host_start, simulated_host_stop);
+}
