@@ -102,6 +102,20 @@ static void log_summary(const struct operation *op, const char *what)
     log_warnings(&op->execution->warnings);
 }
 
+/* One cut end is enough, but a guest may be able to open it again: what is left
+ * as it is on the other side is worth a line. */
+static void warn_of_unread_far_ends(const struct operation *op)
+{
+    for (int ppu = 0; op->registers.backend->reads_back && ppu < op->inquiry.machine->topology.ppu_count; ppu++) {
+        const struct card *card = &op->snapshot->cards[ppu];
+        char text[CARD_TEXT_SIZE];
+        if (card->was_read && card->reading.kind != READING_FINE && !op->decision->near[ppu]) {
+            log_message(LOG_LEVEL_WARNING, "%s: %s; its own ends of the links stay as they are",
+                        machine_card_text(op->inquiry.machine, ppu, text), card->reading.why);
+        }
+    }
+}
+
 static int let_through(struct operation *op, struct error *err)
 {
     bool is_gate = strcmp(op->name, "start") == 0;
@@ -118,8 +132,10 @@ static int let_through(struct operation *op, struct error *err)
         record_domain(&op->ledger, op->snapshot, op->decision, &op->registers, PHASE_PREPARED, late, err) < 0) {
         return -1;
     }
+    warn_of_unread_far_ends(op);
     if (execution_run(op->execution, op->decision, op->snapshot, &op->registers, !is_gate, err) < 0) {
-        return -1;
+        return error_set(err, err->status, "%s; its links are not all cut, so correct that, then start it again",
+                         err->text);
     }
     struct error cleaning;
     if (record_clean(&op->ledger, op->snapshot, op->decision, op->execution, &op->registers, op->domain.uuid,
