@@ -162,8 +162,24 @@ step_static()
             -I include -I src -I . "${flags[@]}"
 }
 
+# A file that the distribution lacks is missed only by whoever builds from it.
+check_distribution()
+{
+    local missing
+    if [[ ! -e .git ]]; then
+        return 0
+    fi
+    missing=$(comm -23 <(git ls-files | grep -vE '^(\.ci/|\.gitignore$)' | sort) \
+        <(tar -tf build-check/icn-hook-*.tar.xz | sed 's|^[^/]*/||' | sort))
+    if [[ -n $missing ]]; then
+        printf 'EXTRA_DIST lacks:\n%s\n' "$missing" >&2
+        return 1
+    fi
+}
+
 step_distcheck()
 {
     build_checked
     make_tree build-check distcheck
+    check_distribution
 }
