@@ -24,6 +24,8 @@ declare -A STEP_TITLE=(
 )
 VALGRIND="valgrind -q --leak-check=full --errors-for-leak-kinds=definite --error-exitcode=99"
 # The core's exhaustive tests would take hours, and have no memory to go wrong.
+# It is make that expands this.
+# shellcheck disable=SC2016
 VALGRIND_UNIT_TESTS='$(filter-out %/test_all_partitions %/test_random_machines %/test_small_scope, $(unit_tests))'
 
 # For builds that are slow: the torture for seconds, and every tenth crash point.
