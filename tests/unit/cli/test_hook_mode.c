@@ -135,6 +135,7 @@ static void test_verdict_that_nobody_takes(void **state)
         setenv("ICN_HOOK_VERDICT_FD", descriptors[i], 1);
         assert_int_equal(run("prepare", "junk"), STATUS_INVALID);
         assert_null(strstr(simulated_read(HOOK_LOG), "verdict"));
+        assert_int_equal(captured_stderr()[strlen(captured_stderr()) - 1], '\n');
     }
     int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     snprintf(number, sizeof number, "%d", fd);

@@ -208,6 +208,20 @@ static void test_leak_in_a_running_vm(void **state)
     }
 }
 
+/* Its links are cut where they must be, and never opened while it runs. */
+static void test_running_vm_is_not_opened(void **state)
+{
+    static const char *const operations[] = {"started", "reconnect"};
+
+    for (size_t i = 0; i < sizeof operations / sizeof operations[0]; i++) {
+        start(state);
+        scene_running("a", VM_A, "01", 101);
+        set_masks((const uint32_t[CARDS]){0x39, 0x39});
+        assert_fine(operations[i], vm("01"));
+        assert_masks((const uint32_t[CARDS]){0x39, 0x39, 0x18, 0x30, 0, 0, 0x1, 0x1});
+    }
+}
+
 /* What is broken refuses starts, but never keeps a stop from giving up the cards. */
 static void test_stop_with_broken_settings(void **state)
 {
@@ -310,6 +324,7 @@ int main(void)
         cmocka_unit_test_setup(test_near_end_that_is_off_the_bus, start),
         cmocka_unit_test_setup(test_card_that_appears_at_start, start),
         cmocka_unit_test(test_leak_in_a_running_vm),
+        cmocka_unit_test(test_running_vm_is_not_opened),
         cmocka_unit_test_setup(test_stop_with_broken_settings, start),
         cmocka_unit_test_setup(test_stop_with_broken_settings_and_ledger, start),
         cmocka_unit_test_setup(test_stop_of_a_refused_domain, start),
