@@ -56,7 +56,9 @@ static int look(struct operation *op, struct error *err)
 {
     int64_t deadline = deadline_after_ms(INT64_C(1000) * op->inquiry.machine->settings.lock_timeout);
     if (ledger_open(&op->ledger, LEDGER_CHANGE, deadline, err) < 0) {
-        return -1;
+        return err->status == STATUS_INVALID
+                   ? error_set(err, err->status, "%s; see who made it so and move it away", err->text)
+                   : -1;
     }
     registers_open(&op->registers, &op->inquiry.machine->settings, &op->ledger, true);
     struct error recovery;
@@ -236,11 +238,13 @@ static int only_end(struct operation *op, struct error *err)
     return error_set(err, err->status, "%s; the cuts of the VM's cards stay until that is corrected", err->text);
 }
 
-/* The domain is gone, and so is the use of an entry of it that nobody can read. */
-static int remove_unreadable(const struct operation *op, struct error *err)
+/* The domain is gone, and so is the use of an entry of it that makes no sense.  One
+ * that only could not be read this time still holds what its cards get back. */
+static int remove_senseless(const struct operation *op, struct error *err)
 {
     for (size_t i = 0; i < op->snapshot->ledger.fault_count; i++) {
-        if (strcmp(op->snapshot->ledger.faults[i].uuid, op->domain.uuid) == 0) {
+        const struct ledger_fault *fault = &op->snapshot->ledger.faults[i];
+        if (strcmp(fault->uuid, op->domain.uuid) == 0 && fault->error.status == STATUS_INVALID) {
             return ledger_remove(&op->ledger, op->domain.uuid, err);
         }
     }
@@ -281,7 +285,7 @@ static int give_back(struct operation *op, struct error *err)
                      is_last ? NULL : op->domain.uuid, err) < 0) {
         return -1;
     }
-    if (is_last && remove_unreadable(op, err) < 0) {
+    if (is_last && remove_senseless(op, err) < 0) {
         return -1;
     }
     log_summary(op, is_last ? "released" : "stopped");
