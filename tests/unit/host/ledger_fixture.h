@@ -44,6 +44,10 @@ int change(struct error *err);
 /* What ATTEMPT ran into in a child, after PREPARE has made the child's world. */
 struct error error_in_child(int (*prepare)(void), int (*attempt)(struct error *err));
 
+/* A child's own mounts: in a chroot and in most containers nobody may have them. */
+int leave_mounts(void);
+bool can_leave_mounts(void);
+
 /* Beside a good entry, the file NAME is a fault of UUID with the text FORMAT
  * (as in assert_text); it is removed then. */
 void assert_fault(const char *name, const char *uuid, enum status status, const char *format);

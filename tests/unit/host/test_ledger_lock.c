@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <fcntl.h>
-#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -321,8 +320,7 @@ static int mount_read_only(void)
 {
     char path[1024];
     snprintf(path, sizeof path, "%s", simulated_path(RUN));
-    return unshare(CLONE_NEWNS) == 0 && mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0 &&
-                   mount(path, path, "none", MS_BIND, NULL) == 0 &&
+    return leave_mounts() == 0 && mount(path, path, "none", MS_BIND, NULL) == 0 &&
                    mount("none", path, "none", MS_BIND | MS_REMOUNT | MS_RDONLY, NULL) == 0
                ? 0
                : -1;
@@ -356,6 +354,9 @@ static void test_read_only(void **unused)
     struct ledger ledger = open_ledger(LEDGER_CHANGE);
     write_entry(&ledger, VM_A, "a");
     ledger_close(&ledger);
+    if (geteuid() == 0 && !can_leave_mounts()) {
+        skip();
+    }
     if (geteuid() == 0) {
         struct error err = error_in_child(mount_read_only, change);
         assert_text(&err, STATUS_HARDWARE, "cannot open %s: Read-only file system", LOCK);
