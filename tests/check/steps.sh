@@ -168,7 +168,7 @@ step_static()
 check_distribution()
 {
     local missing
-    if [[ ! -e .git ]]; then
+    if [[ ! -e .git ]] || ! command -v git >/dev/null; then
         return 0
     fi
     missing=$(comm -23 <(git ls-files | grep -vE '^(\.ci/|\.gitignore$)' | sort) \
