@@ -51,6 +51,9 @@ CHANGES = re.compile(
     r"write\(|renameat\(|unlinkat\(|mkdir\(|flock\(|O_CREAT|O_RDWR|O_WRONLY|PROT_WRITE, MAP_SHARED|exit_group"
 )
 
+# What main() begins with.
+DESCRIPTORS = re.compile(r'(fcntl|newfstatat|read)\(0,|poll\(\[\{fd=0,|openat\(AT_FDCWD, "/dev/null"')
+
 
 @dataclass(frozen=True)
 class Point:
@@ -101,8 +104,8 @@ def is_sanitized(program):
 
 
 def errors_of(points, program):
-    """(point, error): every call that can fail, once.  A sanitizer's own memory is
-    not to run out."""
+    """(point, error): every call that can fail, once.  A sanitizer's memory is not
+    to run out."""
     spared = {"mmap"} if is_sanitized(program) else set()
     return [
         (point, ERRORS[point.name][point.use % len(ERRORS[point.name])])
@@ -137,7 +140,12 @@ class Tracer:
     def points(self, arguments, xml):
         status, message = self.run(arguments, xml, [])
         assert (status, message) == (0, "")
-        return own_points(self.log.read_text())
+        found = own_points(self.log.read_text())
+        if is_sanitized(self.program):
+            # The sanitizer's own calls come before main().
+            while not DESCRIPTORS.match(found[0].text):
+                found.pop(0)
+        return found
 
     def kill(self, arguments, xml, point):
         status, _ = self.run(arguments, xml, point.kill())

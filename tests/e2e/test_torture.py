@@ -40,7 +40,7 @@ class Hooks:
     def run(self, domain, operation, dice, may_be_killed=True):
         """The exit status; None if it was killed."""
         # Some end before the kill comes, so it is tried as often as it takes.
-        is_chosen = may_be_killed and self.killed < KILLED * self.count and dice.random() < 2 * KILLED
+        is_chosen = may_be_killed and self.killed < KILLED * self.count
         kill_after = dice.uniform(0, sum(self.durations) / len(self.durations))
         suboperation = "end" if operation in ("stopped", "release") else "begin"
         began = time.monotonic()
@@ -270,7 +270,7 @@ def test_torture(host, capsys):
             f"{watcher.checks} looks with {watcher.judged} running VMs",
             flush=True,
         )
-    assert ran > 0 and refused > 0 and hooks.killed > KILLED / 2 * hooks.count and watcher.judged > ran
+    assert ran > 0 and refused > 0 and hooks.killed > 0.1 * hooks.count and watcher.judged > ran
     heal(host, hooks, tenants)
     assert (host.masks(), host.ledger_files()) == ({ppu: 0 for ppu in range(len(GUIDE_BDFS))}, {})
     result = host.engine("check")
