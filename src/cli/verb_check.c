@@ -25,6 +25,19 @@ static void print_json(const struct view *view, bool ok)
     json_print(object);
 }
 
+static void print_text(const struct view *view, bool ok)
+{
+    for (size_t i = 0; i < view->findings.count; i++) {
+        puts(view->findings.items[i]);
+    }
+    if (ok) {
+        puts("OK: no leak is known, and no readable card lacks a cut");
+        return;
+    }
+    printf("FAILED: pairs of cards that leak: %d; cards that lack cuts: %d%s\n", view->leaks, view->drifts,
+           view->in_doubt ? "; not every owner is known" : "");
+}
+
 int verb_check(const struct options *options)
 {
     struct view view;
@@ -32,14 +45,11 @@ int verb_check(const struct options *options)
     if (status != STATUS_OK) {
         return status;
     }
-    bool ok = view.leaks == 0 && view.drifts == 0;
+    bool ok = view_is_fine(&view);
     if (options->json) {
         print_json(&view, ok);
     } else {
-        for (size_t i = 0; i < view.findings.count; i++) {
-            puts(view.findings.items[i]);
-        }
-        printf("%s: %d leaking pairs, %d cards without required cuts\n", ok ? "OK" : "FAILED", view.leaks, view.drifts);
+        print_text(&view, ok);
     }
     view_close(&view);
     return ok ? STATUS_OK : STATUS_CHECK_FAILED;

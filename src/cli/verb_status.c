@@ -130,7 +130,7 @@ int verb_status(const struct options *options)
     if (status != STATUS_OK) {
         return status;
     }
-    bool ok = view.leaks == 0 && view.drifts == 0;
+    bool ok = view_is_fine(&view);
     if (options->json) {
         print_json(&view, ok);
     } else {

@@ -50,10 +50,10 @@ static void report_leak(void *context, int a, int b)
     char owner_a[OWNER_TEXT_SIZE];
     char owner_b[OWNER_TEXT_SIZE];
     view->leaks++;
-    text_list_add(
-        &view->findings, "LEAK: a link between %s of %s and %s of %s is open on both sides",
-        machine_card_text(view->machine, a, card_a), snapshot_owner_text(view->inspection.snapshot, a, owner_a),
-        machine_card_text(view->machine, b, card_b), snapshot_owner_text(view->inspection.snapshot, b, owner_b));
+    text_list_add(&view->findings, "LEAK: a link between %s and %s is open on both sides; owners: %s / %s; stop the VM",
+                  machine_card_text(view->machine, a, card_a), machine_card_text(view->machine, b, card_b),
+                  snapshot_owner_text(view->inspection.snapshot, a, owner_a),
+                  snapshot_owner_text(view->inspection.snapshot, b, owner_b));
 }
 
 static void report_card(struct view *view, int ppu)
@@ -61,7 +61,9 @@ static void report_card(struct view *view, int ppu)
     const struct card *card = &view->inspection.snapshot->cards[ppu];
     char text[CARD_TEXT_SIZE];
     machine_card_text(view->machine, ppu, text);
-    if (!view->machine->mapped[ppu] || !card->state.present) {
+    if (!view->machine->mapped[ppu]) {
+        text_list_add(&view->findings, "PPU %d has no card: no line of [map] names it", ppu);
+    } else if (!card->state.present) {
         text_list_add(&view->findings, "%s is not on the PCI bus", text);
     } else if (card->reading.kind != READING_FINE) {
         text_list_add(&view->findings, "%s: %s", text, card->reading.why);
@@ -87,11 +89,17 @@ int view_open(struct view *view, const struct options *options)
     for (size_t i = 0; i < seen->count; i++) {
         text_list_add(&view->findings, "%s", seen->items[i]);
     }
+    view->in_doubt = snapshot_doubt(view->inspection.snapshot, "") != NULL;
     each_leak(view, report_leak, view);
     for (int ppu = 0; ppu < view->machine->topology.ppu_count; ppu++) {
         report_card(view, ppu);
     }
     return STATUS_OK;
+}
+
+bool view_is_fine(const struct view *view)
+{
+    return view->leaks == 0 && view->drifts == 0 && !view->in_doubt;
 }
 
 void view_close(struct view *view)

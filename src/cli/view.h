@@ -14,12 +14,16 @@ struct view {
     struct text_list findings;
     int leaks;
     int drifts;
+    bool in_doubt; /* a ledger entry that nobody can read may hide an owner */
 };
 
 /* Opens everything and reads every register; on failure prints the one line and
  * returns the exit status. */
 int view_open(struct view *view, const struct options *options);
 void view_close(struct view *view);
+
+/* Every VM is known to be isolated. */
+bool view_is_fine(const struct view *view);
 
 /* Adds "leaks": the pairs of cards between which a link leaks. */
 void view_put_leaks(const struct view *view, struct json_object *object);

@@ -249,8 +249,8 @@ static int check_links(struct reading *reading)
     case TOPOLOGY_ONE_SIDED:
         break;
     }
-    return fail(reading, line, "PPU %d names PPU %d %d times, but PPU %d names PPU %d %d times", fault.ppu, fault.peer,
-                count_links(topology, fault.ppu, fault.peer), fault.peer, fault.ppu,
+    return fail(reading, line, "links between PPU %d and PPU %d: PPU %d lists %d, but PPU %d lists %d", fault.ppu,
+                fault.peer, fault.ppu, count_links(topology, fault.ppu, fault.peer), fault.peer,
                 count_links(topology, fault.peer, fault.ppu));
 }
 

@@ -33,7 +33,7 @@ CASES = {
     "only blanks": ("\n \n\t\n", ": there is no device in it"),
     "one-sided link": (
         changed("link[0]: nbrPpuid:6\n", ""),
-        ": PPU 6 names PPU 0 1 times, but PPU 0 names PPU 6 0 times",
+        ": links between PPU 6 and PPU 0: PPU 6 lists 1, but PPU 0 lists 0",
     ),
     "link to itself": (
         changed("link[0]: nbrPpuid:6", "link[0]: nbrPpuid:0"),
@@ -53,7 +53,7 @@ CASES = {
     "unknown line": (changed(LINE_1, LINE_1 + "speed: 25\n"), ':3: "speed: 25" is none of "==========deviceN'),
     "error of the tool": ("ERROR: no driver\n" + VENDOR, ':1: "ERROR: no driver" is none of'),
     "truncated in a line": (VENDOR[: VENDOR.rindex("nbrPpuid") + 4], ' is none of "==========deviceN=========='),
-    "truncated in a device": (VENDOR[: VENDOR.rindex("link[")], " times, but PPU "),
+    "truncated in a device": (VENDOR[: VENDOR.rindex("link[")], " lists 1, but PPU "),
     "truncated after a device line": (VENDOR + "==========device8==========\n", 'device8 has no "ppuid:" line'),
     "NUL byte": (changed("ppuid: 0", "ppuid: 0\0"), ":2: the line holds a NUL byte"),
     "UTF-16": (VENDOR.encode("utf-16"), ":1: "),

@@ -54,12 +54,13 @@ static void test_leaks_and_drift(void **state)
     assert_int_equal(open_view(), STATUS_OK);
     assert_int_equal(view.leaks, 2);
     assert_int_equal(view.drifts, 3);
-    assert_lines(&view.findings,
-                 "LEAK: a link between PPU 0 (0000:08:00.0) of a and PPU 2 (0000:a2:00.0) of idle is open on both sides\n"
-                 "LEAK: a link between PPU 0 (0000:08:00.0) of a and PPU 6 (0001:aa:00.0) of b is open on both sides\n"
-                 "PPU 0 (0000:08:00.0) lacks cuts: mask 0x00000010, required 0x00000019\n"
-                 "PPU 2 (0000:a2:00.0) lacks cuts: mask 0x00000010, required 0x00000018\n"
-                 "PPU 6 (0001:aa:00.0) lacks cuts: mask 0x00000038, required 0x00000039");
+    assert_lines(&view.findings, "LEAK: a link between PPU 0 (0000:08:00.0) and PPU 2 (0000:a2:00.0) is open on both "
+                                 "sides; owners: a / idle; stop the VM\n"
+                                 "LEAK: a link between PPU 0 (0000:08:00.0) and PPU 6 (0001:aa:00.0) is open on both "
+                                 "sides; owners: a / b; stop the VM\n"
+                                 "PPU 0 (0000:08:00.0) lacks cuts: mask 0x00000010, required 0x00000019\n"
+                                 "PPU 2 (0000:a2:00.0) lacks cuts: mask 0x00000010, required 0x00000018\n"
+                                 "PPU 6 (0001:aa:00.0) lacks cuts: mask 0x00000038, required 0x00000039");
     assert_leaks("{\"leaks\":[{\"a\":0,\"b\":2},{\"a\":0,\"b\":6}]}");
     view_close(&view);
 }
@@ -77,11 +78,11 @@ static void test_what_cannot_be_seen(void **state)
                  "PPU 0 (0000:08:00.0) lacks cuts: mask 0x00000000, required 0x00000039\n"
                  "PPU 1 (0000:7e:00.0): resource0 is missing: the card has no such BAR; check bar in [registers]\n"
                  "PPU 2 (0009:00:00.0) is not on the PCI bus\n"
-                 "PPU 3 (no card) is not on the PCI bus\n"
-                 "PPU 4 (no card) is not on the PCI bus\n"
-                 "PPU 5 (no card) is not on the PCI bus\n"
-                 "PPU 6 (no card) is not on the PCI bus\n"
-                 "PPU 7 (no card) is not on the PCI bus");
+                 "PPU 3 has no card: no line of [map] names it\n"
+                 "PPU 4 has no card: no line of [map] names it\n"
+                 "PPU 5 has no card: no line of [map] names it\n"
+                 "PPU 6 has no card: no line of [map] names it\n"
+                 "PPU 7 has no card: no line of [map] names it");
     assert_int_equal(view.leaks, 0);
     assert_int_equal(view.drifts, 1);
     view_close(&view);
