@@ -265,7 +265,8 @@ def test_status_of_a_leak(scene):
     assert (status["ok"], status["leaks"]) == (False, [{"a": 2, "b": 4}])
     assert status["ppus"] == status_of(scene, masks, {2: "b", 3: "b"})
     assert status["findings"] == [
-        f"LEAK: a link between PPU 2 ({GUIDE_BDFS[2]}) and PPU 4 ({GUIDE_BDFS[4]}) is open on both sides; owners: b / idle; stop the VM",
+        f"LEAK: a link between PPU 2 ({GUIDE_BDFS[2]}) and PPU 4 ({GUIDE_BDFS[4]}) is open on both sides; owners: b / "
+        "idle; stop the VM",
         f"PPU 2 ({GUIDE_BDFS[2]}) lacks cuts: mask 0x00000018, required 0x00000019",
         f"PPU 4 ({GUIDE_BDFS[4]}) lacks cuts: mask 0x00000000, required 0x00000001",
     ]
