@@ -201,7 +201,7 @@ struct demand scene_demand(struct machine *machine, const char *ppus)
     const char *text = scene_xml("x", VM_A, ppus);
     struct text_list warnings = {0};
     struct domain domain;
-    struct demand demand;
+    struct demand demand = {0};
     struct error err = {0};
 
     if (domain_parse(text, strlen(text), "test", &domain, &err) < 0 ||
