@@ -11,7 +11,12 @@
  * the real syslog is left alone.  Names are escaped to one line.
  * Manual verbs never open the log; with -v they copy the lines to stderr.
  */
-enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_NOTICE, LOG_LEVEL_INFO };
+enum log_level {
+    LOG_LEVEL_ERROR,
+    LOG_LEVEL_WARNING,
+    LOG_LEVEL_NOTICE,
+    LOG_LEVEL_INFO, /* what was found on the way: for -v only, a hook does not log it */
+};
 
 void log_open_hook(const char *vm, const char *operation);
 void log_open_verbose(void); /* -v: to stderr */

@@ -56,11 +56,10 @@ static int syslog_priority(enum log_level level)
     case LOG_LEVEL_WARNING:
         return LOG_WARNING;
     case LOG_LEVEL_NOTICE:
-        return LOG_NOTICE;
     case LOG_LEVEL_INFO:
         break;
     }
-    return LOG_INFO;
+    return LOG_NOTICE;
 }
 
 /* A log that cannot be written has nowhere to say so. */
@@ -85,7 +84,8 @@ void log_message(enum log_level level, const char *format, ...)
     char message[MESSAGE_SIZE];
     va_list arguments;
 
-    if (destination == TO_NOWHERE) {
+    bool is_wanted = level != LOG_LEVEL_INFO || destination == TO_STDERR;
+    if (destination == TO_NOWHERE || !is_wanted) {
         return;
     }
     va_start(arguments, format);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/memory.h"
 #include "base/paths.h"
 #include "host/sysfs.h"
@@ -121,7 +122,13 @@ int machine_survey(struct machine *machine, struct error *err)
         return error_set(err, err->status, "%s; correct the topology, or write it anew with ppudbg --topo_read",
                          err->text);
     }
-    return machine->settings.map_count > 0 ? map_pinned(machine, err) : map_by_order(machine, err);
+    bool is_pinned = machine->settings.map_count > 0;
+    if ((is_pinned ? map_pinned(machine, err) : map_by_order(machine, err)) < 0) {
+        return -1;
+    }
+    log_message(LOG_LEVEL_INFO, "topology %s: %d PPUs; their ids come from %s", path, machine->topology.ppu_count,
+                is_pinned ? "[map]" : "the order of their addresses");
+    return 0;
 }
 
 int machine_ppu_at(const struct machine *machine, struct bdf card)

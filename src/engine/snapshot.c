@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/memory.h"
 #include "core/mask.h"
 
@@ -181,6 +182,18 @@ static void find_unknown_holders(struct snapshot *snapshot)
     }
 }
 
+static void log_tenants(const struct snapshot *snapshot)
+{
+    for (size_t i = 0; i < snapshot->tenant_count; i++) {
+        const struct tenant *tenant = &snapshot->tenants[i];
+        log_message(LOG_LEVEL_INFO, "VM %s (%s): %s, %s", tenant->name, tenant->uuid,
+                    tenant->entry ? "in the ledger" : "not in the ledger",
+                    tenant->running ? "runs"
+                    : tenant->alive ? "is being started or stopped"
+                                    : "is gone");
+    }
+}
+
 int snapshot_take(struct machine *machine, const struct ledger *ledger, struct snapshot **snapshot, struct error *err)
 {
     struct snapshot *taken = memory_alloc(1, sizeof *taken);
@@ -208,6 +221,7 @@ int snapshot_take(struct machine *machine, const struct ledger *ledger, struct s
         add_running(taken, &taken->running.domains[i]);
     }
     find_unknown_holders(taken);
+    log_tenants(taken);
     *snapshot = taken;
     return 0;
 }
@@ -285,6 +299,18 @@ struct card_address snapshot_address(const struct snapshot *snapshot, int ppu)
     };
 }
 
+static void log_reading(const struct snapshot *snapshot, int ppu)
+{
+    const struct reading *reading = &snapshot->cards[ppu].reading;
+    char card[CARD_TEXT_SIZE];
+    machine_card_text(snapshot->machine, ppu, card);
+    if (reading->kind == READING_FINE) {
+        log_message(LOG_LEVEL_INFO, "%s: mask 0x%08x", card, reading->mask);
+    } else {
+        log_message(LOG_LEVEL_INFO, "%s: %s", card, reading->why);
+    }
+}
+
 void snapshot_read(struct snapshot *snapshot, struct registers *registers, int ppu)
 {
     struct card *card = &snapshot->cards[ppu];
@@ -292,5 +318,6 @@ void snapshot_read(struct snapshot *snapshot, struct registers *registers, int p
     if (!card->was_read) {
         registers->backend->read(registers, &address, &card->reading);
         card->was_read = true;
+        log_reading(snapshot, ppu);
     }
 }

@@ -402,6 +402,21 @@ def test_dry_run_tells_and_changes_nothing(host):
     assert not host.path("/run/icn-hook").exists()
 
 
+def test_verbose_dry_run_tells_what_it_found(host, libvirt):
+    a = vm("a", 6)
+    assert libvirt.start(a).running
+    before = host.log()
+    result = host.engine("-v", "--dry-run", "-", stdin=vm("b", 0, 1).xml())
+    assert result.status == 0
+    assert result.stderr.splitlines() == [
+        f"icn-hook: topology {host.path('/etc/icn-hook/icn_topo.cfg')}: 8 PPUs; their ids come from the order of their "
+        "addresses",
+        f"icn-hook: VM a ({a.uuid}): in the ledger, runs",
+        *(f"icn-hook: PPU {ppu} ({GUIDE_BDFS[ppu]}): mask {host.mask(ppu):#010x}" for ppu in (0, 1, 2, 3, 4, 5, 7)),
+    ]
+    assert host.log() == before
+
+
 def test_dry_run_of_a_conflict(host, libvirt):
     assert libvirt.start(vm("a", 0, 1)).running
     before = state(host)

@@ -115,7 +115,16 @@ static void test_syslog(void **state)
     check_syslog(LOG_LEVEL_ERROR, LOG_ERR);
     check_syslog(LOG_LEVEL_WARNING, LOG_WARNING);
     check_syslog(LOG_LEVEL_NOTICE, LOG_NOTICE);
-    check_syslog(LOG_LEVEL_INFO, LOG_INFO);
+}
+
+/* What a hook looked at would drown what it did. */
+static void test_info_is_not_for_the_log(void **state)
+{
+    (void)state;
+
+    log_open_hook("vm1", "prepare");
+    log_message(LOG_LEVEL_INFO, "seen");
+    assert_string_equal(syslog_line, "");
 }
 
 static void test_names_stay_on_one_line(void **state)
@@ -123,7 +132,7 @@ static void test_names_stay_on_one_line(void **state)
     (void)state;
 
     log_open_hook("vm\n%s\\", "\x1bop");
-    log_message(LOG_LEVEL_INFO, "fine");
+    log_message(LOG_LEVEL_NOTICE, "fine");
     assert_string_equal(syslog_line, "vm=vm\\x0a%s\\x5c op=\\x1bop fine");
 }
 
@@ -135,7 +144,7 @@ static void test_longest_name(void **state)
     memset(name, '\n', sizeof(name) - 1);
     name[sizeof(name) - 1] = '\0';
     log_open_hook(name, "start");
-    log_message(LOG_LEVEL_INFO, "fine");
+    log_message(LOG_LEVEL_NOTICE, "fine");
     assert_int_equal(strlen(syslog_line), 3 + 4 * 255 + 1 + 8 + 1 + 4);
     assert_string_equal(syslog_line + 3 + 4 * 255, " op=start fine");
 }
@@ -150,7 +159,7 @@ static void test_simulated_host_has_its_own_log(void **state)
     setenv("ICN_SYSROOT", directory, 1);
     log_open_hook("vm1", "release");
     log_message(LOG_LEVEL_NOTICE, "restored\t%d", 2);
-    log_message(LOG_LEVEL_INFO, "again");
+    log_message(LOG_LEVEL_WARNING, "again");
     directory_read(directory, "var/log/icn-hook.log", content, sizeof(content));
     snprintf(expected, sizeof(expected),
              "icn-hook[%ld]: vm=vm1 op=release restored\\x092\nicn-hook[%ld]: vm=vm1 op=release again\n",
@@ -212,6 +221,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(test_closed_log_says_nothing),
         CASE(test_syslog),
+        CASE(test_info_is_not_for_the_log),
         CASE(test_names_stay_on_one_line),
         CASE(test_longest_name),
         CASE(test_simulated_host_has_its_own_log),
