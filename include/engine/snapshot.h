@@ -63,9 +63,11 @@ void snapshot_owners(const struct snapshot *snapshot, int owners[]);
 /* The tenant with this UUID, or NULL. */
 const struct tenant *snapshot_tenant(const struct snapshot *snapshot, const char *uuid);
 
-/* An unreadable ledger entry that may hide an owner: of any domain but that of
- * UUID, unless libvirt's status file shows what the domain has.  NULL: every
- * owner is known.  While there is one, nothing may be opened. */
+/* An unreadable ledger entry that may hide an owner or a mask to restore, unless
+ * libvirt's status file shows what its domain has.  The entry of the domain
+ * UUID counts only if it may be sound and could not be read this time; a damaged
+ * one is replaced.  NULL: every owner is known.  While there is a doubt, nothing
+ * may be opened. */
 const struct error *snapshot_doubt(const struct snapshot *snapshot, const char *uuid);
 
 /* The names of a card's owners, joined by ", "; "idle" or "unknown". */

@@ -270,7 +270,8 @@ const struct error *snapshot_doubt(const struct snapshot *snapshot, const char *
     for (size_t i = 0; i < snapshot->ledger.fault_count; i++) {
         const struct ledger_fault *fault = &snapshot->ledger.faults[i];
         bool is_entry = fault->uuid[0] != '\0';
-        if (is_entry && strcmp(fault->uuid, uuid) != 0 && !domain_runs(snapshot, fault->uuid)) {
+        bool may_be_replaced = strcmp(fault->uuid, uuid) == 0 && fault->error.status == STATUS_INVALID;
+        if (is_entry && !may_be_replaced && !domain_runs(snapshot, fault->uuid)) {
             return &fault->error;
         }
     }

@@ -284,6 +284,18 @@ static void test_doubt(void **state)
     assert_owners("2.1.....");
 }
 
+/* What could not be read this time may be sound: its old masks must not be lost. */
+static void test_doubt_of_the_own_entry(void **state)
+{
+    (void)state;
+    simulated_text(LEDGER "/" VM_A ".json", "{");
+    take();
+    assert_null(snapshot_doubt(snapshot, VM_A));
+    assert_int_equal(snapshot->ledger.fault_count, 1);
+    snapshot->ledger.faults[0].error.status = STATUS_HARDWARE;
+    assert_ptr_equal(snapshot_doubt(snapshot, VM_A), &snapshot->ledger.faults[0].error);
+}
+
 static void test_domains_that_cannot_be_resolved(void **state)
 {
     (void)state;
@@ -374,6 +386,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_owner_text, start, stop),
         cmocka_unit_test_setup_teardown(test_owner_text_that_does_not_fit, start, stop),
         cmocka_unit_test_setup_teardown(test_doubt, start, stop),
+        cmocka_unit_test_setup_teardown(test_doubt_of_the_own_entry, start, stop),
         cmocka_unit_test_setup_teardown(test_domains_that_cannot_be_resolved, start, stop),
         cmocka_unit_test_setup_teardown(test_cards_that_are_not_mapped, start, stop),
         cmocka_unit_test_setup_teardown(test_unusable_directories, start, stop),
