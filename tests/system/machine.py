@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The emulated machine: its cards, its boot, and commands run inside it.
+
+Each card is a file of 4 MiB outside, which inside is BAR 2 of a PCI device alone
+in its IOMMU group; so the link registers are read and written from both sides.
+"""
+
+import base64
+import itertools
+import mmap
+import shlex
+import socket
+import struct
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+CARDS = 8
+CARD_SIZE = 4 << 20
+OWNER = 0
+LINK_CONFIG = 0xBE382 * 4
+BOOT_TIMEOUT = 300
+COMMAND_TIMEOUT = 300
+
+
+@dataclass
+class Result:
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def output(self):
+        return self.stdout + self.stderr
+
+
+class Pending:
+    """A command that runs inside."""
+
+    def __init__(self, script):
+        self.script = script
+        self.done = threading.Event()
+        self.result = None
+
+    def wait(self, timeout=COMMAND_TIMEOUT):
+        assert self.done.wait(timeout), f"no answer within {timeout} s to: {self.script}"
+        return self.result
+
+
+class Card:
+    """A card's memory, seen from outside."""
+
+    def __init__(self, path):
+        self.path = path
+        with open(path, "w+b") as file:
+            file.truncate(CARD_SIZE)
+            self.memory = mmap.mmap(file.fileno(), CARD_SIZE)
+
+    def _read(self, offset):
+        return struct.unpack_from("<I", self.memory, offset)[0]
+
+    @property
+    def mask(self):
+        return self._read(LINK_CONFIG)
+
+    @mask.setter
+    def mask(self, value):
+        struct.pack_into("<I", self.memory, LINK_CONFIG, value)
+
+    @property
+    def owner(self):
+        return self._read(OWNER)
+
+    @owner.setter
+    def owner(self, value):
+        struct.pack_into("<I", self.memory, OWNER, value)
+
+
+class Machine:
+    def __init__(self, system, layer, work):
+        """SYSTEM: what build-root and initramfs made; LAYER: what layer made; WORK: a
+        directory of this run."""
+        self.system = Path(system)
+        self.layer = Path(layer)
+        self.work = Path(work)
+        self.work.mkdir(parents=True, exist_ok=True)
+        self.cards = [Card(self.work / f"card{index}") for index in range(CARDS)]
+        self.bdfs = []
+        self._numbers = itertools.count(1)
+        self._pending = {}
+        self._sending = threading.Lock()
+
+    def command_line(self):
+        line = ["qemu-system-x86_64", "-M", "q35,kernel-irqchip=split", "-accel", "tcg,thread=multi", "-cpu", "max"]
+        line += ["-smp", "2", "-m", "4G", "-display", "none", "-no-reboot", "-nodefaults"]
+        line += ["-device", "intel-iommu,intremap=on"]
+        line += ["-kernel", self.system / "vmlinuz", "-initrd", self.system / "initramfs"]
+        line += ["-append", "console=ttyS0 intel_iommu=on quiet panic=-1 mitigations=off"]
+        line += ["-chardev", f"file,id=console,path={self.work}/console", "-serial", "chardev:console"]
+        line += ["-chardev", f"socket,id=agent,path={self.work}/agent,server=on,wait=off", "-serial", "chardev:agent"]
+        for tag, directory in (("root", self.system / "root"), ("layer", self.layer)):
+            options = f"id={tag},path={directory},security_model=none,readonly=on,multidevs=remap"
+            line += ["-fsdev", f"local,{options}", "-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]
+        for index, card in enumerate(self.cards):
+            line += ["-object", f"memory-backend-file,id=memory{index},mem-path={card.path},size=4M,share=on"]
+            line += ["-device", f"pcie-root-port,id=port{index},chassis={index + 1},slot={index + 1}"]
+            line += ["-device", f"ivshmem-plain,memdev=memory{index},bus=port{index}"]
+        return [str(word) for word in line]
+
+    def boot(self):
+        (self.work / "agent").unlink(missing_ok=True)
+        with open(self.work / "qemu.log", "wb") as log:
+            self.process = subprocess.Popen(self.command_line(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        deadline = time.monotonic() + BOOT_TIMEOUT
+        self._agent = self._connect(deadline)
+        self._answers = self._agent.makefile("r", encoding="ascii", errors="replace")
+        self._agent.settimeout(BOOT_TIMEOUT)
+        for line in self._answers:
+            if line.strip() == "ready":
+                break
+        else:
+            raise AssertionError(f"the machine did not boot:\n{self.console()[-4000:]}")
+        self._agent.settimeout(None)
+        threading.Thread(target=self._listen, daemon=True).start()
+        found = self.run("lspci -D -n -d 1af4:1110 | cut -d ' ' -f 1").stdout.split()
+        assert len(found) == CARDS, f"cards inside: {found}"
+        self.bdfs = found
+
+    def _connect(self, deadline):
+        while True:
+            agent = socket.socket(socket.AF_UNIX)
+            try:
+                agent.connect(str(self.work / "agent"))
+                return agent
+            except OSError:
+                agent.close()
+                assert self.process.poll() is None, f"QEMU ended: {(self.work / 'qemu.log').read_text()}"
+                assert time.monotonic() < deadline, "QEMU does not listen"
+                time.sleep(0.1)
+
+    def _listen(self):
+        for line in self._answers:
+            words = line.split()
+            if len(words) == 4 and words[0] in self._pending:
+                stdout, stderr = ("" if word == "-" else base64.b64decode(word).decode(errors="replace")
+                                  for word in words[2:])
+                pending = self._pending.pop(words[0])
+                pending.result = Result(int(words[1]), stdout, stderr)
+                pending.done.set()
+
+    def begin(self, script):
+        """Runs SCRIPT in the background inside."""
+        pending = Pending(script)
+        with self._sending:
+            number = str(next(self._numbers))
+            self._pending[number] = pending
+            self._agent.sendall(f"{number} {base64.b64encode(script.encode()).decode()}\n".encode())
+        return pending
+
+    def run(self, script, timeout=COMMAND_TIMEOUT):
+        return self.begin(script).wait(timeout)
+
+    def must(self, script, timeout=COMMAND_TIMEOUT):
+        result = self.run(script, timeout)
+        assert result.status == 0, f"{script}\nexit {result.status}\n{result.output}"
+        return result.stdout
+
+    def write(self, path, content):
+        self.must(f"mkdir -p {shlex.quote(str(Path(path).parent))}; cat >{shlex.quote(path)} <<'END-OF-FILE'\n"
+                  f"{content}\nEND-OF-FILE")
+
+    def wait_for(self, script, timeout=60):
+        """Until SCRIPT succeeds inside."""
+        self.must(f"end=$((SECONDS + {timeout})); until {script}; do"
+                  f" if [ $SECONDS -ge $end ]; then exit 1; fi; sleep 0.2; done", timeout + 60)
+
+    def masks(self):
+        return [card.mask for card in self.cards]
+
+    def owners(self):
+        return [card.owner for card in self.cards]
+
+    def forget_owner(self, number):
+        """The VM's end is asked for: from here on its links may come back."""
+        for card in self.cards:
+            if card.owner == number:
+                card.owner = 0
+
+    def console(self):
+        path = self.work / "console"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(30)

@@ -1,0 +1,28 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The Debian releases that the system tests know, and what each needs.
+
+SUITES=(bookworm trixie)
+
+suite_known()
+{
+    [[ " ${SUITES[*]} " == *" $1 "* ]]
+}
+
+# The release of the machine that runs the tests.
+suite_of_host()
+{
+    # shellcheck source=/dev/null
+    (. /etc/os-release && echo "${VERSION_CODENAME:-}")
+}
+
+# What the emulated machine runs, the libraries of icn-hook among it.
+suite_packages()
+{
+    local common="libvirt-daemon-system libvirt-clients qemu-system-x86 kmod iproute2 pciutils
+        libpci3 libinih1 libjson-c5 libxml2"
+    case $1 in
+    bookworm) echo $common ;;
+    trixie) echo $common libvirt-daemon-log ;;
+    esac
+}
