@@ -138,6 +138,16 @@ class Scene:
         self.assert_harmless(xml, domain)
         self.assert_plain_domain_passes()
 
+    def assert_broken_briefly(self, status, *words, xml=None):
+        """The same for one of many cases on one host."""
+        self.assert_refused(status, *words, xml=xml)
+        before = self.masks()
+        for operation in ("reconnect", "stopped", "release"):
+            result = self.call(operation, xml)
+            assert (result.status, result.stderr) == (0, ""), operation
+        assert self.masks() == before
+        assert self.call("prepare", domain=self.plain).status == 0
+
     def assert_mended(self):
         """After the repair everything is as if nothing had happened."""
         for operation in ENDING:

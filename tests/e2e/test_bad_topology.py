@@ -68,15 +68,20 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_broken(scene, case):
-    text, words = CASES[case]
-    nic = scene.host.add_nic()
-    scene.host.write(CONFIG, text)
-    scene.assert_broken(3, str(scene.host.path(CONFIG)), words, NEXT_STEP)
-    scene.assert_nic_passes(nic)
+def test_broken(scene):
+    for case, (text, words) in CASES.items():
+        print(case)
+        scene.host.write(CONFIG, text)
+        scene.assert_broken_briefly(3, str(scene.host.path(CONFIG)), words, NEXT_STEP)
     scene.host.write(CONFIG, VENDOR)
     scene.assert_mended()
+
+
+def test_others_pass(scene):
+    nic = scene.host.add_nic()
+    scene.host.write(CONFIG, CASES["empty"][0])
+    scene.assert_broken(3, CASES["empty"][1])
+    scene.assert_nic_passes(nic)
 
 
 def test_broken_fixtures(scene):
