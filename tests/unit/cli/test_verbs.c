@@ -84,7 +84,9 @@ static void test_options_in_any_order(void **state)
 {
     static const char expected[] = "{\n  \"schema\": \"icn-hook/check/1\",\n  \"ok\": true,";
     static const char *const lines[] = {
-        "check --json", "--json check", "check --json -v", "--verbose --json check", "check --config=/proc/none --json",
+        "check --json",
+        "--json check",
+        "check --config=/proc/none --json",
         "--config /proc/none check --json",
     };
 
@@ -93,6 +95,20 @@ static void test_options_in_any_order(void **state)
         assert_int_equal(run(lines[i]), STATUS_OK);
         assert_memory_equal(captured_stdout(), expected, sizeof expected - 1);
         assert_string_equal(captured_stderr(), "");
+    }
+}
+
+/* The log's destination stays for the rest of the program: the last test. */
+static void test_verbose(void **state)
+{
+    static const char expected[] = "{\n  \"schema\": \"icn-hook/check/1\",";
+    static const char *const lines[] = {"check --json -v", "--verbose --json check"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        assert_int_equal(run(lines[i]), STATUS_OK);
+        assert_memory_equal(captured_stdout(), expected, sizeof expected - 1);
+        assert_memory_equal(captured_stderr(), "icn-hook: topology ", 19);
     }
 }
 
@@ -165,6 +181,7 @@ int main(void)
         cmocka_unit_test_setup(test_configuration_that_is_named, scene_start),
         cmocka_unit_test_setup(test_plan, scene_start),
         cmocka_unit_test_setup(test_output_that_cannot_be_written, scene_start),
+        cmocka_unit_test_setup(test_verbose, scene_start),
     };
     return cmocka_run_group_tests(tests, simulated_host_start, simulated_host_stop);
 }
