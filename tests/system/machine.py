@@ -20,6 +20,7 @@ from pathlib import Path
 CARDS = 8
 CARD_SIZE = 4 << 20
 OWNER = 0
+OWNER_CHANGING = 1 << 31
 LINK_CONFIG = 0xBE382 * 4
 BOOT_TIMEOUT = 300
 COMMAND_TIMEOUT = 300
@@ -184,9 +185,10 @@ class Machine:
 
     def forget_owner(self, number):
         """The VM's end is asked for: from here on its links may come back."""
-        for card in self.cards:
-            if card.owner == number:
-                card.owner = 0
+        given_up = [card for card in self.cards if number and card.owner == number]
+        for owner in (number | OWNER_CHANGING, 0):
+            for card in given_up:
+                card.owner = owner
 
     def console(self):
         path = self.work / "console"

@@ -47,7 +47,7 @@ class VM:
 
 
 DISK = """    <disk type='file' device='disk'>
-      <driver name='qemu' type='raw'/><source file='{path}'/><target dev='hda' bus='ide'/><readonly/>
+      <driver name='qemu' type='raw'/><source file='{path}'/><target dev='hda' bus='ide'/>
     </disk>
 """
 
@@ -133,6 +133,22 @@ class Scene:
         for name in list(self.vms):
             self.machine.run(f"virsh -q undefine {shlex.quote(name)} --managed-save; rm -f /run/{name}.xml")
         self.vms.clear()
+
+    def reset_cards(self):
+        for card in self.machine.cards:
+            card.owner = 0
+            card.mask = 0
+
+    # Where the sequence is stopped
+
+    def stall(self, operation):
+        self.machine.must(f"touch /run/stall/{operation}")
+
+    def await_stall(self, operation):
+        self.machine.wait_for(f"[ -e /run/stall/{operation}.reached ]")
+
+    def unstall(self, operation):
+        self.machine.must(f"rm -f /run/stall/{operation} /run/stall/{operation}.reached")
 
     # What is seen
 

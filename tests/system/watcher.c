@@ -20,8 +20,8 @@
  * saw as one JSON object.  LINKS is a file of lines "ppu link peer".
  *
  * A link is live if both its ends are open (bit clear), and may be live only if
- * both cards have the same owner, or none.  A sample whose owners changed while
- * it was taken says nothing and is dropped.  The links between two cards are
+ * both cards have the same owner, or none.  A sample whose owners change while
+ * it is taken says nothing and is dropped.  The links between two cards are
  * paired in the order of their indices.
  */
 
@@ -114,7 +114,12 @@ static bool take_sample(struct sample *sample)
     read_words(sample->registers, LINK_CONFIG_OFFSET);
     __sync_synchronize();
     read_words(after, OWNER_OFFSET);
-    return memcmp(sample->owners, after, card_count * sizeof *after) == 0;
+    for (unsigned int i = 0; i < card_count; i++) {
+        if (after[i] != sample->owners[i] || after[i] & OWNER_CHANGING) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static void print_words(const char *name, const uint32_t *words)

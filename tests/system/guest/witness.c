@@ -15,20 +15,28 @@
  */
 int main(int argc, char **argv)
 {
-    if (argc < 3) {
+    if (argc < 3 || argc - 2 > 32) {
         fprintf(stderr, "usage: witness OWNER RESOURCE...\n");
         return 2;
     }
+    volatile uint32_t *owners[32];
     uint32_t owner = (uint32_t)strtoul(argv[1], NULL, 10);
-    for (int i = 2; i < argc; i++) {
-        int fd = open(argv[i], O_RDWR | O_CLOEXEC);
+    int count = argc - 2;
+    for (int i = 0; i < count; i++) {
+        int fd = open(argv[i + 2], O_RDWR | O_CLOEXEC);
         void *card = fd < 0 ? MAP_FAILED : mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, OWNER_OFFSET);
         if (card == MAP_FAILED) {
-            perror(argv[i]);
+            perror(argv[i + 2]);
             return 1;
         }
-        *(volatile uint32_t *)card = owner;
+        owners[i] = card;
         close(fd);
+    }
+    for (int i = 0; i < count; i++) {
+        *owners[i] = owner | OWNER_CHANGING;
+    }
+    for (int i = 0; i < count; i++) {
+        *owners[i] = owner;
     }
     return 0;
 }

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""One emulated machine for all scenarios, and a watcher around each.
+
+ICN_SYSTEM_DIR is the directory that tests/system/run has filled.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "e2e"))
+
+from machine import Machine  # noqa: E402
+from scene import LIBVIRTD, Scene  # noqa: E402
+from topology import Topology  # noqa: E402
+from watch import Watcher, describe  # noqa: E402
+
+# Below this rate the watcher has not watched.
+LEAST_RATE = 1000
+totals = {"samples": 0, "dropped": 0, "seconds": 0.0, "violations": 0}
+
+
+@pytest.fixture(scope="session")
+def place():
+    return Path(os.environ["ICN_SYSTEM_DIR"])
+
+
+@pytest.fixture(scope="session")
+def machine(place):
+    machine = Machine(place, place / "layer", place / "run")
+    machine.boot()
+    yield machine
+    machine.stop()
+
+
+@pytest.fixture(scope="session")
+def host(machine):
+    """The scene of all scenarios, with a daemon that runs."""
+    scene = Scene(machine, Topology.vendor(), os.environ.get("ICN_SYSTEM_DAEMON", LIBVIRTD))
+    scene.start_daemon()
+    return scene
+
+
+@pytest.fixture
+def scene(host, place):
+    """The machine with nothing on it, watched until the scenario is over and
+    everything has been stopped."""
+    host.machine.must(": >/var/log/syslog; rm -rf /run/stall; mkdir -p /run/stall")
+    watcher = Watcher(place / "watcher", host.topology, [card.path for card in host.machine.cards], host.machine.work)
+    try:
+        yield host
+        host.clear()
+        host.await_masks({}, "after the scenario")
+    finally:
+        seen = watcher.finish()
+        if host.machine.process.poll() is None:
+            host.reset_cards()
+    for name in ("samples", "dropped", "seconds"):
+        totals[name] += seen[name]
+    totals["violations"] += len(seen["violations"])
+    assert not seen["violations"], describe(seen["violations"]) + "\n" + host.log()
+
+
+def pytest_terminal_summary(terminalreporter):
+    if not totals["seconds"]:
+        return
+    terminalreporter.write_line(
+        f"watcher: {totals['samples']} samples in {totals['seconds']:.0f} s, "
+        f"{totals['samples'] / totals['seconds']:.0f}/s, {totals['dropped']} dropped, "
+        f"{totals['violations']} violations"
+    )
+
+
+def pytest_sessionfinish(session):
+    if totals["seconds"] and totals["samples"] / totals["seconds"] < LEAST_RATE and session.exitstatus == 0:
+        print(f"\nthe watcher took fewer than {LEAST_RATE} samples/s")
+        session.exitstatus = 1

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The watcher outside, from Python."""
+
+import json
+import signal
+import subprocess
+
+
+class Watcher:
+    def __init__(self, program, topology, cards, work):
+        links = work / "links"
+        links.write_text("".join(f"{ppu} {link} {peer}\n" for ppu in sorted(topology.links)
+                                 for link, peer in sorted(topology.links[ppu].items())))
+        self.process = subprocess.Popen([str(program), str(links), *map(str, cards)], stdout=subprocess.PIPE)
+
+    def finish(self):
+        """What it saw."""
+        self.process.send_signal(signal.SIGTERM)
+        output, _ = self.process.communicate(timeout=30)
+        return json.loads(output)
+
+
+def describe(violations):
+    return "\n".join(f"at {v['time']:.3f}: live link {v['a']}-{v['b']}, owners {v['owners']}, registers "
+                     + " ".join(f"{register:#x}" for register in v["registers"]) for v in violations)
