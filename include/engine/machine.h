@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "core/bdf.h"
 #include "core/topology.h"
+#include "host/ledger.h"
 #include "host/pci.h"
 #include "host/settings.h"
 
@@ -33,6 +34,10 @@ MUST_CHECK bool machine_open_salvaged(const char *config, struct machine **machi
  * the addresses, which counts only if there are as many cards as the topology
  * has (a card that fell off the bus would shift all ids behind it). */
 MUST_CHECK int machine_survey(struct machine *machine, struct error *err);
+
+/* ledger_open with the settings' lock_timeout. */
+MUST_CHECK int machine_open_ledger(const struct machine *machine, enum ledger_access access, struct ledger *ledger,
+                                   struct error *err);
 
 void machine_close(struct machine *machine);
 

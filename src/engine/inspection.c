@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "engine/inspection.h"
 
-#include "base/file.h"
 #include "core/mask.h"
 
 int inspection_open(struct inspection *inspection, struct machine *machine, struct error *err)
 {
     *inspection = (struct inspection){.machine = machine, .ledger = {.dirfd = -1, .lockfd = -1}};
-    int64_t deadline = deadline_after_ms(INT64_C(1000) * machine->settings.lock_timeout);
-    if (ledger_open(&inspection->ledger, LEDGER_LOOK, deadline, err) < 0) {
+    if (machine_open_ledger(machine, LEDGER_LOOK, &inspection->ledger, err) < 0) {
         return -1;
     }
     registers_open(&inspection->registers, &machine->settings, NULL, false);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/paths.h"
@@ -129,6 +130,18 @@ int machine_survey(struct machine *machine, struct error *err)
     log_message(LOG_LEVEL_INFO, "topology %s: %d PPUs; their ids come from %s", path, machine->topology.ppu_count,
                 is_pinned ? "[map]" : "the order of their addresses");
     return 0;
+}
+
+int machine_open_ledger(const struct machine *machine, enum ledger_access access, struct ledger *ledger,
+                        struct error *err)
+{
+    int64_t deadline = deadline_after_ms(INT64_C(1000) * machine->settings.lock_timeout);
+    if (ledger_open(ledger, access, deadline, err) == 0) {
+        return 0;
+    }
+    return err->status == STATUS_INVALID
+               ? error_set(err, err->status, "%s; see who made it so and move it away", err->text)
+               : -1;
 }
 
 int machine_ppu_at(const struct machine *machine, struct bdf card)

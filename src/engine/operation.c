@@ -54,11 +54,8 @@ static void log_warnings(const struct text_list *list)
 /* Lock, then look: nothing that was seen can change before it is acted on. */
 static int look(struct operation *op, struct error *err)
 {
-    int64_t deadline = deadline_after_ms(INT64_C(1000) * op->inquiry.machine->settings.lock_timeout);
-    if (ledger_open(&op->ledger, LEDGER_CHANGE, deadline, err) < 0) {
-        return err->status == STATUS_INVALID
-                   ? error_set(err, err->status, "%s; see who made it so and move it away", err->text)
-                   : -1;
+    if (machine_open_ledger(op->inquiry.machine, LEDGER_CHANGE, &op->ledger, err) < 0) {
+        return -1;
     }
     registers_open(&op->registers, &op->inquiry.machine->settings, &op->ledger, true);
     struct error recovery;

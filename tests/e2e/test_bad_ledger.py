@@ -240,7 +240,7 @@ def test_directory_that_cannot_be_trusted(scene, wreck):
     for verb in ("status", "check"):
         result = scene.host.engine(verb)
         assert (result.status, result.stdout) == (3, b"")
-        assert result.stderr == f"icn-hook: {directory(scene)}{DIRECTORIES[wreck]}\n"
+        assert result.stderr == f"icn-hook: {directory(scene)}{DIRECTORIES[wreck]}{MOVE_AWAY}"
     if wreck is a_symlink:
         assert (scene.host.path("/run/elsewhere") / f"{scene.b.uuid}.json").read_bytes() in kept.values()
 
