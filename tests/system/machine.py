@@ -108,6 +108,7 @@ class Machine:
             line += ["-object", f"memory-backend-file,id=memory{index},mem-path={card.path},size=4M,share=on"]
             line += ["-device", f"pcie-root-port,id=port{index},chassis={index + 1},slot={index + 1}"]
             line += ["-device", f"ivshmem-plain,memdev=memory{index},bus=port{index}"]
+        line += ["-device", "pcie-root-port,id=port8,chassis=9,slot=9", "-device", "e1000e,bus=port8"]
         return [str(word) for word in line]
 
     def boot(self):

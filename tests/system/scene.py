@@ -18,7 +18,7 @@ class VM:
     """A domain.  Its number, the end of its name, is its owner number to the
     watcher; number 0: not witnessed, because its end cannot be foreseen."""
 
-    def __init__(self, number, ppus=(), name=None, managed=True, devices="", more="", boots=False):
+    def __init__(self, number, ppus=(), name=None, managed=True, devices="", more="", boots=False, machine="pc"):
         self.number = number
         self.ppus = list(ppus)
         self.name = name or (f"vm-{number}" if number else "doomed")
@@ -27,6 +27,7 @@ class VM:
         self.devices = devices
         self.more = more
         self.boots = boots
+        self.machine = machine
 
     def xml(self, bdfs):
         hostdevs = "".join(hostdev(bdfs[ppu], self.managed) for ppu in self.ppus)
@@ -36,7 +37,7 @@ class VM:
   <uuid>{self.uuid}</uuid>
   <memory unit='MiB'>64</memory>
   <vcpu>1</vcpu>
-  <os><type arch='x86_64' machine='pc'>hvm</type></os>
+  <os><type arch='x86_64' machine='{self.machine}'>hvm</type></os>
   <features><acpi/></features>
   <devices>
     <emulator>/usr/bin/qemu-system-x86_64</emulator>

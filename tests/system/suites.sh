@@ -19,10 +19,17 @@ suite_of_host()
 # What the emulated machine runs, the libraries of icn-hook among it.
 suite_packages()
 {
-    local common="libvirt-daemon-system libvirt-clients qemu-system-x86 kmod iproute2 pciutils
-        libpci3 libinih1 libjson-c5 libxml2"
+    local common="libvirt-daemon-system libvirt-clients qemu-system-x86 kmod procps iproute2 pciutils"
+    local libraries="libpci3 libinih1 libjson-c5 libxml2"
     case $1 in
-    bookworm) echo $common ;;
-    trixie) echo $common libvirt-daemon-log ;;
+    bookworm) echo "$common $libraries" ;;
+    trixie) echo "$common $libraries libvirt-daemon-log" ;;
     esac
+}
+
+# What icn-hook is built with where the machine that runs the tests has another
+# release.
+suite_build_packages()
+{
+    echo "gcc libc6-dev make autoconf automake autoconf-archive pkgconf libxml2-dev libpci-dev libinih-dev libjson-c-dev"
 }
