@@ -79,7 +79,11 @@ step_corpus()
 
 step_prove()
 {
-    run_on build-check tests/proof/run
+    if has_prover; then
+        tests/proof/run
+    else
+        as_root tests/proof/in-chroot build-prover
+    fi
 }
 
 step_sanitizers()
