@@ -40,17 +40,7 @@ static void print_text(const struct view *view, bool ok)
 
 int verb_check(const struct options *options)
 {
-    struct view view;
-    int status = view_open(&view, options);
-    if (status != STATUS_OK) {
-        return status;
-    }
-    bool ok = view_is_fine(&view);
-    if (options->json) {
-        print_json(&view, ok);
-    } else {
-        print_text(&view, ok);
-    }
-    view_close(&view);
-    return ok ? STATUS_OK : STATUS_CHECK_FAILED;
+    bool ok;
+    int status = view_show(options, print_json, print_text, &ok);
+    return status == STATUS_OK && !ok ? STATUS_CHECK_FAILED : status;
 }

@@ -125,17 +125,6 @@ static void print_text(const struct view *view, bool ok)
 
 int verb_status(const struct options *options)
 {
-    struct view view;
-    int status = view_open(&view, options);
-    if (status != STATUS_OK) {
-        return status;
-    }
-    bool ok = view_is_fine(&view);
-    if (options->json) {
-        print_json(&view, ok);
-    } else {
-        print_text(&view, ok);
-    }
-    view_close(&view);
-    return STATUS_OK;
+    bool ok;
+    return view_show(options, print_json, print_text, &ok);
 }

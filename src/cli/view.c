@@ -97,14 +97,21 @@ int view_open(struct view *view, const struct options *options)
     return STATUS_OK;
 }
 
-bool view_is_fine(const struct view *view)
-{
-    return view->leaks == 0 && view->drifts == 0 && !view->in_doubt;
-}
-
 void view_close(struct view *view)
 {
     inspection_close(&view->inspection);
     machine_close(view->machine);
     text_list_free(&view->findings);
+}
+
+int view_show(const struct options *options, view_printer *print_json, view_printer *print_text, bool *ok)
+{
+    struct view view;
+    int status = view_open(&view, options);
+    if (status == STATUS_OK) {
+        *ok = view.leaks == 0 && view.drifts == 0 && !view.in_doubt;
+        (options->json ? print_json : print_text)(&view, *ok);
+        view_close(&view);
+    }
+    return status;
 }

@@ -22,8 +22,10 @@ struct view {
 int view_open(struct view *view, const struct options *options);
 void view_close(struct view *view);
 
-/* Every VM is known to be isolated. */
-bool view_is_fine(const struct view *view);
+/* Opens a view and prints it in the form that OPTIONS ask for.  OK: every VM is
+ * known to be isolated.  Returns the exit status; OK is set if that is 0. */
+typedef void view_printer(const struct view *view, bool ok);
+int view_show(const struct options *options, view_printer *print_json, view_printer *print_text, bool *ok);
 
 /* Adds "leaks": the pairs of cards between which a link leaks. */
 void view_put_leaks(const struct view *view, struct json_object *object);
