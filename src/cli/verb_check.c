@@ -40,7 +40,7 @@ static void print_text(const struct view *view, bool ok)
 
 int verb_check(const struct options *options)
 {
-    bool ok;
+    bool ok = false;
     int status = view_show(options, print_json, print_text, &ok);
     return status == STATUS_OK && !ok ? STATUS_CHECK_FAILED : status;
 }

@@ -125,6 +125,6 @@ static void print_text(const struct view *view, bool ok)
 
 int verb_status(const struct options *options)
 {
-    bool ok;
+    bool ok = false;
     return view_show(options, print_json, print_text, &ok);
 }
