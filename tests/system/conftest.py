@@ -52,7 +52,7 @@ def scene(host, place):
     try:
         yield host
         host.clear()
-        host.await_masks({}, "after the scenario")
+        host.await_masks({}, "after the scenario", timeout=5)
     finally:
         seen = watcher.finish()
         if host.machine.process.poll() is None:

@@ -134,6 +134,7 @@ class Scene:
         for name in list(self.vms):
             self.machine.run(f"virsh -q undefine {shlex.quote(name)} --managed-save; rm -f /run/{name}.xml")
         self.vms.clear()
+        self.machine.must("/system-test/unbind-cards")
 
     def reset_cards(self):
         for card in self.machine.cards:
@@ -154,7 +155,7 @@ class Scene:
     # What is seen
 
     def log(self):
-        return self.machine.run("cat /var/log/syslog; tail -n 20 /var/log/libvirt/*.log").stdout
+        return self.machine.run("grep icn-hook /var/log/syslog").stdout
 
     def new_log(self):
         """What was logged since the last call."""

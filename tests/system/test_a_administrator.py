@@ -58,3 +58,24 @@ def test_a_removed_hook_is_skipped_silently(scene):
     scene.machine.must(f"chmod +x {HOOKS}/qemu")
     scene.end(vm)
     scene.expect_idle("stopped")
+
+
+def session(scene, command):
+    """What an ordinary user does in an own libvirt daemon."""
+    return scene.machine.run(
+        "id person >/dev/null 2>&1 || useradd -m person; mkdir -p -m 0700 /run/person; chown person /run/person;"
+        f"runuser -u person -- env HOME=/home/person XDG_RUNTIME_DIR=/run/person virsh -q -c qemu:///session {command}"
+    )
+
+
+def test_a_users_own_daemon(scene):
+    plain, greedy = VM(0, name="plain"), VM(0, [0, 1], name="greedy")
+    for vm in (plain, greedy):
+        scene.machine.write(f"/run/{vm.name}.xml", vm.xml(scene.bdfs))
+    result = session(scene, "create /run/plain.xml")
+    assert result.status == 0, result.output
+    result = session(scene, "create /run/greedy.xml")
+    assert result.status != 0 and "icn-hook: VM 'greedy' is not started" in result.output, result.output
+    scene.expect_idle("refused")
+    assert session(scene, "destroy plain").status == 0
+    scene.machine.must("rm /run/plain.xml /run/greedy.xml")
