@@ -13,7 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "e2e"))
 
 from machine import Machine  # noqa: E402
-from scene import LIBVIRTD, Scene  # noqa: E402
+from scene import Scene  # noqa: E402
 from topology import Topology  # noqa: E402
 from watch import Watcher, describe  # noqa: E402
 
@@ -38,7 +38,7 @@ def machine(place):
 @pytest.fixture(scope="session")
 def host(machine):
     """The scene of all scenarios, with a daemon that runs."""
-    scene = Scene(machine, Topology.vendor(), os.environ.get("ICN_SYSTEM_DAEMON", LIBVIRTD))
+    scene = Scene(machine, Topology.vendor())
     scene.start_daemon()
     return scene
 
@@ -61,6 +61,12 @@ def scene(host, place):
         totals[name] += seen[name]
     totals["violations"] += len(seen["violations"])
     assert not seen["violations"], describe(seen["violations"]) + "\n" + host.log()
+
+
+def pytest_runtest_logreport(report):
+    """A failure is shown at once: the whole takes half an hour."""
+    if report.failed:
+        print(f"\n{report.longreprtext}\n")
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -10,9 +10,6 @@ GOLDEN_PAIR = {0: 0x19, 1: 0x31, 2: 0x18, 3: 0x30, 6: 0x01, 7: 0x01}
 GOLDEN_SIX = {6: 0x39, 0: 0x01, 4: 0x08, 5: 0x10, 7: 0x08}
 NAMESPACE = uuid.UUID("7a1fca86-3f0c-4a52-9d0c-52a8d3c0d5a1")
 
-LIBVIRTD = "libvirtd"
-VIRTQEMUD = "virtqemud"
-
 
 class VM:
     """A domain.  Its number, the end of its name, is its owner number to the
@@ -67,20 +64,19 @@ def hostdev(bdf, managed=True):
 
 
 class Scene:
-    def __init__(self, machine, topology, daemon=LIBVIRTD):
+    def __init__(self, machine, topology):
         self.machine = machine
         self.topology = topology
-        self.daemon = daemon
         self.bdfs = machine.bdfs
         self.vms = {}
 
     # The daemon
 
     def start_daemon(self):
-        self.machine.must(f"/system-test/daemons start {self.daemon}")
+        self.machine.must("/system-test/daemons start")
 
     def stop_daemon(self, signal="TERM"):
-        self.machine.must(f"/system-test/daemons stop {self.daemon} {signal}")
+        self.machine.must(f"/system-test/daemons stop {signal}")
 
     # VMs
 
