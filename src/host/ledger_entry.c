@@ -261,11 +261,24 @@ static int parse_entry(const struct parse *parse, struct json_object *object, co
     return 0;
 }
 
-/* Strict JSON, nothing behind it but white space. */
+static bool is_ascii(const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        if ((unsigned char)text[i] > 0x7f) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Strict JSON, nothing behind it but white space.  A text with a name beyond
+ * ASCII is read without json-c's strictness: version 0.18 takes every byte above
+ * 0x7f in it for a control character.  What that lets pass (comments, other
+ * quotes) changes no value. */
 static int parse_json(const struct parse *parse, const char *text, size_t length, struct json_object **object)
 {
     struct json_tokener *tokener = json_tokener_new_ex(NESTING_LIMIT);
-    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+    json_tokener_set_flags(tokener, JSON_TOKENER_VALIDATE_UTF8 | (is_ascii(text, length) ? JSON_TOKENER_STRICT : 0));
     struct json_object *parsed = json_tokener_parse_ex(tokener, text, (int)length);
     enum json_tokener_error problem = json_tokener_get_error(tokener);
     size_t end = json_tokener_get_parse_end(tokener);
