@@ -162,7 +162,8 @@ step_static()
     shell_scripts | xargs shellcheck -x
     # From 2.12 on cppcheck counts "not all branches looked at" as a finding.
     cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
-        --suppress=normalCheckLevelMaxBranches -D_GNU_SOURCE -DENGINE_PATH='"/usr/bin/icn-hook"' -I include -I src -I . src hook
+        --suppress=normalCheckLevelMaxBranches -D_GNU_SOURCE -DENGINE_PATH='"/usr/bin/icn-hook"' \
+        -I include -I src -I . src hook
     find src hook -name '*.c' -print0 |
         xargs -0 -P "$(nproc)" -I '{}' clang-tidy --quiet --warnings-as-errors='*' '{}' -- -std=gnu11 \
             -D_GNU_SOURCE -DPACKAGE_VERSION='"0"' -DENGINE_PATH='"/usr/bin/icn-hook"' \
