@@ -63,8 +63,8 @@ def test_a_removed_hook_is_skipped_silently(scene):
 def session(scene, command):
     """What an ordinary user does in an own libvirt daemon."""
     return scene.machine.run(
-        "id person >/dev/null 2>&1 || useradd -m person; mkdir -p -m 0700 /run/person; chown person /run/person;"
-        f"runuser -u person -- env HOME=/home/person XDG_RUNTIME_DIR=/run/person virsh -q -c qemu:///session {command}"
+        "id person >/dev/null 2>&1 || useradd -d /run/person person; mkdir -p -m 0700 /run/person; chown person /run/person;"
+        f"runuser -u person -- env HOME=/run/person XDG_RUNTIME_DIR=/run/person virsh -q -c qemu:///session {command}"
     )
 
 
