@@ -24,6 +24,8 @@ OWNER_CHANGING = 1 << 31
 LINK_CONFIG = 0xBE382 * 4
 BOOT_TIMEOUT = 300
 COMMAND_TIMEOUT = 300
+# Nothing stays behind when the tests are killed.
+DIES_WITH_US = ["setpriv", "--pdeathsig", "KILL"]
 
 
 @dataclass
@@ -94,7 +96,8 @@ class Machine:
         self._sending = threading.Lock()
 
     def command_line(self):
-        line = ["qemu-system-x86_64", "-M", "q35,kernel-irqchip=split", "-accel", "tcg,thread=multi", "-cpu", "max"]
+        line = [*DIES_WITH_US, "qemu-system-x86_64", "-M", "q35,kernel-irqchip=split"]
+        line += ["-accel", "tcg,thread=multi", "-cpu", "max"]
         line += ["-smp", "2", "-m", "4G", "-display", "none", "-no-reboot", "-nodefaults"]
         line += ["-device", "intel-iommu,intremap=on"]
         line += ["-kernel", self.system / "vmlinuz", "-initrd", self.system / "initramfs"]

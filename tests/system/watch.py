@@ -5,13 +5,16 @@ import json
 import signal
 import subprocess
 
+from machine import DIES_WITH_US
+
 
 class Watcher:
     def __init__(self, program, topology, cards, work):
         links = work / "links"
         links.write_text("".join(f"{ppu} {link} {peer}\n" for ppu in sorted(topology.links)
                                  for link, peer in sorted(topology.links[ppu].items())))
-        self.process = subprocess.Popen([str(program), str(links), *map(str, cards)], stdout=subprocess.PIPE)
+        command = [*DIES_WITH_US, program, links, *cards]
+        self.process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE)
 
     def finish(self):
         """What it saw."""

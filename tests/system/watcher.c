@@ -152,8 +152,9 @@ static void judge(const struct sample *sample)
 {
     for (unsigned int i = 0; i < join_count; i++) {
         struct join *join = &joins[i];
-        bool live = !(sample->registers[join->a] >> join->bit_a & 1) && !(sample->registers[join->b] >> join->bit_b & 1);
-        bool leaking = live && sample->owners[join->a] != sample->owners[join->b];
+        bool open_a = !(sample->registers[join->a] >> join->bit_a & 1);
+        bool open_b = !(sample->registers[join->b] >> join->bit_b & 1);
+        bool leaking = open_a && open_b && sample->owners[join->a] != sample->owners[join->b];
         if (leaking && !join->reported && violations < MAX_REPORTED) {
             report(join, sample);
             violations++;

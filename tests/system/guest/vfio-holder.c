@@ -21,7 +21,8 @@ int main(int argc, char **argv)
     int container = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
     int group = open(path, O_RDWR | O_CLOEXEC);
     if (container < 0 || group < 0 || ioctl(group, VFIO_GROUP_SET_CONTAINER, &container) < 0 ||
-        ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU) < 0 || ioctl(group, VFIO_GROUP_GET_DEVICE_FD, argv[2]) < 0) {
+        ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU) < 0 ||
+        ioctl(group, VFIO_GROUP_GET_DEVICE_FD, argv[2]) < 0) {
         perror(path);
         return 1;
     }
