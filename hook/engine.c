@@ -134,8 +134,24 @@ static char **engine_environment(void)
     return environment;
 }
 
-/* 0, or why the engine could not be started.  The descriptors are all above
- * stderr, and the first two are in place before VERDICT_FD may replace one. */
+/* 0 or an errno.  The descriptors are all above stderr, and the first two are in
+ * place before VERDICT_FD may replace one. */
+static int connect_channels(posix_spawn_file_actions_t *actions, const struct channels *channels)
+{
+    const struct {
+        int from;
+        int to;
+    } moves[] = {
+        {channels->text, STDIN_FILENO}, {channels->stderr_copy, STDERR_FILENO}, {channels->verdict[1], VERDICT_FD}};
+    int number = 0;
+
+    for (size_t i = 0; i < sizeof(moves) / sizeof(moves[0]) && number == 0; i++) {
+        number = posix_spawn_file_actions_adddup2(actions, moves[i].from, moves[i].to);
+    }
+    return number;
+}
+
+/* 0, or why the engine could not be started. */
 static int start(pid_t *child, char *const arguments[], const struct channels *channels)
 {
     const char *path = engine_path();
@@ -151,9 +167,8 @@ static int start(pid_t *child, char *const arguments[], const struct channels *c
         free(environment);
         return number;
     }
-    if ((number = posix_spawn_file_actions_adddup2(&actions, channels->text, STDIN_FILENO)) == 0 &&
-        (number = posix_spawn_file_actions_adddup2(&actions, channels->stderr_copy, STDERR_FILENO)) == 0 &&
-        (number = posix_spawn_file_actions_adddup2(&actions, channels->verdict[1], VERDICT_FD)) == 0) {
+    number = connect_channels(&actions, channels);
+    if (number == 0) {
         number = posix_spawn(child, path, &actions, NULL, engine_arguments, environment);
     }
     posix_spawn_file_actions_destroy(&actions);

@@ -32,7 +32,7 @@ enum operation_kind {
     OPERATION_ENDING, /* stopped, release: the ledger may know more than the XML */
 };
 
-enum { ARGUMENT_NAME = 1, ARGUMENT_OPERATION, ARGUMENT_SUBOPERATION, ARGUMENT_COUNT = 5 };
+enum { ARGUMENT_NAME = 1, ARGUMENT_OPERATION = 2, ARGUMENT_SUBOPERATION = 3, ARGUMENT_COUNT = 5 };
 
 static enum operation_kind operation_kind(const char *operation)
 {
