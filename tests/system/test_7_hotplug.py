@@ -5,7 +5,12 @@ import json
 
 from scene import GOLDEN_PAIR, VM, hostdev
 
-# A port whose slot no guest has powered gives its device up at once.
+# A port whose slot no guest has powered gives its device up at once, unless the
+# guest is asked through ACPI.
+NATIVE_HOTPLUG = (
+    "  <qemu:commandline><qemu:arg value='-global'/>"
+    "<qemu:arg value='ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off'/></qemu:commandline>\n"
+)
 SPARE_PORTS = "    <controller type='pci' index='0' model='pcie-root'/>\n" + "".join(
     f"    <controller type='pci' index='{index}' model='pcie-root-port'/>\n" for index in range(1, 6)
 )
@@ -46,7 +51,7 @@ def test_a_plugged_card_is_known_and_its_open_links_are_reported(scene):
 
 
 def test_a_plugged_card_can_be_unplugged(scene):
-    vm = VM(0, [0, 1], machine="q35", devices=SPARE_PORTS)
+    vm = VM(0, [0, 1], machine="q35", devices=SPARE_PORTS, more=NATIVE_HOTPLUG)
     scene.start(vm)
     assert plug(scene, vm, 3, "attach").status == 0
     assert owners(scene)[3] == ["doomed"]
