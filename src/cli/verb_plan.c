@@ -164,12 +164,8 @@ static void print_json(const struct preview *preview, const char *verdict, const
     json_print(object);
 }
 
-static void print_text(const struct preview *preview)
+static void print_writes(const struct preview *preview)
 {
-    if (!preview->isolates) {
-        printf("VM '%s' takes no PPU: it passes untouched.\n", preview->domain.name);
-        return;
-    }
     printf("VM '%s' would be isolated. Register writes, in this order (bit set = link cut):\n", preview->domain.name);
     for (size_t i = 0; i < preview->decision->plan.count; i++) {
         const struct plan_write *write = &preview->decision->plan.writes[i];
@@ -179,6 +175,15 @@ static void print_text(const struct preview *preview)
     }
     if (preview->decision->plan.count == 0) {
         puts("  none: every link is as it must be");
+    }
+}
+
+static void print_text(const struct preview *preview)
+{
+    if (preview->isolates) {
+        print_writes(preview);
+    } else {
+        printf("VM '%s' takes no PPU: it passes untouched.\n", preview->domain.name);
     }
     for (size_t i = 0; i < preview->warnings.count; i++) {
         printf("warning: %s\n", preview->warnings.items[i]);

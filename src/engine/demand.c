@@ -97,6 +97,10 @@ int demand_resolve(struct machine *machine, const struct domain *domain, struct 
             demand_free(&resolved);
             return -1;
         }
+        if (!device.present) {
+            char bdf[BDF_TEXT_SIZE];
+            text_list_add(warnings, "the PCI function %s is not on this host", bdf_format(device.function, bdf));
+        }
         if (!is_listed(&resolved, &device)) {
             resolved.devices[resolved.count++] = device;
             resolved.has_ppu |= device.is_ppu;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "engine/machine.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -11,6 +13,16 @@
 #include "base/paths.h"
 #include "host/sysfs.h"
 #include "host/topology_file.h"
+
+/* The usual file may be missing, and means the defaults; one that was asked for
+ * must be there. */
+static int check_named(const char *config, struct error *err)
+{
+    if (config && access(config, F_OK) != 0) {
+        return error_set_errno(err, STATUS_INVALID, errno, "cannot open the configuration %s", config);
+    }
+    return 0;
+}
 
 static char *settings_path(const char *config)
 {
@@ -22,6 +34,9 @@ int machine_open(const char *config, struct machine **machine, struct error *err
     CLEANUP_FREE char *path = settings_path(config);
     const char *reason;
     struct machine *opened = memory_alloc(1, sizeof *opened);
+    if (check_named(config, err) < 0) {
+        goto failed;
+    }
     if (settings_load(path, &opened->settings, err) < 0) {
         error_set(err, err->status, "%s; correct the configuration", err->text);
         goto failed;

@@ -430,3 +430,12 @@ def test_dry_run_of_a_conflict(host, libvirt):
 def test_dry_run_of_a_domain_without_cards(host):
     result = host.engine("-n", "-", "--json", stdin=Domain("plain").xml(PREPARE))
     assert (result.status, result.json()["verdict"], result.json()["devices"]) == (0, "pass", [])
+
+
+def test_dry_run_of_a_function_that_is_not_there(host):
+    """libvirt will refuse it; a mistyped address must not look as if all were well."""
+    result = host.engine("-n", "-", stdin=Domain("a", [Hostdev("0000:99:00.0")]).xml(PREPARE))
+    assert (result.status, result.stdout.decode().splitlines()) == (
+        0,
+        ["VM 'a' takes no PPU: it passes untouched.", "warning: the PCI function 0000:99:00.0 is not on this host"],
+    )

@@ -86,8 +86,6 @@ static void test_options_in_any_order(void **state)
     static const char *const lines[] = {
         "check --json",
         "--json check",
-        "check --config=/proc/none --json",
-        "--config /proc/none check --json",
     };
 
     (void)state;
@@ -122,6 +120,14 @@ static void test_configuration_that_is_named(void **state)
     assert_int_equal(run(line), STATUS_INVALID);
     assert_memory_equal(captured_stderr(), "icn-hook: ", 10);
     assert_non_null(strstr(captured_stderr(), "/other.conf:1: "));
+    simulated_text("/fine.conf", "[policy]\n");
+    snprintf(line, sizeof line, "check --config=%s", simulated_path("/fine.conf"));
+    assert_int_equal(run(line), STATUS_OK);
+    snprintf(line, sizeof line, "--config %s check", simulated_path("/fine.conf"));
+    assert_int_equal(run(line), STATUS_OK);
+    assert_int_equal(run("status --config /proc/none"), STATUS_INVALID);
+    assert_string_equal(captured_stderr(),
+                        "icn-hook: cannot open the configuration /proc/none: No such file or directory\n");
     assert_string_equal(captured_stdout(), "");
 }
 

@@ -135,14 +135,16 @@ static void test_other_functions(void **state)
 {
     (void)state;
     check_one(by_address(DEVICE_HOSTDEV, NIC), false, "hostdev " NIC " " NIC " whole");
-    check_one(by_address(DEVICE_HOSTDEV, "0000:02:00.0"), false, "hostdev 0000:02:00.0 0000:02:00.0 whole absent");
+    struct domain_device absent = by_address(DEVICE_HOSTDEV, "0000:02:00.0");
+    check(&absent, 1, false, "hostdev 0000:02:00.0 0000:02:00.0 whole absent",
+          "the PCI function 0000:02:00.0 is not on this host");
 }
 
 static void test_each_once_in_document_order(void **state)
 {
     struct domain_device devices[] = {
-        by_address(DEVICE_HOSTDEV, NIC),     by_address(DEVICE_HOSTDEV, CARD_VF), by_mdev(MDEV),
-        by_address(DEVICE_HOSTDEV, CARD),    by_address(DEVICE_COMMANDLINE, CARD), by_address(DEVICE_NVME, NIC),
+        by_address(DEVICE_HOSTDEV, NIC),  by_address(DEVICE_HOSTDEV, CARD_VF),  by_mdev(MDEV),
+        by_address(DEVICE_HOSTDEV, CARD), by_address(DEVICE_COMMANDLINE, CARD), by_address(DEVICE_NVME, NIC),
     };
 
     (void)state;
