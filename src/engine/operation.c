@@ -2,9 +2,9 @@
 /*
  * Theory of operation: what happens when libvirt starts or stops a VM.
  *
- *   prepare, start      admit the domain, write its ledger entry, cut (operation_let_through)
- *   started, reconnect  it runs: record it, cut what is missing, look for leaks (operation_watch)
- *   stopped, release    it is gone: give back what it had (operation_give_back)
+ *   prepare, start      admit the domain, write its ledger entry, cut (let_through)
+ *   started, reconnect  it runs: record it, cut what is missing, look for leaks (watch)
+ *   stopped, release    it is gone: give back what it had (operation_end.c)
  *
  * Each takes the same path: parse, settings, topology, lock, snapshot, decide,
  * record, write registers.  A domain without host PCI devices leaves it before
@@ -16,28 +16,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "base/paths.h"
-#include "engine/inquiry.h"
 #include "engine/link_state.h"
+#include "engine/operation_steps.h"
 #include "engine/record.h"
-
-struct operation {
-    const char *vm;
-    const char *name;
-    struct domain domain;
-    struct inquiry inquiry;
-    struct ledger ledger;
-    struct registers registers;
-    struct snapshot *snapshot;
-    struct decision *decision;
-    struct execution *execution;
-    int64_t began;
-};
 
 bool operation_may_refuse(const char *operation)
 {
@@ -51,8 +36,7 @@ static void log_warnings(const struct text_list *list)
     }
 }
 
-/* Lock, then look: nothing that was seen can change before it is acted on. */
-static int look(struct operation *op, struct error *err)
+int operation_look(struct operation *op, struct error *err)
 {
     if (machine_open_ledger(op->inquiry.machine, LEDGER_CHANGE, &op->ledger, err) < 0) {
         return -1;
@@ -69,7 +53,7 @@ static int look(struct operation *op, struct error *err)
     return 0;
 }
 
-static void decide(struct operation *op, enum intent intent)
+void operation_decide(struct operation *op, enum intent intent)
 {
     op->decision = memory_alloc(1, sizeof *op->decision);
     op->execution = memory_alloc(1, sizeof *op->execution);
@@ -77,24 +61,30 @@ static void decide(struct operation *op, enum intent intent)
                   intent == INTENT_STOP ? NULL : &op->inquiry.demand);
 }
 
-static void append_write(char *line, size_t size, const struct plan_write *write, enum apply_outcome outcome)
+/* What a register holds that a driver or QEMU keeps to itself is not known. */
+static void append_write(char *line, size_t size, const struct plan_write *write, bool is_known,
+                         enum apply_outcome outcome)
 {
     size_t used = strlen(line);
-    snprintf(line + used, size - used, " %d:0x%08x>0x%08x%s", write->ppu, write->from, write->to,
+    char from[sizeof "0x00000000"] = "unread";
+    if (is_known) {
+        snprintf(from, sizeof from, "0x%08x", write->from);
+    }
+    snprintf(line + used, size - used, " %d:%s>0x%08x%s", write->ppu, from, write->to,
              outcome == APPLY_DONE       ? ""
              : outcome == APPLY_DEFERRED ? "(deferred)"
                                          : "(failed)");
 }
 
-/* The one line that says what this operation did and how long it took. */
-static void log_summary(const struct operation *op, const char *what)
+void operation_log_summary(const struct operation *op, const char *what)
 {
     char cuts[700] = "";
     char opened[700] = "";
     const struct plan *plan = &op->decision->plan;
     for (size_t i = 0; i < plan->count && op->registers.backend->reads_back; i++) {
         bool is_cut = plan_write_cuts(&plan->writes[i]);
-        append_write(is_cut ? cuts : opened, sizeof cuts, &plan->writes[i], op->execution->outcomes[i]);
+        bool is_known = op->snapshot->cards[plan->writes[i].ppu].reading.kind == READING_FINE;
+        append_write(is_cut ? cuts : opened, sizeof cuts, &plan->writes[i], is_known, op->execution->outcomes[i]);
     }
     log_message(LOG_LEVEL_NOTICE, "%s; cut:%s; restored:%s; %lld ms", what, cuts[0] ? cuts : " nothing",
                 opened[0] ? opened : " nothing", (long long)(deadline_after_ms(0) - op->began));
@@ -121,12 +111,12 @@ static int let_through(struct operation *op, struct error *err)
     if (op->domain.uuid[0] == '\0') {
         return error_set(err, STATUS_INVALID, "the domain's XML has no uuid");
     }
-    if (look(op, err) < 0 || decision_admit(op->snapshot, &op->inquiry.demand, op->domain.uuid, err) < 0) {
+    if (operation_look(op, err) < 0 || decision_admit(op->snapshot, &op->inquiry.demand, op->domain.uuid, err) < 0) {
         return -1;
     }
     const struct tenant *self = snapshot_tenant(op->snapshot, op->domain.uuid);
     bool late = is_gate && !(self && self->entry);
-    decide(op, INTENT_START);
+    operation_decide(op, INTENT_START);
     if (decision_check_near(op->decision, op->snapshot, err) < 0 ||
         record_domain(&op->ledger, op->snapshot, op->decision, &op->registers, PHASE_PREPARED, late, err) < 0) {
         return -1;
@@ -141,7 +131,7 @@ static int let_through(struct operation *op, struct error *err)
                      &cleaning) < 0) {
         log_message(LOG_LEVEL_WARNING, "%s", cleaning.text);
     }
-    log_summary(op, is_gate ? "isolation verified" : "isolated");
+    operation_log_summary(op, is_gate ? "isolation verified" : "isolated");
     return 0;
 }
 
@@ -177,10 +167,10 @@ static int watch(struct operation *op, struct error *err)
     if (op->domain.uuid[0] == '\0') {
         return error_set(err, STATUS_INVALID, "the domain's XML has no uuid");
     }
-    if (look(op, err) < 0) {
+    if (operation_look(op, err) < 0) {
         return -1;
     }
-    decide(op, INTENT_KEEP);
+    operation_decide(op, INTENT_KEEP);
     bool leaked = find_leak(op, &leak) < 0;
     if (record_domain(&op->ledger, op->snapshot, op->decision, &op->registers, PHASE_RUNNING, true, err) < 0) {
         return -1;
@@ -188,105 +178,11 @@ static int watch(struct operation *op, struct error *err)
     if (execution_run(op->execution, op->decision, op->snapshot, &op->registers, true, &trouble) < 0) {
         log_message(LOG_LEVEL_ERROR, "%s", trouble.text);
     }
-    log_summary(op, "running");
+    operation_log_summary(op, "running");
     if (leaked) {
         *err = leak;
     }
     return leaked ? -1 : 0;
-}
-
-/* Whether the ledger has a file of the domain.  Looked at without the lock:
- * only the domain's own hooks, which libvirt calls one after the other, write
- * it. */
-static bool ledger_knows(const char *uuid)
-{
-    CLEANUP_FREE char *path = paths_resolve(PATH_LEDGER "/%s.json", uuid);
-    return access(path, F_OK) == 0;
-}
-
-static int end_unseen(struct operation *op, struct error *err)
-{
-    struct settings defaults;
-    struct ledger_content content;
-    settings_default(&defaults);
-    int64_t deadline = deadline_after_ms(INT64_C(1000) * defaults.lock_timeout);
-    if (ledger_open(&op->ledger, LEDGER_CHANGE, deadline, err) < 0 || ledger_read(&op->ledger, &content, err) < 0) {
-        return -1;
-    }
-    int result = 0;
-    for (size_t i = 0; i < content.entry_count; i++) {
-        if (strcmp(content.entries[i].uuid, op->domain.uuid) == 0) {
-            result = record_end(&op->ledger, &content.entries[i], err);
-        }
-    }
-    ledger_content_free(&content);
-    return result;
-}
-
-/* Settings or topology are broken (ERR), so no register can be written.  The
- * domain must not stay the owner of its cards for that: its entry becomes one
- * whose registers a later operation brings back. */
-static int only_end(struct operation *op, struct error *err)
-{
-    struct error trouble;
-    if (end_unseen(op, &trouble) < 0) {
-        log_message(LOG_LEVEL_ERROR, "%s", trouble.text);
-    }
-    return error_set(err, err->status, "%s; the cuts of the VM's cards stay until that is corrected", err->text);
-}
-
-/* The domain is gone, and so is the use of an entry of it that makes no sense.  One
- * that only could not be read this time still holds what its cards get back. */
-static int remove_senseless(const struct operation *op, struct error *err)
-{
-    for (size_t i = 0; i < op->snapshot->ledger.fault_count; i++) {
-        const struct ledger_fault *fault = &op->snapshot->ledger.faults[i];
-        if (strcmp(fault->uuid, op->domain.uuid) == 0 && fault->error.status == STATUS_INVALID) {
-            return ledger_remove(&op->ledger, op->domain.uuid, err);
-        }
-    }
-    return 0;
-}
-
-/* The XML's devices only tell whether the stop can be of interest at all; what
- * is given back stands in the ledger, under the domain's uuid.  The XML of a
- * domain that was refused lists cards of another one. */
-static int give_back(struct operation *op, struct error *err)
-{
-    bool is_last = strcmp(op->name, "release") == 0;
-    if (op->domain.uuid[0] == '\0') {
-        return error_set(err, STATUS_INVALID, "the domain's XML has no uuid");
-    }
-    if (ledger_knows(op->domain.uuid)) {
-        if (machine_open(NULL, &op->inquiry.machine, err) < 0 || machine_survey(op->inquiry.machine, err) < 0) {
-            return only_end(op, err);
-        }
-    } else {
-        int found = inquiry_make(&op->inquiry, NULL, &op->domain, err);
-        if (found <= 0) {
-            return found;
-        }
-    }
-    if (look(op, err) < 0) {
-        return -1;
-    }
-    const struct tenant *self = snapshot_tenant(op->snapshot, op->domain.uuid);
-    if (self && self->entry && self->entry->phase != PHASE_ENDED && record_end(&op->ledger, self->entry, err) < 0) {
-        return -1;
-    }
-    decide(op, INTENT_STOP);
-    if (execution_run(op->execution, op->decision, op->snapshot, &op->registers, true, err) < 0) {
-        return -1;
-    }
-    if (record_clean(&op->ledger, op->snapshot, op->decision, op->execution, &op->registers,
-                     is_last ? NULL : op->domain.uuid, err) < 0) {
-        return -1;
-    }
-    if (is_last && remove_senseless(op, err) < 0) {
-        return -1;
-    }
-    log_summary(op, is_last ? "released" : "stopped");
-    return 0;
 }
 
 static int run(struct operation *op, const char *text, size_t length, struct error *err)
@@ -295,7 +191,7 @@ static int run(struct operation *op, const char *text, size_t length, struct err
         return error_set(err, err->status, "%s; correct the VM with virsh edit", err->text);
     }
     if (strcmp(op->name, "stopped") == 0 || strcmp(op->name, "release") == 0) {
-        return give_back(op, err);
+        return operation_give_back(op, err);
     }
     int found = inquiry_make(&op->inquiry, NULL, &op->domain, err);
     if (found <= 0) {

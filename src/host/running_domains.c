@@ -84,15 +84,12 @@ static void add_domain(struct running_domains *running, int directory, const cha
     if (result <= 0) {
         return;
     }
-    if (!process_pid_exists(domain.pid)) {
-        domain_free(&domain);
-        return;
-    }
     running->domains = memory_grow(running->domains, running->count + 1, sizeof(*running->domains));
     running->domains[running->count++] = domain;
 }
 
-int running_domains_load(struct running_domains *running, struct error *err)
+/* Every status file, whether its process lives or not. */
+static int load_all(struct running_domains *running, struct error *err)
 {
     CLEANUP_FREE char *path = paths_resolve("%s", PATH_LIBVIRT_STATUS);
     CLEANUP_FD int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -119,6 +116,43 @@ int running_domains_load(struct running_domains *running, struct error *err)
     free(names);
     *running = result;
     return 0;
+}
+
+int running_domains_load(struct running_domains *running, struct error *err)
+{
+    struct running_domains all;
+    if (load_all(&all, err) < 0) {
+        return -1;
+    }
+    size_t kept = 0;
+    for (size_t i = 0; i < all.count; i++) {
+        if (process_pid_exists(all.domains[i].pid)) {
+            all.domains[kept++] = all.domains[i];
+        } else {
+            domain_free(&all.domains[i]);
+        }
+    }
+    all.count = kept;
+    *running = all;
+    return 0;
+}
+
+int running_domains_find(const char *uuid, struct domain *domain, struct error *err)
+{
+    struct running_domains all;
+    int found = 0;
+    if (load_all(&all, err) < 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < all.count && !found; i++) {
+        if (strcmp(all.domains[i].uuid, uuid) == 0) {
+            *domain = all.domains[i];
+            all.domains[i] = (struct domain){0};
+            found = 1;
+        }
+    }
+    running_domains_free(&all);
+    return found;
 }
 
 void running_domains_free(struct running_domains *running)

@@ -2,6 +2,7 @@
 """The main job through both programs: a VM's start isolates its cards, its end
 restores their links, and nobody else's are touched."""
 
+import json
 import random
 from concurrent.futures import ThreadPoolExecutor
 
@@ -262,6 +263,29 @@ def test_installed_while_vms_run(host, libvirt):
     libvirt.reconnect("a")
     libvirt.stop("c")
     libvirt.stop("a")
+    assert_clean(host)
+
+
+@pytest.mark.parametrize("ledger", ["lost", "lost, then the daemon restarted", "written while QEMU held the registers"])
+def test_masks_from_before_are_not_in_the_ledger(host, libvirt, ledger):
+    """What the VM had is known all the same, and its links come back."""
+    assert libvirt.start(vm("b", 6)).running
+    before = host.masks()
+    a = vm("a", 0, 1)
+    assert libvirt.start(a).running
+    entry = host.path(f"/run/icn-hook/{a.uuid}.json")
+    if ledger.startswith("lost"):
+        entry.unlink()
+        if "restarted" in ledger:
+            libvirt.reconnect("a")
+    else:
+        content = json.loads(entry.read_text())
+        for card in content["cards"]:
+            card["original"] = None if card["owned"] else card["original"]
+        entry.write_text(json.dumps(content))
+    libvirt.stop("a")
+    assert host.masks() == before
+    libvirt.stop("b")
     assert_clean(host)
 
 

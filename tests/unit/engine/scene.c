@@ -100,8 +100,8 @@ const char *scene_xml(const char *name, const char *uuid, const char *ppus)
     static char ring[RING][TEXT_SIZE];
     static int next;
     char *text = ring[next++ % RING];
-    size_t used = (size_t)snprintf(text, TEXT_SIZE, "<domain type='kvm'><name>%s</name><uuid>%s</uuid><devices>", name,
-                                   uuid);
+    size_t used =
+        (size_t)snprintf(text, TEXT_SIZE, "<domain type='kvm'><name>%s</name><uuid>%s</uuid><devices>", name, uuid);
 
     for (; *ppus != '\0'; ppus++) {
         struct bdf bdf = address_of(*ppus - '0');
@@ -136,7 +136,7 @@ static size_t add_cards(struct ledger_card *cards, const char *ppus, bool owned,
                                               .ppu = ppu,
                                               .owned = owned,
                                               .whole = owned,
-                                              .has_original = true,
+                                              .has_original = original != NO_ORIGINAL,
                                               .original = original};
     }
     return count;
