@@ -120,7 +120,7 @@ static int load_all(struct running_domains *running, struct error *err)
 
 int running_domains_load(struct running_domains *running, struct error *err)
 {
-    struct running_domains all;
+    struct running_domains all = {0};
     if (load_all(&all, err) < 0) {
         return -1;
     }
@@ -139,7 +139,7 @@ int running_domains_load(struct running_domains *running, struct error *err)
 
 int running_domains_find(const char *uuid, struct domain *domain, struct error *err)
 {
-    struct running_domains all;
+    struct running_domains all = {0};
     int found = 0;
     if (load_all(&all, err) < 0) {
         return -1;
