@@ -2,6 +2,7 @@
 #include "host/sysfs.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <limits.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -101,6 +102,15 @@ bool sysfs_physical_function(struct bdf function, struct bdf *physical)
     return read_physical_function(directory, physical);
 }
 
+/* Only what is known to be missing is absent: a card that cannot be looked at this
+ * once still has a register to restore. */
+static bool is_absent(const char *path)
+{
+    struct stat status;
+
+    return stat(path, &status) != 0 ? errno == ENOENT || errno == ENOTDIR : !S_ISDIR(status.st_mode);
+}
+
 void sysfs_read_state(struct bdf bdf, struct pci_state *state)
 {
     char text[BDF_TEXT_SIZE];
@@ -108,7 +118,7 @@ void sysfs_read_state(struct bdf bdf, struct pci_state *state)
     CLEANUP_FREE char *directory = paths_resolve("%s/%s", PATH_PCI_DEVICES, bdf_format(bdf, text));
 
     *state = (struct pci_state){.enable = UNKNOWN_NUMBER, .iommu_group = UNKNOWN_NUMBER, .numa_node = UNKNOWN_NUMBER};
-    if (!is_directory(directory)) {
+    if (is_absent(directory)) {
         return;
     }
     state->present = true;

@@ -53,6 +53,17 @@ static void test_not_a_directory(void **unused)
     assert_false(read_state().present);
 }
 
+/* Here for a link to itself, on a real host for an error that passes. */
+static void test_card_that_cannot_be_looked_at(void **unused)
+{
+    (void)unused;
+    simulated_link(CARD, "0000:08:00.0");
+    struct pci_state state = read_state();
+    assert_true(state.present);
+    assert_int_equal(state.enable, UNKNOWN_NUMBER);
+    assert_string_equal(state.driver, "");
+}
+
 static void test_bare_card(void **unused)
 {
     struct pci_state state;
@@ -292,6 +303,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_absent, simulated_host_clear),
         cmocka_unit_test_setup(test_not_a_directory, simulated_host_clear),
+        cmocka_unit_test_setup(test_card_that_cannot_be_looked_at, simulated_host_clear),
         cmocka_unit_test_setup(test_bare_card, simulated_host_clear),
         cmocka_unit_test_setup(test_bound_card, simulated_host_clear),
         cmocka_unit_test_setup(test_variant_drivers, simulated_host_clear),
