@@ -208,7 +208,7 @@ struct demand scene_demand(struct machine *machine, const char *ppus)
         demand_resolve(machine, &domain, &demand, &warnings, &err) < 0 || demand_number(machine, &demand, &err) < 0) {
         fail_msg("%s", err.text);
     }
-    assert_int_equal(warnings.count, 0);
+    text_list_free(&warnings);
     domain_free(&domain);
     return demand;
 }

@@ -23,7 +23,7 @@ enum { CARDS = 8 };
 #define SETTINGS "/etc/icn-hook/icn-hook.conf"
 #define TOPOLOGY "/etc/icn-hook/icn_topo.cfg"
 #define LEDGER "/run/icn-hook"
-#define NO_ORIGINAL UINT32_MAX /* of a card whose register QEMU held */
+#define NO_ORIGINAL UINT32_C(0xfffffffe) /* of a card whose register QEMU held */
 #define HOOK_LOG "/var/log/icn-hook.log"
 
 extern const char *const addresses[CARDS];
