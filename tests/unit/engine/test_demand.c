@@ -195,6 +195,7 @@ static int number(const char *bdf, struct demand *demand, struct error *err)
 
     assert_int_equal(demand_resolve(machine, &domain, demand, &warnings, err), 0);
     int result = demand_number(machine, demand, err);
+    text_list_free(&warnings);
     machine_close(machine);
     return result;
 }
