@@ -7,8 +7,6 @@
 /* What became of a decision's writes. */
 struct execution {
     enum apply_outcome outcomes[2 * PPU_MAX];
-    size_t done;
-    size_t deferred;           /* near ends that a driver holds; to be written at start */
     struct text_list warnings; /* what failed without refusing anything */
 };
 

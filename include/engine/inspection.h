@@ -17,9 +17,6 @@ struct inspection {
 MUST_CHECK int inspection_open(struct inspection *inspection, struct machine *machine, struct error *err);
 void inspection_close(struct inspection *inspection);
 
-/* Reads every card's register. */
-void inspection_read_all(struct inspection *inspection);
-
 /* The cuts that the card must have at least, and the mask it should have. */
 uint32_t inspection_required(const struct inspection *inspection, int ppu);
 uint32_t inspection_expected(const struct inspection *inspection, int ppu);

@@ -22,8 +22,8 @@ struct machine {
     struct bdf card[PPU_MAX]; /* of mapped ids */
 };
 
-/* Reads the settings (CONFIG, or NULL for the usual file, which may be missing) and gets ready to ask
- * for PCI functions.  *machine is owned by the caller. */
+/* Reads the settings (CONFIG, or NULL for the usual file, which may be missing)
+ * and gets ready to ask for PCI functions.  *machine is owned by the caller. */
 MUST_CHECK int machine_open(const char *config, struct machine **machine, struct error *err);
 
 /* For a configuration that machine_open refuses: a machine that can tell which

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/error.h"
@@ -15,4 +16,4 @@ enum status operation_run(const char *vm, const char *operation, const char *tex
 
 /* Whether OPERATION's failure may be reported to libvirt: it refuses the start
  * then.  For all others a failure would kill a running VM or is ignored. */
-_Bool operation_may_refuse(const char *operation);
+bool operation_may_refuse(const char *operation);

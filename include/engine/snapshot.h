@@ -76,6 +76,7 @@ const char *snapshot_owner_text(const struct snapshot *snapshot, int ppu, char t
 
 /* Reads the register of card PPU, once. */
 void snapshot_read(struct snapshot *snapshot, struct registers *registers, int ppu);
+void snapshot_read_all(struct snapshot *snapshot, struct registers *registers);
 
 /* The card as the register backends address it. */
 struct card_address snapshot_address(const struct snapshot *snapshot, int ppu);

@@ -19,8 +19,10 @@ struct running_domains {
 /* A missing directory means no domain.  Fails only if the directory is there
  * and cannot be read (STATUS_HARDWARE). */
 MUST_CHECK int running_domains_load(struct running_domains *running, struct error *err);
+
 /* The domain with this UUID by its status file, whether its process lives or not:
  * at `stopped` libvirt still keeps the file.  1: DOMAIN is filled, owned by the
  * caller; 0: there is none. */
 MUST_CHECK int running_domains_find(const char *uuid, struct domain *domain, struct error *err);
+
 void running_domains_free(struct running_domains *running);

@@ -84,7 +84,7 @@ int view_open(struct view *view, const struct options *options)
         view_close(view);
         return (int)err.status;
     }
-    inspection_read_all(&view->inspection);
+    snapshot_read_all(view->inspection.snapshot, &view->inspection.registers);
     const struct text_list *seen = &view->inspection.snapshot->findings;
     for (size_t i = 0; i < seen->count; i++) {
         text_list_add(&view->findings, "%s", seen->items[i]);

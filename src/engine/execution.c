@@ -19,12 +19,10 @@ static enum apply_outcome write_register(void *context, const struct plan_write 
     struct error err;
     enum write_failure failure = writing->registers->backend->write(writing->registers, &address, write->to, &err);
     if (failure == WRITE_FINE) {
-        writing->execution->done++;
         return APPLY_DONE;
     }
     bool near_cut = write->role == ROLE_NEAR && plan_write_cuts(write);
     if (failure == WRITE_HELD && near_cut && writing->may_defer) {
-        writing->execution->deferred++;
         return APPLY_DEFERRED;
     }
     if (near_cut && !writing->goes_on) {
@@ -39,8 +37,8 @@ static enum apply_outcome write_register(void *context, const struct plan_write 
  * cards as one group; at a stop each freed card is isolated alone as long as
  * any domain has a card, and only then everything is reset, which reaches the
  * whole machine (design section 7). */
-static int run_groups(struct execution *execution, const struct decision *decision, const struct snapshot *snapshot,
-                      struct registers *registers, struct error *err)
+static int run_groups(const struct decision *decision, const struct snapshot *snapshot, struct registers *registers,
+                      struct error *err)
 {
     int groups[PPU_MAX];
     int count = snapshot->machine->topology.ppu_count;
@@ -62,7 +60,6 @@ static int run_groups(struct execution *execution, const struct decision *decisi
     } else if (any_group) {
         failure = registers->backend->isolate(registers, groups, count, err);
     }
-    execution->done = failure == WRITE_FINE && (any_group || any_freed) ? 1 : 0;
     return failure == WRITE_FINE ? 0 : -1;
 }
 
@@ -74,7 +71,7 @@ int execution_run(struct execution *execution, const struct decision *decision, 
         if (decision->intent == INTENT_KEEP) {
             return 0; /* nothing is known to be missing, and a running VM's card is left in peace */
         }
-        return run_groups(execution, decision, snapshot, registers, err);
+        return run_groups(decision, snapshot, registers, err);
     }
     struct writing writing = {
         .snapshot = snapshot,

@@ -26,15 +26,6 @@ void inspection_close(struct inspection *inspection)
     }
 }
 
-void inspection_read_all(struct inspection *inspection)
-{
-    for (int ppu = 0; ppu < inspection->machine->topology.ppu_count; ppu++) {
-        if (inspection->machine->mapped[ppu] && inspection->snapshot->cards[ppu].state.present) {
-            snapshot_read(inspection->snapshot, &inspection->registers, ppu);
-        }
-    }
-}
-
 uint32_t inspection_required(const struct inspection *inspection, int ppu)
 {
     const struct settings *settings = &inspection->machine->settings;

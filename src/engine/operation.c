@@ -137,11 +137,7 @@ static int let_through(struct operation *op, struct error *err)
 
 static int find_leak(struct operation *op, struct error *err)
 {
-    for (int ppu = 0; ppu < op->inquiry.machine->topology.ppu_count; ppu++) {
-        if (op->inquiry.machine->mapped[ppu] && op->snapshot->cards[ppu].state.present) {
-            snapshot_read(op->snapshot, &op->registers, ppu);
-        }
-    }
+    snapshot_read_all(op->snapshot, &op->registers);
     for (int ppu = 0; ppu < op->inquiry.machine->topology.ppu_count; ppu++) {
         for (int link = 0; op->decision->near[ppu] && link < LINK_MAX; link++) {
             if (link_leaks(op->snapshot, op->decision->owners, ppu, link)) {

@@ -322,3 +322,12 @@ void snapshot_read(struct snapshot *snapshot, struct registers *registers, int p
         log_reading(snapshot, ppu);
     }
 }
+
+void snapshot_read_all(struct snapshot *snapshot, struct registers *registers)
+{
+    for (int ppu = 0; ppu < snapshot->machine->topology.ppu_count; ppu++) {
+        if (snapshot->machine->mapped[ppu] && snapshot->cards[ppu].state.present) {
+            snapshot_read(snapshot, registers, ppu);
+        }
+    }
+}

@@ -36,7 +36,7 @@ static void inspect(void)
     if (inspection_open(&inspection, machine, &err) < 0) {
         fail_msg("%s", err.text);
     }
-    inspection_read_all(&inspection);
+    snapshot_read_all(inspection.snapshot, &inspection.registers);
 }
 
 static void assert_required(const uint32_t expected[CARDS])
