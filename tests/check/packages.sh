@@ -9,7 +9,7 @@ PACKAGES_FUZZ="clang llvm libclang-rt-dev"
 PACKAGES_PROVER="frama-c-base why3 z3 cvc4"
 PACKAGES_BENCH="python3 valgrind time"
 PACKAGES_SYSTEM="python3 python3-pytest qemu-system-x86 debootstrap busybox-static xz-utils"
-PACKAGES_CHECK="python3 python3-pytest valgrind strace gcovr cppcheck clang-tidy shellcheck binutils xz-utils"
+PACKAGES_CHECK="valgrind strace gcovr cppcheck clang-tidy shellcheck binutils"
 
 # Debian 12 has Frama-C; elsewhere the proofs run in a chroot of it.
 has_prover()
@@ -36,7 +36,7 @@ packages_for()
     prove) packages_of_prover ;;
     bench) echo "$PACKAGES_BUILD $PACKAGES_BENCH" ;;
     system) echo "$PACKAGES_BUILD $PACKAGES_SYSTEM" ;;
-    check) echo "$PACKAGES_BUILD $PACKAGES_FUZZ $(packages_of_prover) $PACKAGES_CHECK" ;;
+    check) echo "$PACKAGES_BUILD $PACKAGES_FUZZ $(packages_of_prover) $PACKAGES_SYSTEM $PACKAGES_CHECK" ;;
     esac
 }
 

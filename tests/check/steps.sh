@@ -6,7 +6,7 @@
 # shellcheck disable=SC2034
 LOGS=$ROOT/build-check/logs
 # shellcheck disable=SC2034
-STEPS=(build unit e2e lint corpus prove sanitizers valgrind clang coverage static distcheck)
+STEPS=(build unit e2e lint corpus prove sanitizers valgrind clang coverage static distcheck system)
 # shellcheck disable=SC2034
 declare -A STEP_TITLE=(
     [build]="gcc, every warning an error"
@@ -21,6 +21,7 @@ declare -A STEP_TITLE=(
     [coverage]="src/core 100 % of lines and branches, everything else 90 % of lines"
     [static]="cppcheck, clang-tidy, shellcheck"
     [distcheck]="make distcheck"
+    [system]="VMs on a real libvirtd, with vfio and eight cards, watched from outside"
 )
 VALGRIND="valgrind -q --leak-check=full --errors-for-leak-kinds=definite --error-exitcode=99"
 # The core's exhaustive tests would take hours, and have no memory to go wrong.
@@ -190,4 +191,10 @@ step_distcheck()
     build_checked
     make_tree build-check distcheck
     check_distribution
+}
+
+step_system()
+{
+    build_checked
+    run_on build-check tests/system/run
 }

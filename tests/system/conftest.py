@@ -19,7 +19,7 @@ from watch import Watcher, describe  # noqa: E402
 
 # Below this rate the watcher has not watched.
 LEAST_RATE = 1000
-totals = {"samples": 0, "dropped": 0, "seconds": 0.0, "violations": 0}
+totals = {"samples": 0, "dropped": 0, "seconds": 0.0, "violations": 0, "skipped": 0}
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +31,7 @@ def place():
 def machine(place):
     machine = Machine(place, place / "layer", place / "run")
     machine.boot()
+    totals["accelerator"] = machine.accelerator
     yield machine
     machine.stop()
 
@@ -65,11 +66,14 @@ def scene(host, place):
 
 def pytest_runtest_logreport(report):
     """A failure is shown at once: the whole takes half an hour."""
+    totals["skipped"] += report.skipped
     if report.failed:
         print(f"\n{report.longreprtext}\n")
 
 
 def pytest_terminal_summary(terminalreporter):
+    if "accelerator" in totals:
+        terminalreporter.write_line(f"machine: {totals['accelerator']}")
     if not totals["seconds"]:
         return
     terminalreporter.write_line(
@@ -80,6 +84,10 @@ def pytest_terminal_summary(terminalreporter):
 
 
 def pytest_sessionfinish(session):
-    if totals["seconds"] and totals["samples"] / totals["seconds"] < LEAST_RATE and session.exitstatus == 0:
+    """What was not done has not passed."""
+    if totals["seconds"] and totals["samples"] / totals["seconds"] < LEAST_RATE:
         print(f"\nthe watcher took fewer than {LEAST_RATE} samples/s")
-        session.exitstatus = 1
+        session.exitstatus = session.exitstatus or 1
+    if totals["skipped"]:
+        print(f"\n{totals['skipped']} scenarios were skipped")
+        session.exitstatus = session.exitstatus or 1

@@ -31,5 +31,6 @@ suite_packages()
 # release.
 suite_build_packages()
 {
-    echo "gcc libc6-dev make autoconf automake autoconf-archive pkgconf libxml2-dev libpci-dev libinih-dev libjson-c-dev"
+    echo "gcc libc6-dev make autoconf automake autoconf-archive pkgconf" \
+        "libxml2-dev libpci-dev libinih-dev libjson-c-dev"
 }

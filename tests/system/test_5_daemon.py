@@ -95,13 +95,18 @@ def test_daemon_killed_during_start(scene):
     scene.expect_idle("stopped")
 
 
-def test_daemon_killed_while_our_hook_waits(scene):
-    vm = scene.define(VM(1, [0, 1]))
+def begin_start_at_held_lock(scene, vm):
     scene.machine.must("mkdir -p -m 0700 /run/icn-hook; touch /run/icn-hook/lock")
     holding = scene.machine.begin(HOLD_LOCK)
     scene.machine.wait_for("[ -e /run/locked ]")
     starting = scene.begin_start(vm)
     scene.machine.wait_for("pgrep -x icn-hook")
+    return starting, holding
+
+
+def test_daemon_killed_while_our_hook_waits(scene):
+    vm = scene.define(VM(1, [0, 1]))
+    starting, holding = begin_start_at_held_lock(scene, vm)
     scene.stop_daemon("KILL")
     assert starting.wait().status != 0
     holding.wait()
@@ -115,11 +120,7 @@ def test_daemon_killed_while_our_hook_waits(scene):
 
 def test_hook_killed(scene):
     vm = scene.define(VM(0, [0, 1]))
-    scene.machine.must("mkdir -p -m 0700 /run/icn-hook; touch /run/icn-hook/lock")
-    holding = scene.machine.begin(HOLD_LOCK)
-    scene.machine.wait_for("[ -e /run/locked ]")
-    starting = scene.begin_start(vm)
-    scene.machine.wait_for("pgrep -x icn-hook")
+    starting, holding = begin_start_at_held_lock(scene, vm)
     scene.machine.must("pkill -KILL -x icn-hook")
     result = starting.wait()
     assert result.status != 0 and "signal 9" in result.output, result.output

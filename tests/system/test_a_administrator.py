@@ -39,7 +39,7 @@ def test_a_hook_is_found_after_a_reload_only(scene):
     scene.start(vm)
     scene.expect({}, "not called: nothing is isolated")
     assert scene.icn("check").status == 1
-    scene.machine.must(f"kill -HUP $(cat /run/libvirtd.pid)")
+    scene.machine.must("kill -HUP $(cat /run/libvirtd.pid)")
     scene.machine.must("sleep 2")
     scene.end(vm)
     scene.expect_idle("stopped")
@@ -63,7 +63,8 @@ def test_a_removed_hook_is_skipped_silently(scene):
 def session(scene, command):
     """What an ordinary user does in an own libvirt daemon."""
     return scene.machine.run(
-        "id person >/dev/null 2>&1 || useradd -d /run/person person; mkdir -p -m 0700 /run/person; chown person /run/person;"
+        "id person >/dev/null 2>&1 || useradd -d /run/person person;"
+        "mkdir -p -m 0700 /run/person; chown person /run/person;"
         f"runuser -u person -- env HOME=/run/person XDG_RUNTIME_DIR=/run/person virsh -q -c qemu:///session {command}"
     )
 
