@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "cli/commands.h"
 #include "cli/json.h"
 #include "cli/verbs.h"
 #include "engine/decision.h"
@@ -201,7 +202,7 @@ static void close_preview(struct preview *preview)
 
 static int judge(struct preview *preview, const struct options *options, const struct buffer *text, struct error *err)
 {
-    if (parse_domain(options->file, text, &preview->domain, err) < 0) {
+    if (parse_domain(options->argument, text, &preview->domain, err) < 0) {
         return error_wrap(err, "icn-hook: no VM would be started with this XML");
     }
     copy_warnings(preview, &preview->domain.warnings);
@@ -216,7 +217,10 @@ int verb_plan(const struct options *options)
     struct preview preview = {.inspection = {.ledger = {.dirfd = -1, .lockfd = -1}}};
     struct buffer text = {0};
     struct error err = {0};
-    if (read_text(options->file, &text, &err) < 0) {
+    if (!options->argument) {
+        return command_usage_error("FILE|- must follow", "plan");
+    }
+    if (read_text(options->argument, &text, &err) < 0) {
         fprintf(stderr, "icn-hook: %s\n", err.text);
         return (int)err.status;
     }

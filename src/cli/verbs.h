@@ -1,15 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-#include <stdbool.h>
-
-/* What the command line of a manual verb says. */
-struct options {
-    const char *config; /* NULL: the usual file */
-    const char *file;   /* of the domain's XML; "-" is stdin */
-    bool json;
-    bool verbose;
-};
+#include "cli/options.h"
 
 /* Parses the command line, runs the verb, and returns the exit status. */
 int verbs_run(int argc, char *argv[]);
@@ -18,3 +10,12 @@ int verbs_run(int argc, char *argv[]);
 int verb_plan(const struct options *options);
 int verb_status(const struct options *options);
 int verb_check(const struct options *options);
+int verb_explain(const struct options *options);
+int verb_topo(const struct options *options);
+int verb_suggest(const struct options *options);
+int verb_doctor(const struct options *options);
+int verb_apply(const struct options *options);
+int verb_release(const struct options *options);
+int verb_reset(const struct options *options);
+int verb_help(const struct options *options);
+int verb_complete(const struct options *options);

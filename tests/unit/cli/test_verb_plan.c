@@ -14,7 +14,7 @@
 
 static int plan(const char *text, bool json)
 {
-    const struct options options = {.file = "-", .json = json};
+    const struct options options = {.argument = "-", .json = json};
     stdin_give(text);
     capture_begin();
     int status = verb_plan(&options);
@@ -130,7 +130,7 @@ static void test_text_that_is_no_domain(void **state)
 static void test_file_that_cannot_be_read(void **state)
 {
     const char *path = simulated_path("/a.xml");
-    const struct options options = {.file = path, .json = true};
+    const struct options options = {.argument = path, .json = true};
     char line[512];
 
     (void)state;

@@ -51,10 +51,10 @@ static void test_usage_errors(void **state)
         {"status -x", "icn-hook: unknown option '-x'; see icn-hook --help\n"},
         {"status extra", "icn-hook: one argument too many: 'extra'; see icn-hook --help\n"},
         {"plan a b", "icn-hook: one argument too many: 'b'; see icn-hook --help\n"},
-        {"plan", "icn-hook: a domain's XML file (or -) must follow 'plan'; see icn-hook --help\n"},
-        {"-n", "icn-hook: a domain's XML file (or -) must follow 'plan'; see icn-hook --help\n"},
-        {"status -n", "icn-hook: not with another verb: '-n'; see icn-hook --help\n"},
-        {"status --config", "icn-hook: a file must follow '--config'; see icn-hook --help\n"},
+        {"plan", "icn-hook: FILE|- must follow 'plan'; see icn-hook --help\n"},
+        {"-n", "icn-hook: FILE|- must follow 'plan'; see icn-hook --help\n"},
+        {"status -n", "icn-hook: status takes no option 'dry-run'; see icn-hook --help\n"},
+        {"status --config", "icn-hook: FILE must follow '--config'; see icn-hook --help\n"},
         {"--json", "icn-hook: no verb given to 'icn-hook'; see icn-hook --help\n"},
     };
 
@@ -68,7 +68,7 @@ static void test_usage_errors(void **state)
 
 static void test_help_and_version(void **state)
 {
-    static const char *const helps[] = {"-h", "--help", "status --help", "-h --frobnicate"};
+    static const char *const helps[] = {"-h", "--help", "status --help", "-h status"};
 
     (void)state;
     for (size_t i = 0; i < sizeof helps / sizeof helps[0]; i++) {

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "cli/commands.h"
+#include "cli/verbs.h"
+
+#define BIT(verb) (1u << (verb))
+#define FIELD(name) offsetof(struct options, name)
+
+enum {
+    ON_DOMAIN = BIT(VERB_PLAN) | BIT(VERB_DOCTOR),
+    ON_LIBVIRT = ON_DOMAIN | BIT(VERB_STATUS),
+    ON_CHANGE = BIT(VERB_APPLY) | BIT(VERB_RELEASE) | BIT(VERB_RESET),
+    ON_OUTPUT = BIT(VERB_STATUS) | BIT(VERB_TOPO),
+};
+
+const struct verb command_verbs[VERB_COUNT] = {
+    [VERB_PLAN] =
+        {
+            .name = "plan",
+            .run = verb_plan,
+            .argument = "[FILE|-]",
+            .what = "what `prepare` would do with a domain's XML, writing nothing",
+            .examples = "icn-hook plan vm1.xml\n"
+                        "virsh dumpxml vm1 | icn-hook --dry-run -\n"
+                        "icn-hook plan --domain vm1",
+        },
+    [VERB_STATUS] =
+        {
+            .name = "status",
+            .run = verb_status,
+            .what = "every card: owner, driver, mask, links",
+            .examples = "icn-hook status\n"
+                        "icn-hook status --json\n"
+                        "icn-hook status --prometheus -o /var/lib/prometheus/node-exporter/icn-hook.prom",
+        },
+    [VERB_CHECK] =
+        {
+            .name = "check",
+            .run = verb_check,
+            .argument = "[LIST]",
+            .what = "exit 0 only if every VM's links are cut as they must be",
+            .more = "With LIST (groups of ids or BDFs, \"0,1|2,3\"), only whether these groups are\n"
+                    "isolated from everything else, and whole in themselves.",
+            .examples = "icn-hook check\n"
+                        "icn-hook check \"0,1|2,3\"",
+        },
+    [VERB_EXPLAIN] =
+        {
+            .name = "explain",
+            .run = verb_explain,
+            .argument = "CARD|NAME|A-B",
+            .what = "why links are cut or open: of a card, of a VM, between two cards",
+            .more = "CARD is an id or a BDF, NAME that of a VM or of a group made by apply.",
+            .examples = "icn-hook explain 0\n"
+                        "icn-hook explain vm1\n"
+                        "icn-hook explain 0-6",
+        },
+    [VERB_TOPO] =
+        {
+            .name = "topo",
+            .run = verb_topo,
+            .what = "the cards and their links as a matrix",
+            .more = "With --generate, asks ppudbg for the topology and replaces the configured\n"
+                    "file (or -o FILE) by it, if it is valid; links must not be cut meanwhile.",
+            .examples = "icn-hook topo\n"
+                        "icn-hook topo --dot | dot -Tsvg -o cards.svg\n"
+                        "icn-hook topo --generate -o /etc/icn-hook/icn_topo.cfg\n"
+                        "icn-hook topo --validate icn_topo.cfg",
+        },
+    [VERB_SUGGEST] =
+        {
+            .name = "suggest",
+            .run = verb_suggest,
+            .argument = "N",
+            .what = "the best N idle cards for one VM",
+            .more = "Best: most links among themselves, then fewest NUMA nodes, then fewest links\n"
+                    "to other idle cards, which would be lost to the tenants to come; then the\n"
+                    "lowest ids.",
+            .examples = "icn-hook suggest 2\n"
+                        "icn-hook suggest 4 --numa 0 --xml",
+        },
+    [VERB_DOCTOR] =
+        {
+            .name = "doctor",
+            .run = verb_doctor,
+            .argument = "[FILE|-]",
+            .what = "checks the host, or what a domain's XML would meet on it",
+            .examples = "icn-hook doctor\n"
+                        "icn-hook doctor vm1.xml\n"
+                        "icn-hook doctor --domain vm1\n"
+                        "icn-hook doctor --probe 3",
+        },
+    [VERB_APPLY] =
+        {
+            .name = "apply",
+            .run = verb_apply,
+            .argument = "LIST",
+            .what = "isolates groups of cards by hand, for what libvirt does not start",
+            .more = "LIST: groups separated by '|', cards of a group by ',', as ids or BDFs. All\n"
+                    "groups or none. Each stays isolated until `release` ends it.",
+            .examples = "icn-hook apply \"0,1|2,3\"\n"
+                        "icn-hook apply --name red --name blue \"0000:08:00.0|0000:7e:00.0\"\n"
+                        "icn-hook apply --dry-run \"4,5,7\"",
+        },
+    [VERB_RELEASE] =
+        {
+            .name = "release",
+            .run = verb_release,
+            .argument = "NAME",
+            .what = "ends a group that apply made, and restores its links",
+            .examples = "icn-hook release red",
+        },
+    [VERB_RESET] =
+        {
+            .name = "reset",
+            .run = verb_reset,
+            .what = "gives every card back: ends all groups and restores all links",
+            .more = "Refused while a VM owns a card: it would be exposed. --force does it all the\n"
+                    "same, and says who is exposed.",
+            .examples = "icn-hook reset\n"
+                        "icn-hook reset --dry-run",
+        },
+    [VERB_HELP] =
+        {
+            .name = "help",
+            .run = verb_help,
+            .argument = "[VERB]",
+            .what = "this text, or that of one verb",
+            .examples = "icn-hook help apply",
+        },
+    [VERB_COMPLETE] =
+        {
+            .name = "complete",
+            .run = verb_complete,
+            .argument = "KIND",
+            .what = "what can be completed: for the shells",
+            .hidden = true,
+        },
+};
+
+const struct option_row command_options[] = {
+    {"json", 0, NULL, EVERY_VERB, SET_FLAG, FIELD(json), VERB_NONE, "print one JSON object"},
+    {"config", 0, "FILE", EVERY_VERB, SET_TEXT, FIELD(config), VERB_NONE, "instead of /etc/icn-hook/icn-hook.conf"},
+    {"color", 0, "WHEN", EVERY_VERB, SET_COLOUR, 0, VERB_NONE, "auto (on a terminal, unless NO_COLOR is set), always, never"},
+    {"verbose", 'v', NULL, EVERY_VERB, SET_FLAG, FIELD(verbose), VERB_NONE, "tell what is done, on stderr"},
+    {"help", 'h', NULL, EVERY_VERB, SHOW_HELP, 0, VERB_NONE, "help, of the verb if one is given"},
+    {"version", 0, NULL, EVERY_VERB, SHOW_VERSION, 0, VERB_NONE, "the version"},
+
+    {"dry-run", 'n', NULL, ON_CHANGE | BIT(VERB_PLAN), SET_FLAG, FIELD(dry_run), VERB_NONE,
+     "write nothing; without a verb: plan"},
+    {"name", 0, "NAME", BIT(VERB_APPLY), ADD_NAME, 0, VERB_NONE, "a group's name; once for each group, in their order"},
+    {"force", 0, NULL, BIT(VERB_RESET), SET_FLAG, FIELD(force), VERB_NONE, "although VMs are exposed by it"},
+    {"quiet", 'q', NULL, BIT(VERB_DOCTOR), SET_FLAG, FIELD(quiet), VERB_NONE, "only warnings and failures"},
+    {"probe", 0, "CARD", BIT(VERB_DOCTOR), SET_TEXT, FIELD(probe), VERB_NONE,
+     "try an idle card: does it take a cut, and keep it over a reset?"},
+    {"domain", 0, "NAME", ON_DOMAIN, SET_TEXT, FIELD(domain), VERB_NONE, "take the domain's XML from libvirt"},
+    {"connect", 'c', "URI", ON_LIBVIRT, SET_TEXT, FIELD(connect), VERB_NONE, "libvirt's URI; usually qemu:///system"},
+    {"dot", 0, NULL, BIT(VERB_TOPO), SET_FLAG, FIELD(dot), VERB_NONE, "as a graph for Graphviz"},
+    {"generate", 0, NULL, BIT(VERB_TOPO), SET_FLAG, FIELD(generate), VERB_NONE, "make the topology file, with ppudbg"},
+    {"validate", 0, "FILE", BIT(VERB_TOPO), SET_TEXT, FIELD(validate), VERB_NONE, "check a topology file"},
+    {"prometheus", 0, NULL, BIT(VERB_STATUS), SET_FLAG, FIELD(prometheus), VERB_NONE,
+     "for node_exporter's textfile collector"},
+    {"output", 'o', "FILE", ON_OUTPUT, SET_TEXT, FIELD(output), VERB_NONE, "replace FILE as a whole, or not at all"},
+    {"numa", 0, "NODE", BIT(VERB_SUGGEST), SET_TEXT, FIELD(numa), VERB_NONE, "only cards of this NUMA node"},
+    {"xml", 0, NULL, BIT(VERB_SUGGEST), SET_FLAG, FIELD(xml), VERB_NONE, "<hostdev> elements for virsh attach-device"},
+
+    {"vm_devices", 0, "LIST", EVERY_VERB, CHOOSE_WITH_ARGUMENT, 0, VERB_APPLY, "the same as apply LIST"},
+    {"check_devices", 0, "LIST", EVERY_VERB, CHOOSE_WITH_ARGUMENT, 0, VERB_CHECK, "the same as check LIST"},
+    {"reset", 'r', NULL, EVERY_VERB, CHOOSE, 0, VERB_RESET, "the same as reset"},
+    {"gen_topo", 'g', NULL, EVERY_VERB, CHOOSE, 0, VERB_TOPO, "the same as topo --generate"},
+};
+const size_t command_option_count = sizeof command_options / sizeof command_options[0];

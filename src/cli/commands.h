@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cli/options.h"
+
+/*
+ * All verbs and options, in one table that feeds parsing, --help, completion
+ * and the tests of the man page.
+ */
+enum verb_id {
+    VERB_PLAN,
+    VERB_STATUS,
+    VERB_CHECK,
+    VERB_EXPLAIN,
+    VERB_TOPO,
+    VERB_SUGGEST,
+    VERB_DOCTOR,
+    VERB_APPLY,
+    VERB_RELEASE,
+    VERB_RESET,
+    VERB_HELP,
+    VERB_COMPLETE,
+    VERB_COUNT,
+    VERB_NONE = VERB_COUNT,
+};
+
+struct verb {
+    const char *name;
+    int (*run)(const struct options *options); /* prints, and returns the exit status */
+    const char *argument; /* as help shows it, in brackets if it may be missing; NULL: takes none */
+    const char *what;     /* what it does, one line for the list of verbs */
+    const char *more;     /* further lines for its own help, or NULL */
+    const char *examples; /* one a line, or NULL */
+    bool hidden;
+};
+
+/* Where an option's value goes, or what it does. */
+enum option_effect {
+    SET_FLAG,   /* a bool of struct options */
+    SET_TEXT,   /* a const char * of struct options */
+    ADD_NAME,   /* one more of names[] */
+    SET_COLOUR, /* colour */
+    CHOOSE,     /* stands for VERB */
+    CHOOSE_WITH_ARGUMENT,
+    SHOW_HELP,
+    SHOW_VERSION,
+};
+
+struct option_row {
+    const char *name;
+    char letter;       /* 0: none */
+    const char *value; /* as help shows it; NULL: takes none */
+    unsigned int verbs; /* bit VERB_…: which verbs take it; EVERY_VERB */
+    enum option_effect effect;
+    size_t offset;     /* in struct options, of SET_FLAG and SET_TEXT */
+    enum verb_id verb; /* of CHOOSE… */
+    const char *what;
+};
+enum { EVERY_VERB = (1 << VERB_COUNT) - 1 };
+
+extern const struct verb command_verbs[VERB_COUNT];
+extern const struct option_row command_options[];
+extern const size_t command_option_count;
+
+/* The verb of that name, or VERB_NONE. */
+enum verb_id command_find_verb(const char *name);
+
+/* Its argument may be missing. */
+bool verb_argument_is_optional(const struct verb *verb);
+
+bool option_fits(const struct option_row *option, enum verb_id verb);
+
+/* What a command line asks for: a verb with its options, or only help or the
+ * version.  VERB_NONE: nothing but help or version. */
+struct command {
+    enum verb_id verb;
+    struct options options;
+    uint64_t given; /* bit i: option i of the table */
+    bool help;
+    bool version;
+};
+
+/* Returns 0, or STATUS_USAGE after it has printed the one line that says what is
+ * wrong. */
+int command_parse(int argc, char *argv[], struct command *command);
+
+/* Prints "icn-hook: WHAT 'ARGUMENT'; see icn-hook --help" and returns STATUS_USAGE. */
+int command_usage_error(const char *what, const char *argument);
+
+/* The text of --help, of VERB or (VERB_NONE) of the program. */
+void command_help(enum verb_id verb);
