@@ -14,15 +14,12 @@
 #include "engine/operation.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
 #include "base/log.h"
-#include "base/memory.h"
 #include "engine/link_state.h"
 #include "engine/operation_steps.h"
-#include "engine/record.h"
 
 bool operation_may_refuse(const char *operation)
 {
@@ -38,27 +35,16 @@ static void log_warnings(const struct text_list *list)
 
 int operation_look(struct operation *op, struct error *err)
 {
-    if (machine_open_ledger(op->inquiry.machine, LEDGER_CHANGE, &op->ledger, err) < 0) {
+    if (session_open(&op->session, op->inquiry.machine, LEDGER_CHANGE, err) < 0) {
         return -1;
     }
-    registers_open(&op->registers, &op->inquiry.machine->settings, &op->ledger, true);
-    struct error recovery;
-    if (registers_recover(&op->registers, &recovery) < 0) {
-        log_message(LOG_LEVEL_WARNING, "%s", recovery.text);
-    }
-    if (snapshot_take(op->inquiry.machine, &op->ledger, &op->snapshot, err) < 0) {
-        return -1;
-    }
-    log_warnings(&op->snapshot->findings);
+    log_warnings(&op->session.snapshot->findings);
     return 0;
 }
 
 void operation_decide(struct operation *op, enum intent intent)
 {
-    op->decision = memory_alloc(1, sizeof *op->decision);
-    op->execution = memory_alloc(1, sizeof *op->execution);
-    decision_make(op->decision, op->snapshot, &op->registers, intent, op->domain.uuid, op->vm,
-                  intent == INTENT_STOP ? NULL : &op->inquiry.demand);
+    session_decide(&op->session, intent, op->domain.uuid, op->vm, intent == INTENT_STOP ? NULL : &op->inquiry.demand);
 }
 
 /* What a register holds that a driver or QEMU keeps to itself is not known. */
@@ -80,27 +66,29 @@ void operation_log_summary(const struct operation *op, const char *what)
 {
     char cuts[700] = "";
     char opened[700] = "";
-    const struct plan *plan = &op->decision->plan;
-    for (size_t i = 0; i < plan->count && op->registers.backend->reads_back; i++) {
+    const struct plan *plan = &op->session.decision->plan;
+    for (size_t i = 0; i < plan->count && op->session.registers.backend->reads_back; i++) {
         bool is_cut = plan_write_cuts(&plan->writes[i]);
-        bool is_known = op->snapshot->cards[plan->writes[i].ppu].reading.kind == READING_FINE;
-        append_write(is_cut ? cuts : opened, sizeof cuts, &plan->writes[i], is_known, op->execution->outcomes[i]);
+        bool is_known = op->session.snapshot->cards[plan->writes[i].ppu].reading.kind == READING_FINE;
+        append_write(is_cut ? cuts : opened, sizeof cuts, &plan->writes[i], is_known,
+                     op->session.execution->outcomes[i]);
     }
     log_message(LOG_LEVEL_NOTICE, "%s; cut:%s; restored:%s; %lld ms", what, cuts[0] ? cuts : " nothing",
                 opened[0] ? opened : " nothing", (long long)(deadline_after_ms(0) - op->began));
-    log_warnings(&op->execution->warnings);
+    log_warnings(&op->session.execution->warnings);
 }
 
 /* One cut end is enough, but a guest may be able to open it again: what is left
  * as it is on the other side is worth a line. */
 static void warn_of_unread_far_ends(const struct operation *op)
 {
-    for (int ppu = 0; op->registers.backend->reads_back && ppu < op->inquiry.machine->topology.ppu_count; ppu++) {
-        const struct card *card = &op->snapshot->cards[ppu];
+    const struct session *session = &op->session;
+    for (int ppu = 0; session->registers.backend->reads_back && ppu < session->machine->topology.ppu_count; ppu++) {
+        const struct card *card = &session->snapshot->cards[ppu];
         char text[CARD_TEXT_SIZE];
-        if (card->was_read && card->reading.kind != READING_FINE && !op->decision->near[ppu]) {
+        if (card->was_read && card->reading.kind != READING_FINE && !session->decision->near[ppu]) {
             log_message(LOG_LEVEL_WARNING, "%s: %s; its own ends of the links stay as they are",
-                        machine_card_text(op->inquiry.machine, ppu, text), card->reading.why);
+                        machine_card_text(session->machine, ppu, text), card->reading.why);
         }
     }
 }
@@ -111,24 +99,24 @@ static int let_through(struct operation *op, struct error *err)
     if (op->domain.uuid[0] == '\0') {
         return error_set(err, STATUS_INVALID, "the domain's XML has no uuid");
     }
-    if (operation_look(op, err) < 0 || decision_admit(op->snapshot, &op->inquiry.demand, op->domain.uuid, err) < 0) {
+    if (operation_look(op, err) < 0 ||
+        decision_admit(op->session.snapshot, &op->inquiry.demand, op->domain.uuid, err) < 0) {
         return -1;
     }
-    const struct tenant *self = snapshot_tenant(op->snapshot, op->domain.uuid);
+    const struct tenant *self = snapshot_tenant(op->session.snapshot, op->domain.uuid);
     bool late = is_gate && !(self && self->entry);
     operation_decide(op, INTENT_START);
-    if (decision_check_near(op->decision, op->snapshot, err) < 0 ||
-        record_domain(&op->ledger, op->snapshot, op->decision, &op->registers, PHASE_PREPARED, late, err) < 0) {
+    if (decision_check_near(op->session.decision, op->session.snapshot, err) < 0 ||
+        session_record(&op->session, PHASE_PREPARED, late, err) < 0) {
         return -1;
     }
     warn_of_unread_far_ends(op);
-    if (execution_run(op->execution, op->decision, op->snapshot, &op->registers, !is_gate, err) < 0) {
+    if (session_execute(&op->session, !is_gate, err) < 0) {
         return error_set(err, err->status, "%s; its links are not all cut, so correct that, then start it again",
                          err->text);
     }
     struct error cleaning;
-    if (record_clean(&op->ledger, op->snapshot, op->decision, op->execution, &op->registers, op->domain.uuid,
-                     &cleaning) < 0) {
+    if (session_clean(&op->session, op->domain.uuid, &cleaning) < 0) {
         log_message(LOG_LEVEL_WARNING, "%s", cleaning.text);
     }
     operation_log_summary(op, is_gate ? "isolation verified" : "isolated");
@@ -137,17 +125,17 @@ static int let_through(struct operation *op, struct error *err)
 
 static int find_leak(struct operation *op, struct error *err)
 {
-    snapshot_read_all(op->snapshot, &op->registers);
+    snapshot_read_all(op->session.snapshot, &op->session.registers);
     for (int ppu = 0; ppu < op->inquiry.machine->topology.ppu_count; ppu++) {
-        for (int link = 0; op->decision->near[ppu] && link < LINK_MAX; link++) {
-            if (link_leaks(op->snapshot, op->decision->owners, ppu, link)) {
+        for (int link = 0; op->session.decision->near[ppu] && link < LINK_MAX; link++) {
+            if (link_leaks(op->session.snapshot, op->session.decision->owners, ppu, link)) {
                 char card[CARD_TEXT_SIZE];
                 char owner[OWNER_TEXT_SIZE];
                 int peer = op->inquiry.machine->topology.peer[ppu][link];
                 return error_set(err, STATUS_CHECK_FAILED,
                                  "LEAK: link %d of %s to PPU %d (%s) is open on both sides; stop the VM", link,
                                  machine_card_text(op->inquiry.machine, ppu, card), peer,
-                                 snapshot_owner_text(op->snapshot, peer, owner));
+                                 snapshot_owner_text(op->session.snapshot, peer, owner));
             }
         }
     }
@@ -168,10 +156,10 @@ static int watch(struct operation *op, struct error *err)
     }
     operation_decide(op, INTENT_KEEP);
     bool leaked = find_leak(op, &leak) < 0;
-    if (record_domain(&op->ledger, op->snapshot, op->decision, &op->registers, PHASE_RUNNING, true, err) < 0) {
+    if (session_record(&op->session, PHASE_RUNNING, true, err) < 0) {
         return -1;
     }
-    if (execution_run(op->execution, op->decision, op->snapshot, &op->registers, true, &trouble) < 0) {
+    if (session_execute(&op->session, true, &trouble) < 0) {
         log_message(LOG_LEVEL_ERROR, "%s", trouble.text);
     }
     operation_log_summary(op, "running");
@@ -199,13 +187,7 @@ static int run(struct operation *op, const char *text, size_t length, struct err
 
 static void clean_up(struct operation *op)
 {
-    if (op->execution) {
-        execution_free(op->execution);
-    }
-    free(op->execution);
-    free(op->decision);
-    snapshot_free(op->snapshot);
-    ledger_close(&op->ledger);
+    session_close(&op->session);
     inquiry_free(&op->inquiry);
     domain_free(&op->domain);
 }
@@ -220,8 +202,7 @@ enum status operation_run(const char *vm, const char *operation, const char *tex
     if (!known) {
         return STATUS_OK;
     }
-    struct operation op = {
-        .vm = vm, .name = operation, .began = deadline_after_ms(0), .ledger = {.dirfd = -1, .lockfd = -1}};
+    struct operation op = {.vm = vm, .name = operation, .began = deadline_after_ms(0), .session = SESSION_CLOSED};
     enum status status = STATUS_OK;
     if (run(&op, text, length, err) < 0) {
         bool may_refuse = operation_may_refuse(operation);

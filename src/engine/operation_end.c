@@ -34,13 +34,14 @@ static int end_unseen(struct operation *op, struct error *err)
     struct ledger_content content;
     settings_default(&defaults);
     int64_t deadline = deadline_after_ms(INT64_C(1000) * defaults.lock_timeout);
-    if (ledger_open(&op->ledger, LEDGER_CHANGE, deadline, err) < 0 || ledger_read(&op->ledger, &content, err) < 0) {
+    struct ledger *ledger = &op->session.ledger;
+    if (ledger_open(ledger, LEDGER_CHANGE, deadline, err) < 0 || ledger_read(ledger, &content, err) < 0) {
         return -1;
     }
     int result = 0;
     for (size_t i = 0; i < content.entry_count; i++) {
         if (strcmp(content.entries[i].uuid, op->domain.uuid) == 0) {
-            result = record_end(&op->ledger, &content.entries[i], err);
+            result = record_end(ledger, &content.entries[i], err);
         }
     }
     ledger_content_free(&content);
@@ -63,10 +64,10 @@ static int only_end(struct operation *op, struct error *err)
  * that only could not be read this time still holds what its cards get back. */
 static int remove_senseless(const struct operation *op, struct error *err)
 {
-    for (size_t i = 0; i < op->snapshot->ledger.fault_count; i++) {
-        const struct ledger_fault *fault = &op->snapshot->ledger.faults[i];
+    for (size_t i = 0; i < op->session.snapshot->ledger.fault_count; i++) {
+        const struct ledger_fault *fault = &op->session.snapshot->ledger.faults[i];
         if (strcmp(fault->uuid, op->domain.uuid) == 0 && fault->error.status == STATUS_INVALID) {
-            return ledger_remove(&op->ledger, op->domain.uuid, err);
+            return ledger_remove(&op->session.ledger, op->domain.uuid, err);
         }
     }
     return 0;
@@ -77,8 +78,9 @@ static int complete_entry(struct operation *op, struct error *err)
 {
     bool completed = false;
     struct error trouble;
-    if (recovery_complete(&op->ledger, op->snapshot, &op->registers, op->domain.uuid, op->vm, &completed, &trouble) <
-        0) {
+    struct session *session = &op->session;
+    if (recovery_complete(&session->ledger, session->snapshot, &session->registers, op->domain.uuid, op->vm, &completed,
+                          &trouble) < 0) {
         log_message(LOG_LEVEL_WARNING, "%s", trouble.text);
     }
     if (!completed) {
@@ -86,13 +88,7 @@ static int complete_entry(struct operation *op, struct error *err)
     }
     log_message(LOG_LEVEL_WARNING, "the ledger did not know the masks from before the VM; the cuts that it needed are "
                                    "taken to be ours");
-    struct snapshot *newer;
-    if (snapshot_take(op->inquiry.machine, &op->ledger, &newer, err) < 0) {
-        return -1;
-    }
-    snapshot_free(op->snapshot);
-    op->snapshot = newer;
-    return 0;
+    return session_look_again(&op->session, err);
 }
 
 /* The XML's devices only tell whether the stop can be of interest at all. */
@@ -118,16 +114,16 @@ int operation_give_back(struct operation *op, struct error *err)
     if (complete_entry(op, err) < 0) {
         return -1;
     }
-    const struct tenant *self = snapshot_tenant(op->snapshot, op->domain.uuid);
-    if (self && self->entry && self->entry->phase != PHASE_ENDED && record_end(&op->ledger, self->entry, err) < 0) {
+    const struct tenant *self = snapshot_tenant(op->session.snapshot, op->domain.uuid);
+    if (self && self->entry && self->entry->phase != PHASE_ENDED &&
+        record_end(&op->session.ledger, self->entry, err) < 0) {
         return -1;
     }
     operation_decide(op, INTENT_STOP);
-    if (execution_run(op->execution, op->decision, op->snapshot, &op->registers, true, err) < 0) {
+    if (session_execute(&op->session, true, err) < 0) {
         return -1;
     }
-    if (record_clean(&op->ledger, op->snapshot, op->decision, op->execution, &op->registers,
-                     is_last ? NULL : op->domain.uuid, err) < 0) {
+    if (session_clean(&op->session, is_last ? NULL : op->domain.uuid, err) < 0) {
         return -1;
     }
     if (is_last && remove_senseless(op, err) < 0) {

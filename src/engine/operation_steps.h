@@ -2,7 +2,7 @@
 #pragma once
 
 #include "engine/inquiry.h"
-#include "engine/record.h"
+#include "engine/session.h"
 
 /* One call by libvirt on its way, and the steps that every operation takes.
  * Private to operation.c and operation_end.c. */
@@ -11,11 +11,7 @@ struct operation {
     const char *name;
     struct domain domain;
     struct inquiry inquiry;
-    struct ledger ledger;
-    struct registers registers;
-    struct snapshot *snapshot;
-    struct decision *decision;
-    struct execution *execution;
+    struct session session;
     int64_t began;
 };
 
