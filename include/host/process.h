@@ -4,6 +4,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "base/error.h"
+
 /* A process named so that a recycled pid is not believed. */
 struct process_identity {
     pid_t pid;             /* 0 = nobody */
@@ -19,3 +21,7 @@ bool process_is_alive(struct process_identity identity);
 
 /* A process with this pid runs on the (possibly simulated) host. */
 bool process_pid_exists(pid_t pid);
+
+/* When a process of the (possibly simulated) host started, in clock ticks after
+ * its boot. */
+MUST_CHECK bool process_start_ticks(pid_t pid, unsigned long long *start);

@@ -13,7 +13,6 @@
 PENDING(verb_explain)
 PENDING(verb_topo)
 PENDING(verb_suggest)
-PENDING(verb_doctor)
 PENDING(verb_apply)
 PENDING(verb_release)
 PENDING(verb_reset)

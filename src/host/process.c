@@ -14,6 +14,8 @@
 #include "base/paths.h"
 #include "base/text.h"
 
+enum { STAT_LIMIT = 4096 };
+
 static const struct process_identity nobody = {0, 0};
 
 /* /proc/PID/NAME of the real host, zero-terminated. */
@@ -139,4 +141,21 @@ bool process_pid_exists(pid_t pid)
     }
     CLEANUP_FREE char *path = paths_resolve(PATH_PROC "/%ld", (long)pid);
     return stat(path, &facts) == 0;
+}
+
+bool process_start_ticks(pid_t pid, unsigned long long *start)
+{
+    CLEANUP_FREE char *path = paths_resolve(PATH_PROC "/%ld/stat", (long)pid);
+    struct buffer text = {0};
+    struct stat_fields fields = {0};
+    struct error unused;
+    if (file_read(path, STAT_LIMIT, &text, NULL, &unused) != 0) {
+        return false;
+    }
+    bool is_fine = parse_stat(text.data, &fields);
+    buffer_free(&text);
+    if (is_fine) {
+        *start = fields.start;
+    }
+    return is_fine;
 }

@@ -135,7 +135,9 @@ class SimHost:
         with open(real / "resource0", "wb") as resource:
             resource.truncate(bar_size)
         if iommu_group is not None:
-            self.path(f"/sys/kernel/iommu_groups/{iommu_group}").mkdir(exist_ok=True)
+            members = self.path(f"/sys/kernel/iommu_groups/{iommu_group}/devices")
+            members.mkdir(parents=True, exist_ok=True)
+            (members / bdf).symlink_to(f"../../../../devices/pci{bus}/{bdf}")
             (real / "iommu_group").symlink_to(f"../../../kernel/iommu_groups/{iommu_group}")
 
     def add_nic(self, bdf="0000:01:00.0"):

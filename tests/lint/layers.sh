@@ -20,7 +20,8 @@ declare -A MAY_INCLUDE=(
     [host]="base core host"
     [registers]="base core host registers"
     [engine]="base core host registers engine"
-    [cli]="base core host registers engine cli"
+    [doctor]="base core host registers engine doctor"
+    [cli]="base core host registers engine doctor cli"
     [hook]="base hook"
 )
 

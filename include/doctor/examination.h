@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "doctor/report.h"
+#include "engine/demand.h"
+#include "engine/inspection.h"
+
+/*
+ * What `icn-hook doctor` looks at.  Nothing on the host is created or changed.
+ * Whatever cannot be opened is a finding, and the checks that need it are left
+ * out: a host without libvirt, cards or topology gets its report all the same.
+ */
+struct examination {
+    const char *config;          /* NULL: the usual file */
+    const struct demand *demand; /* borrowed; only the cards that a domain takes; NULL: all */
+    struct report report;
+
+    struct machine *machine; /* NULL: the settings cannot be used */
+    bool is_surveyed;
+    bool is_inspected; /* ledger, status files and registers were read */
+    struct inspection inspection;
+    struct error settings_error;
+    struct error survey_error;
+    struct error inspection_error;
+};
+
+/* Opens what can be opened. */
+void examination_open(struct examination *examination, const char *config);
+void examination_close(struct examination *examination);
+
+/* All checks of the host: hook, configuration, cards, IOMMU, ppudbg, security,
+ * ledger. */
+void examination_run(struct examination *examination);

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "doctor/examination.h"
+
+/* What one check finds at each card.  A host may have 128 of them: the cards at
+ * which nothing is wrong make one line together, and so do those that have the
+ * very same thing wrong. */
+struct card_findings {
+    struct card_finding {
+        int ppu;
+        enum finding_result result;
+        char *text;         /* owned */
+        const char *remedy; /* static text, or NULL */
+    } *items;
+    size_t count;
+};
+
+/* The card is one that the examination is about. */
+bool card_concerns(const struct examination *examination, int ppu);
+/* How many these are. */
+int card_count(const struct examination *examination);
+
+void card_findings_add(struct card_findings *findings, int ppu, enum finding_result result, const char *remedy,
+                       const char *format, ...) PRINTF_LIKE(5, 6);
+
+/* Reports them, or, if there is none, PASS with the text (formatted).  Frees FINDINGS. */
+void card_findings_report(struct card_findings *findings, struct examination *examination, const char *group,
+                          const char *check, const char *format, ...) PRINTF_LIKE(5, 6);

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Does libvirt call us?  Facts (src/util/virhook.c of libvirt 9 to 11): a daemon
+ * looks for hook files when it starts and when it is reloaded, and remembers only
+ * that there is one.  At each call the files are looked at again: one that is not
+ * executable by then is skipped without a word, and the VM starts.  The main hook
+ * is hooks/qemu, after it every executable file of hooks/qemu.d.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/paths.h"
+#include "doctor/checks.h"
+#include "doctor/daemon.h"
+#include "doctor/facts.h"
+
+#define GROUP "hook"
+#define MAIN_HOOK "/etc/libvirt/hooks/qemu"
+#define MORE_HOOKS "/etc/libvirt/hooks/qemu.d"
+
+enum { PROGRAM_LIMIT = 64 << 20, HOOK_PATH_SIZE = 512 };
+
+static const char our_name[] = "icn-hook";
+
+struct hook_file {
+    char path[HOOK_PATH_SIZE]; /* on the host; "" = there is none of ours */
+    struct stat facts;
+    char engine[HOOK_PATH_SIZE]; /* which program it starts; "" = not known */
+    int count;                   /* how many there are of ours */
+    bool other_main;             /* hooks/qemu is somebody else's */
+    bool is_hidden;              /* only root can look */
+};
+
+static bool may_stand_in_path(char c)
+{
+    return c > ' ' && c < 0x7f;
+}
+
+/* The hook program holds the engine's path as a whole text. */
+static void find_engine(const struct buffer *program, char engine[HOOK_PATH_SIZE])
+{
+    const char *from = program->data;
+    const char *end = program->data + program->length;
+    const char *found;
+    while ((found = memmem(from, (size_t)(end - from), "/icn-hook", strlen("/icn-hook") + 1)) != NULL) {
+        const char *start = found;
+        while (start > program->data && may_stand_in_path(start[-1])) {
+            start--;
+        }
+        if (start[0] == '/' && strcmp(start, PATH_LEDGER) != 0 && strlen(start) < HOOK_PATH_SIZE) {
+            snprintf(engine, HOOK_PATH_SIZE, "%s", start);
+            return;
+        }
+        from = found + 1;
+    }
+}
+
+/* Ours, or a script that calls us: it names us. */
+static void look_at(struct hook_file *hook, const char *path)
+{
+    CLEANUP_FREE char *resolved = paths_resolve("%s", path);
+    struct buffer program = {0};
+    struct error unused;
+    struct stat facts;
+    if (stat(resolved, &facts) != 0) {
+        hook->is_hidden |= errno == EACCES;
+        return;
+    }
+    if (file_read(resolved, PROGRAM_LIMIT, &program, NULL, &unused) != 0) {
+        hook->is_hidden = true;
+        return;
+    }
+    if (memmem(program.data, program.length, our_name, strlen(our_name)) == NULL) {
+        hook->other_main |= strcmp(path, MAIN_HOOK) == 0;
+    } else if (hook->count++ == 0) {
+        snprintf(hook->path, sizeof hook->path, "%s", path);
+        hook->facts = facts;
+        find_engine(&program, hook->engine);
+    }
+    buffer_free(&program);
+}
+
+static void find_hook(struct hook_file *hook)
+{
+    CLEANUP_FREE char *more = paths_resolve(MORE_HOOKS);
+    struct dirent **names = NULL;
+    look_at(hook, MAIN_HOOK);
+    int count = scandir(more, &names, NULL, alphasort);
+    for (int i = 0; i < count; i++) {
+        CLEANUP_FREE char *path = NULL;
+        if (names[i]->d_name[0] != '.' && asprintf(&path, "%s/%s", MORE_HOOKS, names[i]->d_name) > 0) {
+            look_at(hook, path);
+        }
+        free(names[i]);
+    }
+    free(names);
+}
+
+static void report_absence(struct report *report, const struct hook_file *hook)
+{
+    if (hook->is_hidden) {
+        report_add(report, GROUP, "installed", RESULT_WARN, NEEDS_ROOT, "installed at " MAIN_HOOK " or not");
+    } else if (hook->other_main) {
+        report_add(report, GROUP, "installed", RESULT_FAIL,
+                   "put icn-hook's hook program into " MORE_HOOKS ", or call it from there",
+                   MAIN_HOOK " is another program, and ours is not in qemu.d");
+    } else {
+        report_add(report, GROUP, "installed", RESULT_FAIL,
+                   "install icn-hook; until then VMs start with all links open", "not installed at " MAIN_HOOK);
+    }
+}
+
+static void check_mode(struct report *report, const struct hook_file *hook)
+{
+    enum { EVERYBODY = 0555 };
+    char remedy[2 * HOOK_PATH_SIZE + 64];
+    snprintf(remedy, sizeof remedy, "chmod 0755 %s", hook->path);
+    if (!S_ISREG(hook->facts.st_mode) || (hook->facts.st_mode & 0111) == 0) {
+        report_add(report, GROUP, "executable", RESULT_FAIL, remedy,
+                   "not executable: libvirt skips it and starts VMs with all links open");
+    } else if ((hook->facts.st_mode & EVERYBODY) != EVERYBODY) {
+        report_add(report, GROUP, "executable", RESULT_WARN, remedy,
+                   "not executable by everybody: no VM of qemu:///session can start");
+    } else {
+        report_pass(report, GROUP, "executable", "executable");
+    }
+    if (fact_is_safe(hook->path)) {
+        report_pass(report, GROUP, "protected", "only root may change it");
+    } else {
+        snprintf(remedy, sizeof remedy, "chown root: %s; chmod 0755 %s", hook->path, hook->path);
+        report_add(report, GROUP, "protected", RESULT_FAIL, remedy, "others than root may change it");
+    }
+}
+
+static void check_engine(struct report *report, const struct hook_file *hook)
+{
+    const char *named = getenv("ICN_ENGINE");
+    bool is_named = paths_simulated() && named && named[0];
+    CLEANUP_FREE char *engine = is_named ? memory_copy_text(named) : paths_resolve("%s", hook->engine);
+    if (hook->engine[0] == '\0') {
+        return;
+    }
+    if (access(engine, X_OK) == 0) {
+        report_pass(report, GROUP, "engine", "the program that it starts can be executed");
+    } else {
+        report_add(report, GROUP, "engine", RESULT_FAIL, "reinstall icn-hook; until then VMs with cards cannot start",
+                   "%s, which it starts, cannot be executed", is_named ? named : hook->engine);
+    }
+}
+
+/* A ledger entry names the daemon whose hook wrote it. */
+static bool has_called_us(const struct examination *examination, const struct daemon *daemon)
+{
+    if (!examination->is_inspected) {
+        return false;
+    }
+    const struct ledger_content *ledger = &examination->inspection.snapshot->ledger;
+    for (size_t i = 0; i < ledger->entry_count; i++) {
+        const struct process_identity *caller = &ledger->entries[i].caller;
+        if (caller->pid == daemon->pid && caller->start == daemon->ticks && !ledger->entries[i].other_boot) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether a daemon was reloaded nobody tells afterwards; so a hook that is newer
+ * than its daemon is only a warning. */
+static void check_known(struct examination *examination, const struct hook_file *hook, const struct daemon *daemon)
+{
+    struct report *report = &examination->report;
+    char remedy[128];
+    snprintf(remedy, sizeof remedy, "systemctl reload %s, unless that was done since", daemon->name);
+    if (has_called_us(examination, daemon)) {
+        report_pass(report, GROUP, "known", "%s (pid %ld) has called it", daemon->name, (long)daemon->pid);
+    } else if (daemon->started < 0) {
+        report_add(report, GROUP, "known", RESULT_WARN, remedy, "when %s (pid %ld) looked for hooks is not known",
+                   daemon->name, (long)daemon->pid);
+    } else if (hook->facts.st_ctim.tv_sec > daemon->started) {
+        report_add(report, GROUP, "known", RESULT_WARN, remedy,
+                   "changed after %s (pid %ld) started, which may not know of it", daemon->name, (long)daemon->pid);
+    } else {
+        report_pass(report, GROUP, "known", "older than %s (pid %ld), which knows of it", daemon->name,
+                    (long)daemon->pid);
+    }
+}
+
+static void check_daemons(struct examination *examination, const struct hook_file *hook)
+{
+    struct daemon daemons[DAEMON_MAX];
+    int count = daemon_find(daemons);
+    for (int i = 0; i < count; i++) {
+        check_known(examination, hook, &daemons[i]);
+    }
+    if (count == 0) {
+        report_pass(&examination->report, GROUP, "known", "no libvirtd or virtqemud runs; it is found at their start");
+    }
+}
+
+void check_hook(struct examination *examination)
+{
+    struct report *report = &examination->report;
+    struct hook_file hook = {0};
+    find_hook(&hook);
+    if (hook.path[0] == '\0') {
+        report_absence(report, &hook);
+        return;
+    }
+    report_pass(report, GROUP, "installed", "installed at %s", hook.path);
+    if (hook.count > 1) {
+        report_add(report, GROUP, "once", RESULT_WARN, "remove all but one", "%d hooks in " MAIN_HOOK "* call icn-hook",
+                   hook.count);
+    }
+    check_mode(report, &hook);
+    check_engine(report, &hook);
+    check_daemons(examination, &hook);
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdio.h>
+#include <string.h>
+#include <sys/xattr.h>
+
+#include "base/memory.h"
+#include "base/paths.h"
+#include "doctor/checks.h"
+#include "doctor/daemon.h"
+#include "doctor/facts.h"
+
+#define GROUP "security"
+#define HOOK "/etc/libvirt/hooks/qemu"
+
+static bool uses_mmio(const struct examination *examination)
+{
+    return examination->machine && examination->machine->settings.backend == BACKEND_MMIO;
+}
+
+/* kernel_lockdown(7): mapping a PCI resource is refused in both levels. */
+static void check_lockdown(struct examination *examination)
+{
+    CLEANUP_FREE char *levels = fact_text("/sys/kernel/security/lockdown");
+    bool is_locked = levels && (strstr(levels, "[integrity]") || strstr(levels, "[confidentiality]"));
+    if (is_locked && uses_mmio(examination)) {
+        report_add(&examination->report, GROUP, "lockdown", RESULT_FAIL, "boot without lockdown (often: Secure Boot off)",
+                   "the kernel is locked down: no register can be mapped");
+    } else if (is_locked) {
+        report_pass(&examination->report, GROUP, "lockdown", "the kernel is locked down; no register is mapped here");
+    } else {
+        report_pass(&examination->report, GROUP, "lockdown", "the kernel is not locked down");
+    }
+}
+
+/* With IO_STRICT_DEVMEM a BAR that a driver claimed cannot be mapped: masks of cards
+ * in use stay unread, and a root process cannot rewrite them either. */
+static void check_strict_devmem(struct examination *examination)
+{
+    CLEANUP_FREE char *release = fact_text(PATH_PROC "/sys/kernel/osrelease");
+    CLEANUP_FREE char *command_line = fact_text(PATH_PROC "/cmdline");
+    CLEANUP_FREE char *config = release ? fact_text("/boot/config-%s", release) : NULL;
+    if (command_line && strstr(command_line, "iomem=relaxed")) {
+        report_add(&examination->report, GROUP, "devmem", RESULT_WARN, "boot without iomem=relaxed",
+                   "registers of cards in use are open to every root process");
+    } else if (config && strstr(config, "\nCONFIG_IO_STRICT_DEVMEM=y")) {
+        report_pass(&examination->report, GROUP, "devmem", "registers of cards in use are closed (IO_STRICT_DEVMEM)");
+    } else {
+        report_pass(&examination->report, GROUP, "devmem", "iomem is not relaxed at boot");
+    }
+}
+
+/* The profiles of libvirtd and virtqemud execute programs of these directories only
+ * (src/security/apparmor/usr.sbin.libvirtd.in). */
+static bool apparmor_lets_run(const char *path)
+{
+    static const char *const directories[] = {"/bin/", "/sbin/", "/usr/bin/", "/usr/sbin/", "/etc/libvirt/hooks/"};
+    for (size_t i = 0; i < sizeof directories / sizeof directories[0]; i++) {
+        if (strncmp(path, directories[i], strlen(directories[i])) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_confined(void)
+{
+    struct daemon daemons[DAEMON_MAX];
+    int count = daemon_find(daemons);
+    for (int i = 0; i < count; i++) {
+        CLEANUP_FREE char *label = fact_text(PATH_PROC "/%ld/attr/current", (long)daemons[i].pid);
+        if (label && strstr(label, "(enforce)")) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void check_apparmor(struct examination *examination)
+{
+    if (!is_confined()) {
+        return;
+    }
+    const struct settings *settings = examination->machine ? &examination->machine->settings : NULL;
+    if (settings && settings->backend == BACKEND_PPUDBG && !apparmor_lets_run(settings->ppudbg_path)) {
+        report_add(&examination->report, GROUP, "apparmor", RESULT_FAIL,
+                   "move it to /usr/sbin, or allow it in /etc/apparmor.d/local",
+                   "libvirtd's AppArmor profile does not let it run %s", settings->ppudbg_path);
+    } else {
+        report_pass(&examination->report, GROUP, "apparmor", "libvirtd's AppArmor profile lets the hook work");
+    }
+}
+
+/* Without virt_hook_exec_t libvirtd may not execute the hook. */
+static void check_selinux(struct examination *examination)
+{
+    CLEANUP_FREE char *enforce = fact_text("/sys/fs/selinux/enforce");
+    CLEANUP_FREE char *path = paths_resolve(HOOK);
+    char label[256] = "";
+    if (!enforce || enforce[0] != '1') {
+        return;
+    }
+    ssize_t length = getxattr(path, "security.selinux", label, sizeof label - 1);
+    if (length > 0 && strstr(label, "virt_hook")) {
+        report_pass(&examination->report, GROUP, "selinux", "SELinux is enforced, and the hook has its label");
+    } else {
+        report_add(&examination->report, GROUP, "selinux", RESULT_WARN, "restorecon -v " HOOK,
+                   "SELinux is enforced, and the hook is not labelled virt_hook_exec_t");
+    }
+}
+
+void check_security(struct examination *examination)
+{
+    check_lockdown(examination);
+    check_strict_devmem(examination);
+    check_apparmor(examination);
+    check_selinux(examination);
+}

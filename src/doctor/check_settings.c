@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdio.h>
+
+#include "base/memory.h"
+#include "base/paths.h"
+#include "doctor/checks.h"
+#include "doctor/facts.h"
+#include "host/sysfs.h"
+#include "host/topology_file.h"
+
+#define GROUP "configuration"
+
+static void check_file(struct examination *examination)
+{
+    struct report *report = &examination->report;
+    const char *path = examination->config ? examination->config : PATH_SETTINGS;
+    if (!examination->machine) {
+        report_add(report, GROUP, "settings", RESULT_FAIL, "correct it; until then no VM with cards can start", "%s",
+                   examination->settings_error.text);
+    } else if (fact_exists("%s", path)) {
+        report_pass(report, GROUP, "settings", "%s is valid", path);
+    } else {
+        report_pass(report, GROUP, "settings", "no %s: the defaults hold", path);
+    }
+}
+
+/* Who writes the configuration decides which links are cut. */
+static void check_protection(struct examination *examination)
+{
+    const char *const paths[] = {examination->config ? examination->config : PATH_SETTINGS,
+                                 examination->machine ? examination->machine->settings.topology : PATH_TOPOLOGY};
+    int faults = 0;
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        if (fact_exists("%s", paths[i]) && !fact_is_safe(paths[i])) {
+            faults++;
+            report_add(&examination->report, GROUP, "protected", RESULT_FAIL, "chown root: it, and chmod 0644",
+                       "others than root may change %s", paths[i]);
+        }
+    }
+    if (faults == 0) {
+        report_pass(&examination->report, GROUP, "protected", "only root may change it");
+    }
+}
+
+/* The topology by itself, then whether it fits the cards. */
+static void check_topology(struct examination *examination)
+{
+    struct report *report = &examination->report;
+    const char *path = examination->machine->settings.topology;
+    CLEANUP_FREE char *resolved = paths_resolve("%s", path);
+    CLEANUP_FREE struct topology *topology = memory_alloc(1, sizeof *topology);
+    struct error err;
+    if (topology_file_load(resolved, topology, &err) < 0) {
+        report_add(report, GROUP, "topology", RESULT_FAIL,
+                   "take it from a host of the same model, or write it with icn-hook topo --generate", "%s", err.text);
+        return;
+    }
+    report_pass(report, GROUP, "topology", "%s is valid", path);
+    if (!examination->is_surveyed) {
+        report_add(report, GROUP, "ids", RESULT_FAIL, "until then no VM with cards can start", "%s",
+                   examination->survey_error.text);
+    }
+}
+
+static int count_mapped(const struct machine *machine)
+{
+    int count = 0;
+    for (int ppu = 0; ppu < machine->topology.ppu_count; ppu++) {
+        count += machine->mapped[ppu];
+    }
+    return count;
+}
+
+/* Cards that match and have no id: no VM may take them. */
+static void check_unpinned(struct examination *examination)
+{
+    const struct machine *machine = examination->machine;
+    CLEANUP_FREE struct bdf *functions = NULL;
+    size_t count = 0;
+    struct error err;
+    if (pci_list_matching(machine->pci, &functions, &count, &err) < 0) {
+        report_add(&examination->report, GROUP, "pins", RESULT_WARN, NULL, "%s", err.text);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        char bdf[BDF_TEXT_SIZE];
+        struct bdf physical;
+        if (machine_ppu_at(machine, functions[i]) < 0 && !sysfs_physical_function(functions[i], &physical)) {
+            report_add(&examination->report, GROUP, "pins", RESULT_WARN, "give it its id in [map]",
+                       "%s matches %s and has no id: no VM can take it", bdf_format(functions[i], bdf),
+                       machine->settings.match);
+        }
+    }
+}
+
+static void check_ids(struct examination *examination)
+{
+    struct report *report = &examination->report;
+    const struct machine *machine = examination->machine;
+    int mapped = count_mapped(machine);
+    if (machine->settings.map_count == 0) {
+        char bdf[BDF_TEXT_SIZE];
+        char remedy[160];
+        snprintf(remedy, sizeof remedy, "pin every card in [map], as in: 0 = %s; else one that is missing stops all VMs",
+                 bdf_format(machine->card[0], bdf));
+        report_add(report, GROUP, "ids", RESULT_WARN, remedy, "the ids of %d cards follow their addresses", mapped);
+        return;
+    }
+    if (mapped < machine->topology.ppu_count) {
+        report_add(report, GROUP, "ids", RESULT_WARN, "add lines to [map]", "[map] pins %d of the topology's %d ids",
+                   mapped, machine->topology.ppu_count);
+    } else {
+        report_pass(report, GROUP, "ids", "[map] pins all %d ids of the topology", mapped);
+    }
+    check_unpinned(examination);
+}
+
+void check_settings(struct examination *examination)
+{
+    check_file(examination);
+    check_protection(examination);
+    if (examination->machine) {
+        check_topology(examination);
+    }
+    if (examination->is_surveyed) {
+        check_ids(examination);
+    }
+}

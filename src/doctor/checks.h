@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "doctor/examination.h"
+
+/* One group of checks each; each adds its findings to the report. */
+void check_hook(struct examination *examination);
+void check_settings(struct examination *examination);
+void check_cards(struct examination *examination);
+void check_iommu_groups(struct examination *examination);
+void check_iommu(struct examination *examination);
+void check_ppudbg(struct examination *examination);
+void check_security(struct examination *examination);
+void check_ledger(struct examination *examination);
+
+#define NEEDS_ROOT "needs root to look: run icn-hook doctor as root"

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "doctor/examination.h"
+
+#include "doctor/checks.h"
+
+static void inspect(struct examination *examination)
+{
+    struct inspection *inspection = &examination->inspection;
+    if (inspection_open(inspection, examination->machine, &examination->inspection_error) < 0) {
+        return;
+    }
+    examination->is_inspected = true;
+    snapshot_read_all(inspection->snapshot, &inspection->registers);
+}
+
+void examination_open(struct examination *examination, const char *config)
+{
+    *examination = (struct examination){.config = config, .inspection = {.ledger = {.dirfd = -1, .lockfd = -1}}};
+    if (machine_open(config, &examination->machine, &examination->settings_error) < 0) {
+        return;
+    }
+    examination->is_surveyed = machine_survey(examination->machine, &examination->survey_error) == 0;
+    if (examination->is_surveyed) {
+        inspect(examination);
+    }
+}
+
+void examination_close(struct examination *examination)
+{
+    inspection_close(&examination->inspection);
+    machine_close(examination->machine);
+    report_free(&examination->report);
+}
+
+void examination_run(struct examination *examination)
+{
+    check_hook(examination);
+    check_settings(examination);
+    check_cards(examination);
+    check_iommu_groups(examination);
+    check_iommu(examination);
+    check_ppudbg(examination);
+    check_security(examination);
+    check_ledger(examination);
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+
+/* Small facts of the (possibly simulated) host.  Paths are those of the host and
+ * formatted. */
+
+/* A small file's text without its last newline, owned; NULL if it cannot be read. */
+char *fact_text(const char *format, ...) PRINTF_LIKE(1, 2);
+
+bool fact_exists(const char *format, ...) PRINTF_LIKE(1, 2);
+
+/* A list as /sys and domain XML write it, "0-3,8", has ITEM. */
+bool fact_list_has(const char *list, long item);
+
+/* Who may change a file that root's programs rely on: root alone, on a real host. */
+bool fact_is_safe(const char *path);
+
+/* Where the link at the formatted path points, as written, last part only. */
+bool fact_link_name(char name[], size_t size, const char *format, ...) PRINTF_LIKE(3, 4);

@@ -1,0 +1,459 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""`icn-hook doctor`: a healthy host whose whole report is compared, then each fault
+alone, which changes its own line and no other."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from bystander import vm
+from simhost import GUIDE_BDFS, SimHost
+
+HOOK = "/etc/libvirt/hooks/qemu"
+NAMES = [f"PPU {ppu} ({bdf})" for ppu, bdf in enumerate(GUIDE_BDFS)]
+LIBVIRTD = 4000
+HOUR = 3600
+BEGIN = "  "
+
+HEALTHY = """\
+  hook: installed at /etc/libvirt/hooks/qemu                       : PASS
+  hook: executable                                                 : PASS
+  hook: only root may change it                                    : PASS
+  hook: the program that it starts can be executed                 : PASS
+  hook: older than libvirtd (pid 4000), which knows of it          : PASS
+  configuration: /etc/icn-hook/icn-hook.conf is valid              : PASS
+  configuration: only root may change it                           : PASS
+  configuration: /etc/icn-hook/icn_topo.cfg is valid               : PASS
+  configuration: [map] pins all 8 ids of the topology              : PASS
+  cards: 8 on the PCI bus                                          : PASS
+  cards: drivers: none 8                                           : PASS
+  cards: 8 registers answer                                        : PASS
+  cards: no link that must be cut is known to be open              : PASS
+  cards: no virtual functions are enabled                          : PASS
+  cards: each in an IOMMU group                                    : PASS
+  cards: nothing in their IOMMU groups stands in the way           : PASS
+  cards: no IOMMU group that vfio offers is unviable               : PASS
+  iommu: the kernel uses 1 IOMMU                                   : PASS
+  iommu: vfio-pci is loaded                                        : PASS
+  iommu: isolation between groups is not overridden                : PASS
+  security: the kernel is not locked down                          : PASS
+  security: iomem is not relaxed at boot                           : PASS
+  ledger: 0 entries, all sound                                     : PASS
+  ledger: no entry outlived its VM                                 : PASS
+  ledger: every card in it is one of this host                     : PASS
+  ledger: no card is held by somebody unknown                      : PASS
+""".splitlines()
+
+
+def start_daemon(host, name="libvirtd", pid=LIBVIRTD, ago=-HOUR):
+    """A daemon that started AGO seconds ago; below 0: after everything on the host."""
+    started = int(time.time()) - ago
+    host.write("/proc/stat", f"cpu 1 2 3\nbtime {started - 100}\nprocesses 1\n")
+    host.write(f"/proc/{pid}/comm", name + "\n")
+    ticks = 100 * os.sysconf("SC_CLK_TCK")
+    host.write(f"/proc/{pid}/stat", f"{pid} ({name}) S 1 " + "0 " * 17 + f"{ticks} " + "0 " * 30 + "\n")
+    host.write(f"/run/{name}.pid", f"{pid}\n")
+
+
+def install_hook(host, path=HOOK):
+    target = host.path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(host.hook_program, target)
+    target.chmod(0o755)
+    return target
+
+
+@pytest.fixture(name="healthy")
+def fixture_healthy(tmp_path):
+    host = SimHost(tmp_path / "host")
+    host.pin_ids()
+    install_hook(host)
+    start_daemon(host)
+    host.path("/sys/class/iommu/dmar0").mkdir(parents=True)
+    host.path("/sys/bus/pci/drivers/vfio-pci").mkdir()
+    host.write("/sys/kernel/security/lockdown", "[none] integrity confidentiality\n")
+    return host
+
+
+def lines(host, *arguments, status=0, **environment):
+    result = host.engine("doctor", *arguments, **environment)
+    assert (result.status, result.stderr) == (status, "")
+    return result.stdout.decode().replace(str(host.root), "").splitlines()
+
+
+def changes(host, *, status=0):
+    """What the report lacks of the healthy one, and what it has instead."""
+    found = lines(host, status=status)
+    return [line for line in HEALTHY if line not in found], [line for line in found if line not in HEALTHY]
+
+
+def changed(group, text, result, remedy=None):
+    """A finding's lines."""
+    head = f"  {group}: {text}".ljust(66) + f" : {result}"
+    return [head] + ([f"      ({remedy})"] if remedy else [])
+
+
+def healthy(text):
+    return [line for line in HEALTHY if text in line]
+
+
+def test_healthy(healthy):
+    assert lines(healthy) == HEALTHY
+    assert lines(healthy, "-q") == []
+    assert lines(healthy, "--color=never") == HEALTHY
+
+
+# Faults.  Each is one (what is done to the host, the healthy lines that vanish, the
+# lines that come, the exit status).
+
+
+def case(name, plant, gone, come, status=0):
+    return pytest.param(plant, gone, come, status, id=name)
+
+
+def shared_group(host, bdf, driver=None):
+    host.add_function(bdf, 0x8086, 0x10FB, 0x020000, iommu_group=10, bar_size=4096)
+    host.set_driver(bdf, driver)
+
+
+def two_cards_in_a_group(host):
+    link = host.device(GUIDE_BDFS[1]) / "iommu_group"
+    link.unlink()
+    link.symlink_to("../../../kernel/iommu_groups/10")
+    members = host.path("/sys/kernel/iommu_groups/10/devices")
+    (members / GUIDE_BDFS[1]).symlink_to("somewhere")
+
+
+def replace_hook(host):
+    host.write(HOOK, "#!/bin/sh\nexit 0\n").chmod(0o755)
+
+
+def move_hook(host):
+    host.path(HOOK).unlink()
+    install_hook(host, HOOK + ".d/50-icn")
+
+
+def map_of(bdfs):
+    return "[map]\n" + "".join(f"{ppu} = {bdf}\n" for ppu, bdf in enumerate(bdfs))
+
+
+def lose_register(host):
+    (host.device(GUIDE_BDFS[3]) / "resource0").unlink()
+
+
+def unload_vfio(host):
+    host.path("/sys/bus/pci/drivers/vfio-pci").rmdir()
+
+
+def install_vfio(host):
+    unload_vfio(host)
+    host.write("/proc/sys/kernel/osrelease", "6.1.0-1-amd64\n")
+    host.write("/lib/modules/6.1.0-1-amd64/modules.dep", "kernel/drivers/vfio/pci/vfio-pci.ko: kernel/x.ko\n")
+
+
+def damage_ledger(host):
+    host.path("/run/icn-hook").mkdir(mode=0o700)
+    host.write("/run/icn-hook/00000000-0000-4000-8000-000000000001.json", "{")
+
+
+def note(host):
+    host.path("/run/icn-hook").mkdir(mode=0o700)
+    host.write(f"/run/icn-hook/enabled-{GUIDE_BDFS[2]}", "")
+
+
+def ppudbg_backend(host, mode=0o755, text="#!/bin/sh\necho fine\n"):
+    host.write("/usr/bin/ppudbg", text).chmod(mode)
+    host.configure("[registers]\nbackend = ppudbg\n" + map_of(GUIDE_BDFS))
+
+
+def no_registers_read():
+    return changed("cards", "backend ppudbg cannot read single registers: nothing is verified", "WARN",
+                   "set backend = mmio if the registers are known")
+
+
+def hold_card(host):
+    host.set_driver(GUIDE_BDFS[4], "vfio-pci")
+    host.set_enable(GUIDE_BDFS[4], 1)
+    host.set_masks(host.topology.required_masks({4: {"somebody"}}))
+
+
+FAULTS = [
+    case("no hook", lambda host: host.path(HOOK).unlink(), healthy("hook: "),
+         changed("hook", "not installed at /etc/libvirt/hooks/qemu", "FAIL",
+                 "install icn-hook; until then VMs start with all links open"), 1),
+    case("another hook", replace_hook, healthy("hook: "),
+         changed("hook", "/etc/libvirt/hooks/qemu is another program, and ours is not in qemu.d", "FAIL",
+                 "put icn-hook's hook program into /etc/libvirt/hooks/qemu.d, or call it from there"), 1),
+    case("in qemu.d", move_hook, healthy("hook: installed"),
+         changed("hook", "installed at /etc/libvirt/hooks/qemu.d/50-icn", "PASS")),
+    case("twice", lambda host: install_hook(host, HOOK + ".d/50-icn"), [],
+         changed("hook", "2 hooks in /etc/libvirt/hooks/qemu* call icn-hook", "WARN", "remove all but one")),
+    case("not executable", lambda host: host.path(HOOK).chmod(0o644), healthy("hook: executable"),
+         changed("hook", "not executable: libvirt skips it and starts VMs with all links open", "FAIL",
+                 "chmod 0755 /etc/libvirt/hooks/qemu"), 1),
+    case("executable by root", lambda host: host.path(HOOK).chmod(0o700), healthy("hook: executable"),
+         changed("hook", "not executable by everybody: no VM of qemu:///session can start", "WARN",
+                 "chmod 0755 /etc/libvirt/hooks/qemu")),
+    case("writable hook", lambda host: host.path(HOOK).chmod(0o775), healthy("hook: only root"),
+         changed("hook", "others than root may change it", "FAIL",
+                 "chown root: /etc/libvirt/hooks/qemu; chmod 0755 /etc/libvirt/hooks/qemu"), 1),
+    case("newer than the daemon", lambda host: start_daemon(host, ago=HOUR), healthy("older than"),
+         changed("hook", "changed after libvirtd (pid 4000) started, which may not know of it", "WARN",
+                 "systemctl reload libvirtd, unless that was done since")),
+    case("no boot time", lambda host: host.write("/proc/stat", "cpu 1\n"), healthy("older than"),
+         changed("hook", "when libvirtd (pid 4000) looked for hooks is not known", "WARN",
+                 "systemctl reload libvirtd, unless that was done since")),
+    case("no pid file", lambda host: host.path("/run/libvirtd.pid").unlink(), [], []),
+    case("no daemon", lambda host: shutil.rmtree(host.path("/proc/4000")), healthy("older than"),
+         changed("hook", "no libvirtd or virtqemud runs; it is found at their start", "PASS")),
+    case("writable settings", lambda host: host.path("/etc/icn-hook/icn-hook.conf").chmod(0o666),
+         healthy("configuration: only root"),
+         changed("configuration", "others than root may change /etc/icn-hook/icn-hook.conf", "FAIL",
+                 "chown root: it, and chmod 0644"), 1),
+    case("no settings", lambda host: host.path("/etc/icn-hook/icn-hook.conf").unlink(),
+         healthy("icn-hook.conf") + healthy("[map]"),
+         changed("configuration", "no /etc/icn-hook/icn-hook.conf: the defaults hold", "PASS")
+         + changed("configuration", "the ids of 8 cards follow their addresses", "WARN",
+                   "pin every card in [map], as in: 0 = 0000:08:00.0; else one that is missing stops all VMs")),
+    case("bad settings", lambda host: host.configure("[ppu]\nfoo = 1\n"),
+         healthy("configuration: /etc") + healthy("[map]") + healthy("cards: ") + healthy("ledger: "),
+         changed("configuration", "/etc/icn-hook/icn-hook.conf:2: unknown key \"foo\" in [ppu], whose keys are match, topology; "
+                 "correct the configuration", "FAIL", "correct it; until then no VM with cards can start"), 1),
+    case("no topology", lambda host: host.path("/etc/icn-hook/icn_topo.cfg").unlink(),
+         healthy("icn_topo.cfg") + healthy("[map]") + healthy("cards: ") + healthy("ledger: "),
+         changed("configuration", "cannot open /etc/icn-hook/icn_topo.cfg: No such file or directory", "FAIL",
+                 "take it from a host of the same model, or write it with icn-hook topo --generate"), 1),
+    case("ids missing", lambda host: host.configure(map_of(GUIDE_BDFS[:7])),
+         healthy("[map]") + healthy("8 on the") + healthy("none 8") + healthy("8 registers"),
+         changed("configuration", "[map] pins 7 of the topology's 8 ids", "WARN", "add lines to [map]")
+         + changed("configuration", "0001:ce:00.0 matches :6001 and has no id: no VM can take it", "WARN",
+                   "give it its id in [map]")
+         + changed("cards", "7 on the PCI bus", "PASS") + changed("cards", "drivers: none 7", "PASS")
+         + changed("cards", "7 registers answer", "PASS")),
+    case("absent", lambda host: host.remove_function(GUIDE_BDFS[3]),
+         healthy("8 on the") + healthy("none 8") + healthy("8 registers"),
+         changed("cards", f"{NAMES[3]}: not on the PCI bus", "FAIL",
+                 "check that it is plugged in and powered, or correct [map]")
+         + changed("cards", "drivers: none 7", "PASS") + changed("cards", "7 registers answer", "PASS"), 1),
+    case("drivers", lambda host: [host.set_driver(bdf, "ppu") for bdf in GUIDE_BDFS[1:3]], healthy("none 8"),
+         changed("cards", "drivers: none 6, ppu 2", "PASS")),
+    case("off the bus", lambda host: host.write_register(3, 0xFFFFFFFF), healthy("8 registers"),
+         changed("cards", f"{NAMES[3]}: the register reads all ones: the card is off the bus or powered down; "
+                 "reset it or replace it", "FAIL", "no VM can take it before it answers"), 1),
+    case("no resource", lose_register, healthy("8 registers"),
+         changed("cards", f"{NAMES[3]}: resource0 is missing: the card has no such BAR; check bar in [registers]",
+                 "FAIL", "compare [registers] with the hardware's description"), 1),
+    case("decoding off", lambda host: [host.set_memory_decoding(bdf, False) or host.write_register(ppu, 0xFFFFFFFF)
+                                       for ppu, bdf in enumerate(GUIDE_BDFS) if ppu in (1, 2, 3, 6)],
+         healthy("8 registers"),
+         changed("cards", "PPUs 1-3,6: memory decoding is off", "WARN",
+                 "it is read when a VM starts; --probe CARD tries an idle card")),
+    case("virtual functions", lambda host: host.add_vf(5), healthy("no virtual"),
+         changed("cards", f"{NAMES[5]}: 1 virtual functions are enabled", "WARN",
+                 "echo 0 into its sriov_numvfs before it is passed as a whole")),
+    case("no group", lambda host: [(host.device(bdf) / "iommu_group").unlink() for bdf in GUIDE_BDFS],
+         healthy("each in an"),
+         changed("cards", "PPUs 0-7: in no IOMMU group", "FAIL",
+                 "switch the IOMMU on in the firmware; on Intel also boot with intel_iommu=on"), 1),
+    case("a driver in the group", lambda host: shared_group(host, "0000:08:00.1", "ixgbe"), healthy("nothing in"),
+         changed("cards", f"{NAMES[0]}: 0000:08:00.1 with driver ixgbe is in its IOMMU group 10 too", "WARN",
+                 "bind it to vfio-pci, or pass it to the same VM")),
+    case("vfio in the group", lambda host: shared_group(host, "0000:08:00.1", "vfio-pci"), [], []),
+    case("a bridge in the group", lambda host: host.add_function("0000:07:00.0", 0x8086, 1, 0x060400, iommu_group=10),
+         [], []),
+    case("two cards in a group", two_cards_in_a_group, healthy("nothing in"),
+         changed("cards", f"{NAMES[0]}: PPU 1 is in its IOMMU group 10 too", "WARN",
+                 "give both to the same VM, or move one to another slot")
+         + changed("cards", f"{NAMES[1]}: PPU 0 is in its IOMMU group 10 too", "WARN",
+                   "give both to the same VM, or move one to another slot")),
+    case("no IOMMU", lambda host: shutil.rmtree(host.path("/sys/class/iommu")), healthy("1 IOMMU"),
+         changed("iommu", "the kernel uses no IOMMU", "FAIL",
+                 "switch it on in the firmware; on Intel also boot with intel_iommu=on"), 1),
+    case("no vfio", unload_vfio, healthy("vfio-pci is"),
+         changed("iommu", "vfio-pci is neither loaded nor installed", "FAIL",
+                 "install the kernel's modules; modprobe vfio-pci"), 1),
+    case("vfio installed", install_vfio, healthy("vfio-pci is"), changed("iommu", "vfio-pci is available", "PASS")),
+    case("unsafe interrupts",
+         lambda host: host.write("/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts", "Y\n"),
+         healthy("not overridden"),
+         changed("iommu", "vfio lets guests forge interrupts (allow_unsafe_interrupts)", "WARN",
+                 "take allow_unsafe_interrupts=1 out of modprobe.d")),
+    case("ACS override", lambda host: host.write("/proc/cmdline", "quiet pcie_acs_override=downstream\n"),
+         healthy("not overridden"),
+         changed("iommu", "IOMMU groups are split by force (pcie_acs_override)", "WARN",
+                 "boot without pcie_acs_override")),
+    case("lockdown", lambda host: host.write("/sys/kernel/security/lockdown", "none [integrity] confidentiality\n"),
+         healthy("not locked"),
+         changed("security", "the kernel is locked down: no register can be mapped", "FAIL",
+                 "boot without lockdown (often: Secure Boot off)"), 1),
+    case("relaxed", lambda host: host.write("/proc/cmdline", "quiet iomem=relaxed\n"), healthy("iomem"),
+         changed("security", "registers of cards in use are open to every root process", "WARN",
+                 "boot without iomem=relaxed")),
+    case("AppArmor", lambda host: host.write("/proc/4000/attr/current", "libvirtd (enforce)\n"), [],
+         changed("security", "libvirtd's AppArmor profile lets the hook work", "PASS")),
+    case("SELinux", lambda host: host.write("/sys/fs/selinux/enforce", "1"), [],
+         changed("security", "SELinux is enforced, and the hook is not labelled virt_hook_exec_t", "WARN",
+                 "restorecon -v /etc/libvirt/hooks/qemu")),
+    case("open ledger", lambda host: host.path("/run/icn-hook").mkdir() or host.path("/run/icn-hook").chmod(0o777),
+         healthy("cards: ") + healthy("ledger: "),
+         changed("ledger", "/run/icn-hook is writable by others (mode 0777); see who made it so and move it away",
+                 "FAIL", "until then no VM with cards can start"), 1),
+    case("damaged entry", damage_ledger, healthy("0 entries"),
+         changed("ledger", "/run/icn-hook/00000000-0000-4000-8000-000000000001.json: it is cut short; "
+                 "if no such VM runs, remove the file", "FAIL",
+                 "move it away once its VM is down, then icn-hook check"), 1),
+    case("note", note, [],
+         changed("ledger", "a killed hook left 0000:a2:00.0 enabled", "WARN",
+                 "the next start or stop of a VM with cards switches it off")),
+    case("status file", lambda host: host.write("/run/libvirt/qemu/x.xml", "<domstatus"), [],
+         changed("ledger", "/run/libvirt/qemu/x.xml: line 1: not well-formed XML: "
+                 "Couldn't find end of Start Tag domstatus", "WARN", "restart that VM, or libvirtd")),
+    case("unknown holder", hold_card,
+         healthy("none 8") + healthy("8 registers") + healthy("somebody unknown"),
+         changed("cards", "drivers: none 7, vfio-pci 1", "PASS")
+         + changed("cards", "8 registers answer, 1 in use", "PASS")
+         + changed("ledger", f"{NAMES[4]}: held open through vfio by somebody whom libvirt does not know", "WARN",
+                   "fuser -v /dev/vfio/* names the process")),
+    case("ppudbg", ppudbg_backend, healthy("8 registers"),
+         no_registers_read() + changed("ppudbg", "/usr/bin/ppudbg can be executed", "PASS")
+         + changed("ppudbg", "only root may change it", "PASS")
+         + changed("ppudbg", "ppudbg --topo_read answers", "PASS")),
+    case("ppudbg fails", lambda host: ppudbg_backend(host, text="#!/bin/sh\necho no driver; exit 3\n"),
+         healthy("8 registers"),
+         no_registers_read() + changed("ppudbg", "/usr/bin/ppudbg can be executed", "PASS")
+         + changed("ppudbg", "only root may change it", "PASS")
+         + changed("ppudbg", "ppudbg --topo_read: /usr/bin/ppudbg ended with exit status 3: no driver", "FAIL",
+                   "ppudbg --topo_read needs the vendor's driver"), 1),
+    case("ppudbg missing", lambda host: host.configure("[registers]\nbackend = ppudbg\n" + map_of(GUIDE_BDFS)),
+         healthy("8 registers"),
+         no_registers_read()
+         + changed("ppudbg", "/usr/bin/ppudbg, which is to write the registers, is not there", "FAIL",
+                   "install it, or set path in [ppudbg]"), 1),
+    case("ppudbg lies there", lambda host: host.write("/usr/bin/ppudbg", "").chmod(0o644), [],
+         changed("ppudbg", "/usr/bin/ppudbg cannot be executed", "WARN", "chmod 0755 it")),
+    case("ppudbg writable", lambda host: ppudbg_backend(host, mode=0o777), healthy("8 registers"),
+         no_registers_read() + changed("ppudbg", "/usr/bin/ppudbg can be executed", "PASS")
+         + changed("ppudbg", "others than root may change what root runs", "FAIL", "chown root: it, and chmod 0755")
+         + changed("ppudbg", "ppudbg --topo_read answers", "PASS"), 1),
+]
+
+
+@pytest.mark.parametrize("plant, gone, come, status", FAULTS)
+def test_fault(healthy, plant, gone, come, status):
+    plant(healthy)
+    assert changes(healthy, status=status) == (gone, come)
+
+
+# VMs
+
+
+def prepare(host, domain, **more):
+    result = host.hook(domain.name, "prepare", domain.xml(), **more)
+    assert (result.status, result.stderr) == (0, "")
+
+
+def test_a_daemon_that_has_called(healthy):
+    """The hook is newer than the daemon, but the ledger names it as a caller."""
+    prepare(healthy, vm("a", 0, 1))
+    start_daemon(healthy, pid=os.getpid(), ago=HOUR)
+    healthy.write(f"/proc/{os.getpid()}/stat", Path("/proc/self/stat").read_text())
+    gone, come = changes(healthy)
+    assert gone == healthy_lines("older than", "0 entries")
+    assert come == changed("hook", f"libvirtd (pid {os.getpid()}) has called it", "PASS") + changed(
+        "ledger", "1 entries, all sound", "PASS"
+    )
+
+
+def test_a_stale_entry(healthy):
+    prepare(healthy, vm("a", 0, 1), caller_dies=True)
+    gone, come = changes(healthy)
+    assert gone == healthy_lines("0 entries", "outlived")
+    assert come == changed("ledger", "1 entries, all sound", "PASS") + changed(
+        "ledger", "the entry of 'a' is stale: the VM is gone", "WARN",
+        "the next start or stop of a VM with cards gives its cards back",
+    )
+    healthy.set_boot_id("22222222-2222-4333-8444-555555555555")
+    assert changes(healthy)[1][1] == changed("ledger", "the entry of 'a' is of another boot", "WARN")[0]
+
+
+def test_a_foreign_entry(healthy):
+    prepare(healthy, vm("a", 0))
+    healthy.configure("[map]\n" + "".join(f"{ppu} = {bdf}\n" for ppu, bdf in enumerate(GUIDE_BDFS) if ppu != 0))
+    assert changed(
+        "ledger", "the entry of 'a' names 0000:08:00.0, which has no id", "WARN",
+        "give the card its id back in [map], or end that VM",
+    )[0] in changes(healthy)[1]
+
+
+def test_cuts_that_are_missing(healthy):
+    """A far end that is open lacks a cut; when both ends are open the link leaks."""
+    prepare(healthy, vm("a", 0, 1))
+    masks = healthy.masks()
+    healthy.write_register(6, masks[6] & ~1)
+    missing = changed("cards", f"{NAMES[6]}: lacks cuts", "FAIL", "icn-hook check names the masks; restart the VM")
+    entry = changed("ledger", "1 entries, all sound", "PASS")
+    assert changes(healthy, status=1) == (healthy_lines("no link that", "0 entries"), missing + entry)
+    healthy.write_register(0, masks[0] & ~1)
+    leak = changed("cards", "PPUs 0,6: a link leads out of its VM", "FAIL", "stop the VM; icn-hook check names the links")
+    assert changes(healthy, status=1) == (healthy_lines("no link that", "0 entries"), leak + entry)
+
+
+def healthy_lines(*texts):
+    return [line for line in HEALTHY if any(text in line for text in texts)]
+
+
+# JSON, other hosts
+
+
+def test_json(healthy):
+    result = healthy.engine("doctor", "--json")
+    report = result.json()
+    assert (result.status, report["schema"], report["ok"]) == (0, "icn-hook/doctor/1", True)
+    assert [changed(found["group"], found["text"], found["result"].upper())[0] for found in report["checks"]] == HEALTHY
+    assert {found["remedy"] for found in report["checks"]} == {None}
+    healthy.path(HOOK).chmod(0o644)
+    result = healthy.engine("doctor", "--json", "--quiet")
+    assert (result.status, result.json()) == (
+        1,
+        {
+            "schema": "icn-hook/doctor/1",
+            "ok": False,
+            "checks": [
+                {
+                    "group": "hook",
+                    "check": "executable",
+                    "result": "fail",
+                    "text": "not executable: libvirt skips it and starts VMs with all links open",
+                    "remedy": "chmod 0755 /etc/libvirt/hooks/qemu",
+                }
+            ],
+        },
+    )
+
+
+def test_a_host_with_nothing(tmp_path, healthy):
+    (tmp_path / "nothing").mkdir()
+    result = healthy.engine("doctor", "-q", ICN_SYSROOT=str(tmp_path / "nothing"))
+    assert (result.status, result.stderr) == (1, "")
+    assert [line for line in result.stdout.decode().splitlines() if line.endswith(": FAIL")] == [
+        changed("hook", "not installed at /etc/libvirt/hooks/qemu", "FAIL")[0],
+        changed("configuration", f"cannot open {tmp_path}/nothing/etc/icn-hook/icn_topo.cfg: "
+                "No such file or directory", "FAIL")[0],
+        changed("iommu", "the kernel uses no IOMMU", "FAIL")[0],
+        changed("iommu", "vfio-pci is neither loaded nor installed", "FAIL")[0],
+    ]
+
+
+def test_many_cards(tmp_path):
+    """One line a check, however many cards there are."""
+    host = SimHost(tmp_path / "host", cards=128)
+    host.pin_ids()
+    for bdf in host.bdfs[3:7] + host.bdfs[100:]:
+        (host.device(bdf) / "iommu_group").unlink()
+    found = lines(host, status=1)
+    assert changed("cards", "128 on the PCI bus", "PASS")[0] in found
+    assert changed("cards", "PPUs 3-6,100-127: in no IOMMU group", "FAIL")[0] in found
+    assert len(found) < 40
