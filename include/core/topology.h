@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* How the ICN links join the PPUs of one server. */
@@ -38,3 +39,8 @@ struct topology_fault topology_validate(const struct topology *topology);
 
 /* The bits of PPU's links that are wired. */
 uint32_t topology_links(const struct topology *topology, int ppu);
+
+/* Which of the cards in SET are connected with each other by links among the
+ * set: PART[ppu] is the number of its part, counted from 0 by ascending lowest
+ * id, or -1 outside the set.  Returns the number of parts. */
+int topology_parts(const struct topology *topology, const bool set[], int16_t part[]);

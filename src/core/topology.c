@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "core/topology.h"
 
-#include <stdbool.h>
-
 void topology_clear(struct topology *topology, int ppu_count)
 {
     topology->ppu_count = ppu_count;
@@ -71,4 +69,39 @@ uint32_t topology_links(const struct topology *topology, int ppu)
         }
     }
     return links;
+}
+
+/* Gives FIRST and all that it is connected with the part's number. */
+static void mark_part(const struct topology *topology, const bool set[], int16_t part[], int first, int16_t number)
+{
+    int16_t waiting[PPU_MAX];
+    int count = 0;
+
+    part[first] = number;
+    waiting[count++] = (int16_t)first;
+    while (count > 0) {
+        int ppu = waiting[--count];
+        for (int link = 0; link < LINK_MAX; link++) {
+            int16_t peer = topology->peer[ppu][link];
+            if (peer != NO_PEER && set[peer] && part[peer] < 0) {
+                part[peer] = number;
+                waiting[count++] = peer;
+            }
+        }
+    }
+}
+
+int topology_parts(const struct topology *topology, const bool set[], int16_t part[])
+{
+    int16_t count = 0;
+
+    for (int ppu = 0; ppu < topology->ppu_count; ppu++) {
+        part[ppu] = -1;
+    }
+    for (int ppu = 0; ppu < topology->ppu_count; ppu++) {
+        if (set[ppu] && part[ppu] < 0) {
+            mark_part(topology, set, part, ppu, count++);
+        }
+    }
+    return count;
 }

@@ -138,6 +138,45 @@ static void largest(void **state)
     assert_fault(TOPOLOGY_ONE_SIDED, 991, 31, 1023);
 }
 
+static void assert_parts(const bool set[], int count, const int16_t expected[])
+{
+    int16_t part[PPU_MAX];
+
+    assert_int_equal(topology_parts(&topology, set, part), count);
+    assert_memory_equal(part, expected, 8 * sizeof part[0]);
+}
+
+static void parts(void **state)
+{
+    (void)state;
+    vendor_topology(&topology);
+    assert_parts((const bool[8]){false}, 0, (const int16_t[]){-1, -1, -1, -1, -1, -1, -1, -1});
+    assert_parts((const bool[8]){[5] = true}, 1, (const int16_t[]){-1, -1, -1, -1, -1, 0, -1, -1});
+    assert_parts((const bool[8]){true, [4] = true}, 2, (const int16_t[]){0, -1, -1, -1, 1, -1, -1, -1});
+    assert_parts((const bool[8]){true, [4] = true, [6] = true}, 1, (const int16_t[]){0, -1, -1, -1, 0, -1, 0, -1});
+    assert_parts((const bool[8]){[1] = true, [2] = true, [5] = true, [6] = true}, 2,
+                 (const int16_t[]){-1, 0, 0, -1, -1, 1, 1, -1});
+    assert_parts((const bool[8]){true, true, true, true, true, true, true, true}, 1, (const int16_t[8]){0});
+}
+
+/* A chain whose links lead down and up again. */
+static void one_long_part(void **state)
+{
+    static const bool all[PPU_MAX] = {true, true, true, true, true, true, true, true};
+
+    (void)state;
+    topology_clear(&topology, 8);
+    static const int16_t chain[] = {7, 0, 5, 2, 6, 1, 4, 3};
+    for (int i = 0; i < 7; i++) {
+        topology.peer[chain[i]][1] = chain[i + 1];
+        topology.peer[chain[i + 1]][0] = chain[i];
+    }
+    assert_parts(all, 1, (const int16_t[8]){0});
+    topology.peer[2][1] = NO_PEER;
+    topology.peer[6][0] = NO_PEER;
+    assert_parts(all, 2, (const int16_t[]){0, 1, 0, 1, 1, 0, 1, 0});
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -151,6 +190,8 @@ int main(void)
         cmocka_unit_test(parallel_links),
         cmocka_unit_test(first_fault_wins),
         cmocka_unit_test(largest),
+        cmocka_unit_test(parts),
+        cmocka_unit_test(one_long_part),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
