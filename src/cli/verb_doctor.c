@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <stdio.h>
 
+#include "cli/commands.h"
 #include "cli/json.h"
 #include "cli/verbs.h"
 #include "doctor/examination.h"
+#include "doctor/probe.h"
 
 enum { RESULT_COLUMN = 66 };
 
@@ -49,13 +51,39 @@ static void print_json(const struct report *report, const struct options *option
     json_print(object);
 }
 
+/* Prints, frees the report, and says how it went. */
+static int finish(struct report *report, const struct options *options)
+{
+    (options->json ? print_json : print_text)(report, options);
+    bool has_failed = report_failed(report);
+    report_free(report);
+    return has_failed ? STATUS_CHECK_FAILED : STATUS_OK;
+}
+
+static int probe(const struct options *options)
+{
+    struct report report = {0};
+    struct error err;
+    if (options->argument || options->domain) {
+        return command_usage_error("--probe is of one card, not with", options->argument ? options->argument : "domain");
+    }
+    if (probe_card(options->config, options->probe, &report, &err) < 0) {
+        fprintf(stderr, "icn-hook: %s\n", err.text);
+        report_free(&report);
+        return (int)err.status;
+    }
+    return finish(&report, options);
+}
+
 int verb_doctor(const struct options *options)
 {
     struct examination examination;
+    if (options->probe) {
+        return probe(options);
+    }
     examination_open(&examination, options->config);
     examination_run(&examination);
-    (options->json ? print_json : print_text)(&examination.report, options);
-    bool has_failed = report_failed(&examination.report);
+    int status = finish(&examination.report, options);
     examination_close(&examination);
-    return has_failed ? STATUS_CHECK_FAILED : STATUS_OK;
+    return status;
 }
