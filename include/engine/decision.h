@@ -20,6 +20,7 @@ struct decision {
     enum intent intent;
     const char *uuid;    /* borrowed; of the domain */
     const char *name;    /* borrowed; for people */
+    bool by_hand;        /* no domain but a group that is isolated by hand */
     bool near[PPU_MAX];  /* the domain takes the card */
     bool whole[PPU_MAX]; /* … as a whole */
     int owners[PPU_MAX]; /* afterwards; the domain itself is number tenant_count + 1 */

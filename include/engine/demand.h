@@ -29,6 +29,7 @@ struct demand {
     struct demand_device *devices; /* document order, without repetition */
     size_t count;
     bool has_ppu;
+    bool by_hand; /* the taker is no domain but a group that is isolated by hand */
 };
 
 /* Resolves all devices of DOMAIN.  What cannot be found on the host (libvirt

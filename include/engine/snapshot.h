@@ -13,12 +13,13 @@
  * files and the vfio users that sysfs shows (design section 5).
  */
 
-/* A domain that has to do with PPUs. */
+/* A domain, or a group isolated by hand, that has to do with PPUs. */
 struct tenant {
     char uuid[UUID_SIZE];
     const char *name;                 /* borrowed from the ledger or the status file */
     const struct ledger_entry *entry; /* borrowed; NULL if the ledger does not know it */
     bool running;                     /* libvirt's status file names a living process */
+    bool manual;                      /* no domain but a group that was isolated by hand */
     bool alive; /* it owns its cards; false: its entry is stale or ended, only restoring is left */
 };
 

@@ -45,18 +45,23 @@ struct ledger_entry {
     enum ledger_phase phase;
     struct process_identity caller; /* who called prepare: the start is in progress while it lives */
     int64_t since;                  /* seconds since the epoch, when prepare let it through */
+    bool manual;     /* a group that was isolated by hand: it lives until it is released, whoever uses its cards */
     bool other_boot; /* written before this boot: its domain cannot run; set by ledger_read */
     struct ledger_card *cards;
     size_t card_count;
 };
 void ledger_entry_free(struct ledger_entry *entry);
 
-/* Text form of an entry, both ways (JSON, schema "icn-hook/ledger/1").
+/* Text form of an entry, both ways (JSON, schema "icn-hook/ledger/1"; "manual" is
+ * there only if it is true).
  * BOOT_ID is the present one.  A text that is not exactly such an entry, or of
  * another version: STATUS_INVALID. */
 MUST_CHECK int ledger_entry_parse(const char *text, size_t length, const char *name, const char *boot_id,
                                   struct ledger_entry *entry, struct error *err);
 char *ledger_entry_format(const struct ledger_entry *entry, const char *boot_id);
+
+/* Whether an entry can keep NAME as it is: UTF-8 without control characters. */
+bool ledger_name_is_printable(const char *name);
 
 struct ledger {
     int dirfd;      /* -1: there is no directory, so no entry */

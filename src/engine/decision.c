@@ -27,31 +27,48 @@ static void find_obstacles(struct obstacles *obstacles, const struct snapshot *s
     }
 }
 
+/* What whoever wants the card can do instead. */
+static const char *other_card(bool by_hand)
+{
+    return by_hand ? "choose another card" : "give the VM another card";
+}
+
+static int refuse_owned(const struct snapshot *snapshot, int ppu, const struct tenant *owner, bool by_hand,
+                        struct error *err)
+{
+    char card[CARD_TEXT_SIZE];
+    machine_card_text(snapshot->machine, ppu, card);
+    if (owner->manual) {
+        return error_set(err, STATUS_CONFLICT,
+                         "%s is in the group '%s', which was isolated by hand; end that with `icn-hook release %s`, or "
+                         "%s",
+                         card, owner->name, owner->name, other_card(by_hand));
+    }
+    return error_set(err, STATUS_CONFLICT, "%s is owned by VM '%s' (%s), which %s; stop that VM or %s", card,
+                     owner->name, owner->uuid, owner->running ? "runs" : "is being started or stopped",
+                     by_hand ? other_card(by_hand) : "give this one another card");
+}
+
 static int admit_device(const struct snapshot *snapshot, const struct demand_device *device,
-                        const struct obstacles *obstacles, const struct tenant *self, struct error *err)
+                        const struct obstacles *obstacles, const struct tenant *self, bool by_hand, struct error *err)
 {
     char card[CARD_TEXT_SIZE];
     const struct claim *obstacle = device->whole ? obstacles->to_whole[device->ppu] : obstacles->to_part[device->ppu];
     if (!snapshot->cards[device->ppu].state.present) {
-        return error_set(err, STATUS_HARDWARE,
-                         "%s is not on the PCI bus; see dmesg, rescan the bus or give the VM another card",
-                         machine_card_text(snapshot->machine, device->ppu, card));
+        return error_set(err, STATUS_HARDWARE, "%s is not on the PCI bus; see dmesg, rescan the bus or %s",
+                         machine_card_text(snapshot->machine, device->ppu, card), other_card(by_hand));
     }
     if (obstacle) {
-        const struct tenant *tenant = &snapshot->tenants[obstacle->tenant];
-        return error_set(err, STATUS_CONFLICT,
-                         "%s is owned by VM '%s' (%s), which %s; stop that VM or give this one another card",
-                         machine_card_text(snapshot->machine, device->ppu, card), tenant->name, tenant->uuid,
-                         tenant->running ? "runs" : "is being started or stopped");
+        return refuse_owned(snapshot, device->ppu, &snapshot->tenants[obstacle->tenant], by_hand, err);
     }
-    bool self_runs = self && self->running;
+    bool self_runs = self && (self->running || (self->manual && self->alive));
     bool held_by_stranger = snapshot->cards[device->ppu].unknown_holder ||
                             (device->whole && snapshot->cards[device->ppu].held && !self_runs);
     if (held_by_stranger) {
         return error_set(err, STATUS_CONFLICT,
                          "%s is held open through vfio by a process that is no running VM; end it (fuser /dev/vfio/* "
-                         "names it) or give the VM another card",
-                         machine_card_text(snapshot->machine, device->ppu, card));
+                         "names it) or %s",
+                         machine_card_text(snapshot->machine, device->ppu, card), other_card(by_hand));
     }
     return 0;
 }
@@ -63,7 +80,7 @@ int decision_admit(const struct snapshot *snapshot, const struct demand *demand,
     find_obstacles(&obstacles, snapshot, uuid);
     for (size_t i = 0; i < demand->count; i++) {
         const struct demand_device *device = &demand->devices[i];
-        if (device->ppu >= 0 && admit_device(snapshot, device, &obstacles, self, err) < 0) {
+        if (device->ppu >= 0 && admit_device(snapshot, device, &obstacles, self, demand->by_hand, err) < 0) {
             return -1;
         }
     }
@@ -192,6 +209,7 @@ void decision_make(struct decision *decision, struct snapshot *snapshot, struct 
     decision->intent = intent;
     decision->uuid = uuid;
     decision->name = name;
+    decision->by_hand = demand && demand->by_hand;
     for (size_t i = 0; demand && i < demand->count; i++) {
         int ppu = demand->devices[i].ppu;
         if (ppu >= 0) {
@@ -212,9 +230,9 @@ int decision_check_near(const struct decision *decision, const struct snapshot *
         const struct reading *reading = &snapshot->cards[ppu].reading;
         char card[CARD_TEXT_SIZE];
         if (decision->near[ppu] && (reading->kind == READING_GONE || reading->kind == READING_FAILED)) {
-            return error_set(err, STATUS_HARDWARE,
-                             "%s: %s; its links cannot be cut, so correct that or give the VM another card",
-                             machine_card_text(snapshot->machine, ppu, card), reading->why);
+            return error_set(err, STATUS_HARDWARE, "%s: %s; its links cannot be cut, so correct that or %s",
+                             machine_card_text(snapshot->machine, ppu, card), reading->why,
+                             other_card(decision->by_hand));
         }
     }
     return 0;

@@ -67,7 +67,10 @@ int record_domain(const struct ledger *ledger, const struct snapshot *snapshot, 
     const struct ledger_entry *older = self ? self->entry : NULL;
     int owners_before[PPU_MAX];
     struct ledger_entry entry = {
-        .name = memory_copy_text(decision->name), .phase = phase, .caller = process_caller(), .since = time(NULL)};
+        .name = memory_copy_text(decision->name), .phase = phase, .since = time(NULL), .manual = decision->by_hand};
+    if (!entry.manual) {
+        entry.caller = process_caller();
+    }
     memcpy(entry.uuid, decision->uuid, sizeof entry.uuid);
     if (older && !older->other_boot && older->phase != PHASE_ENDED) {
         entry.since = older->since;

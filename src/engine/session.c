@@ -72,6 +72,6 @@ int session_execute(struct session *session, bool may_defer, struct error *err)
 
 int session_clean(const struct session *session, const char *keep_uuid, struct error *err)
 {
-    return record_clean(&session->ledger, session->snapshot, session->decision, session->execution,
-                        &session->registers, keep_uuid, err);
+    return record_clean(&session->ledger, session->snapshot, session->decision, session->execution, &session->registers,
+                        keep_uuid, err);
 }

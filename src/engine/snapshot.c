@@ -10,7 +10,9 @@
  * A ledger entry is believed as long as anything keeps it alive: a status file
  * with a living QEMU, the libvirt daemon that started the domain, or one of its
  * cards being held open.  Otherwise it is stale: its cards are idle, and only
- * the registers' old values in it are of use.
+ * the registers' old values in it are of use.  That of a group isolated by hand is
+ * believed until it is marked as ended, or the host boots: who uses the group is
+ * not ours to know.
  */
 #include "engine/snapshot.h"
 
@@ -96,6 +98,9 @@ static bool entry_is_alive(const struct snapshot *snapshot, const struct tenant 
     if (entry->other_boot) {
         return false;
     }
+    if (entry->manual) {
+        return entry->phase != PHASE_ENDED;
+    }
     if (entry->phase != PHASE_ENDED && process_is_alive(entry->caller)) {
         return true;
     }
@@ -141,11 +146,15 @@ static void add_entry(struct snapshot *snapshot, const struct ledger_entry *entr
 {
     struct tenant *tenant = tenant_for(snapshot, entry->uuid, entry->name);
     tenant->entry = entry;
+    tenant->manual = entry->manual;
     tenant->running = domain_runs(snapshot, entry->uuid);
     tenant->alive = entry_is_alive(snapshot, tenant);
     if (!tenant->alive && entry->phase != PHASE_ENDED) {
         text_list_add(&snapshot->findings,
-                      "the ledger's entry of VM %s is stale: neither VM nor its start is there any more", tenant->name);
+                      tenant->manual
+                          ? "the ledger's entry of the group %s is stale: it was isolated before the host booted"
+                          : "the ledger's entry of VM %s is stale: neither VM nor its start is there any more",
+                      tenant->name);
     }
     for (size_t i = 0; i < entry->card_count; i++) {
         const struct ledger_card *recorded = &entry->cards[i];
@@ -186,11 +195,12 @@ static void log_tenants(const struct snapshot *snapshot)
 {
     for (size_t i = 0; i < snapshot->tenant_count; i++) {
         const struct tenant *tenant = &snapshot->tenants[i];
-        log_message(LOG_LEVEL_INFO, "VM %s (%s): %s, %s", tenant->name, tenant->uuid,
+        log_message(LOG_LEVEL_INFO, "%s %s (%s): %s, %s", tenant->manual ? "group" : "VM", tenant->name, tenant->uuid,
                     tenant->entry ? "in the ledger" : "not in the ledger",
-                    tenant->running ? "runs"
-                    : tenant->alive ? "is being started or stopped"
-                                    : "is gone");
+                    tenant->running  ? "runs"
+                    : !tenant->alive ? "is gone"
+                    : tenant->manual ? "isolated by hand"
+                                     : "is being started or stopped");
     }
 }
 

@@ -107,6 +107,22 @@ static int take_boolean(const struct parse *parse, struct json_object *object, c
     return 0;
 }
 
+/* An entry of a VM has no such key. */
+static int parse_manual(const struct parse *parse, struct json_object *object, bool *manual)
+{
+    bool found = false;
+    if (json_object_object_get_ex(object, "manual", NULL)) {
+        if (take_boolean(parse, object, "manual", &found) < 0) {
+            return -1;
+        }
+        if (!found) {
+            return fail(parse, "\"manual\" is there and false");
+        }
+    }
+    *manual = found;
+    return 0;
+}
+
 static int check_keys(const struct parse *parse, struct json_object *object, const char *what, int expected)
 {
     if (json_object_object_length(object) != expected) {
@@ -246,7 +262,8 @@ static int parse_entry(const struct parse *parse, struct json_object *object, co
         take_text(parse, object, "uuid", &uuid) < 0 || take_text(parse, object, "name", &name) < 0 ||
         parse_phase(parse, object, &entry->phase) < 0 || parse_caller(parse, object, &entry->caller) < 0 ||
         take_number(parse, object, "since", INT64_MAX, &since) < 0 || parse_cards(parse, object, entry) < 0 ||
-        check_keys(parse, object, "the entry", ENTRY_KEYS) < 0) {
+        parse_manual(parse, object, &entry->manual) < 0 ||
+        check_keys(parse, object, "the entry", ENTRY_KEYS + entry->manual) < 0) {
         return -1;
     }
     if (!text_parse_uuid(uuid, entry->uuid) || strcmp(uuid, entry->uuid) != 0) {

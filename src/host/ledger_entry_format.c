@@ -49,6 +49,14 @@ size_t ledger_utf8_length(const char *characters)
     return length;
 }
 
+bool ledger_name_is_printable(const char *name)
+{
+    for (size_t length = 1; *name != '\0' && length > 0; name += length) {
+        length = (unsigned char)*name < 0x20 || *name == 0x7f ? 0 : ledger_utf8_length(name);
+    }
+    return *name == '\0';
+}
+
 /* NAME as UTF-8: every byte that belongs to no character becomes \xNN.  The
  * name is for people only, and JSON has no other way to hold such bytes. */
 static char *valid_utf8(const char *name)
@@ -111,6 +119,9 @@ char *ledger_entry_format(const struct ledger_entry *entry, const char *boot_id)
     json_object_object_add(object, "caller", caller);
     json_object_object_add(object, "since", json_object_new_int64(entry->since));
     json_object_object_add(object, "cards", cards);
+    if (entry->manual) {
+        json_object_object_add(object, "manual", json_object_new_boolean(true));
+    }
 
     const int style = JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE;
     char *text = memory_copy_text(json_object_to_json_string_ext(object, style));
