@@ -13,7 +13,4 @@
 PENDING(verb_explain)
 PENDING(verb_topo)
 PENDING(verb_suggest)
-PENDING(verb_apply)
-PENDING(verb_release)
-PENDING(verb_reset)
 PENDING(verb_complete)

@@ -2,8 +2,20 @@
 #include <stdio.h>
 
 #include "cli/json.h"
+#include "cli/verb_check_list.h"
 #include "cli/verbs.h"
 #include "cli/view.h"
+
+void verb_check_put_drift(const struct inspection *inspection, struct json_object *drift, int ppu)
+{
+    if (inspection_drifts(inspection, ppu)) {
+        struct json_object *entry = json_object_new_object();
+        json_put_number(entry, "ppu", ppu);
+        json_put_mask(entry, "mask", inspection->snapshot->cards[ppu].reading.mask);
+        json_put_mask(entry, "required", inspection_required(inspection, ppu));
+        json_object_array_add(drift, entry);
+    }
+}
 
 static void print_json(const struct view *view, bool ok)
 {
@@ -13,14 +25,9 @@ static void print_json(const struct view *view, bool ok)
     view_put_leaks(view, object);
     struct json_object *drift = json_put_array(object, "drift");
     for (int ppu = 0; ppu < view->machine->topology.ppu_count; ppu++) {
-        if (inspection_drifts(&view->inspection, ppu)) {
-            struct json_object *entry = json_object_new_object();
-            json_put_number(entry, "ppu", ppu);
-            json_put_mask(entry, "mask", view->inspection.snapshot->cards[ppu].reading.mask);
-            json_put_mask(entry, "required", inspection_required(&view->inspection, ppu));
-            json_object_array_add(drift, entry);
-        }
+        verb_check_put_drift(&view->inspection, drift, ppu);
     }
+    json_put_array(object, "groups");
     json_put_list(object, "findings", &view->findings);
     json_print(object);
 }
@@ -41,6 +48,9 @@ static void print_text(const struct view *view, bool ok)
 int verb_check(const struct options *options)
 {
     bool ok = false;
+    if (options->argument) {
+        return verb_check_list(options);
+    }
     int status = view_show(options, print_json, print_text, &ok);
     return status == STATUS_OK && !ok ? STATUS_CHECK_FAILED : status;
 }

@@ -317,7 +317,8 @@ def test_status_text(scene):
 def test_check(scene):
     result = scene.host.engine("check", "--json")
     assert (result.status, result.stderr) == (0, "")
-    assert result.json() == {"schema": "icn-hook/check/1", "ok": True, "leaks": [], "drift": [], "findings": []}
+    fine = {"schema": "icn-hook/check/1", "ok": True, "leaks": [], "drift": [], "groups": [], "findings": []}
+    assert result.json() == fine
     result = scene.host.engine("check")
     assert (result.status, result.stdout) == (0, b"OK: no leak is known, and no readable card lacks a cut\n")
 

@@ -29,7 +29,8 @@ static void test_fine(void **state)
     assert_int_equal(check(false), STATUS_OK);
     assert_string_equal(captured_stdout(), "OK: no leak is known, and no readable card lacks a cut\n");
     assert_int_equal(check(true), STATUS_OK);
-    assert_captured_json("", "{\"schema\":\"icn-hook/check/1\",\"ok\":true,\"leaks\":[],\"drift\":[],\"findings\":[]}");
+    assert_captured_json(
+        "", "{\"schema\":\"icn-hook/check/1\",\"ok\":true,\"leaks\":[],\"drift\":[],\"groups\":[],\"findings\":[]}");
 }
 
 #define LEAK_TEXT                                                                                                      \

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "cli/verb_check_list.h"
+
+#include <stdio.h>
+
+#include "cli/view.h"
+#include "engine/group_check.h"
+
+struct list_check {
+    struct view view;
+    struct card_groups groups;
+    bool ok[PPU_MAX]; /* of each group */
+    int failed;
+    struct text_list findings;
+};
+
+/* For this check whoever is in a group owns his cards, and nobody else any. */
+static void own_by_groups(struct list_check *check)
+{
+    for (int ppu = 0; ppu < PPU_MAX; ppu++) {
+        int group = check->groups.of[ppu];
+        check->view.inspection.owners[ppu] = group == IN_NO_GROUP ? OWNER_IDLE : group + 1;
+    }
+}
+
+static void check_all(struct list_check *check)
+{
+    own_by_groups(check);
+    for (int group = 0; group < check->groups.count; group++) {
+        struct text_list faults = {0};
+        group_check(check->view.inspection.snapshot, &check->groups, group, &faults, &check->findings);
+        check->ok[group] = faults.count == 0;
+        check->failed += faults.count > 0;
+        for (size_t i = 0; i < faults.count; i++) {
+            text_list_add(&check->findings, "%s", faults.items[i]);
+        }
+        text_list_free(&faults);
+    }
+}
+
+static void put_groups(const struct list_check *check, struct json_object *object)
+{
+    struct json_object *array = json_put_array(object, "groups");
+    for (int group = 0; group < check->groups.count; group++) {
+        struct json_object *entry = json_object_new_object();
+        struct json_object *cards = json_put_array(entry, "cards");
+        for (int ppu = -1; (ppu = card_groups_next(&check->groups, group, ppu)) >= 0;) {
+            json_object_array_add(cards, json_object_new_int(ppu));
+        }
+        json_put_bool(entry, "ok", check->ok[group]);
+        json_object_array_add(array, entry);
+    }
+}
+
+static void print_json(const struct list_check *check)
+{
+    const struct inspection *inspection = &check->view.inspection;
+    struct json_object *object = json_object_new_object();
+    json_put_text(object, "schema", "icn-hook/check/1");
+    json_put_bool(object, "ok", check->failed == 0);
+    view_put_leaks(&check->view, object);
+    struct json_object *drift = json_put_array(object, "drift");
+    for (int ppu = 0; ppu < inspection->machine->topology.ppu_count; ppu++) {
+        if (check->groups.of[ppu] != IN_NO_GROUP) {
+            verb_check_put_drift(inspection, drift, ppu);
+        }
+    }
+    put_groups(check, object);
+    json_put_list(object, "findings", &check->findings);
+    json_print(object);
+}
+
+static void print_text(const struct list_check *check)
+{
+    for (size_t i = 0; i < check->findings.count; i++) {
+        puts(check->findings.items[i]);
+    }
+    for (int group = 0; group < check->groups.count; group++) {
+        printf("group ");
+        for (int ppu = -1, next; (next = card_groups_next(&check->groups, group, ppu)) >= 0; ppu = next) {
+            printf("%s%d", ppu >= 0 ? "," : "", next);
+        }
+        puts(check->ok[group] ? ": in force" : ": NOT in force");
+    }
+    if (check->failed == 0) {
+        puts("OK: nothing leaves a group, and every group is whole");
+    } else {
+        printf("FAILED: groups that are not in force: %d\n", check->failed);
+    }
+}
+
+int verb_check_list(const struct options *options)
+{
+    struct list_check check = {0};
+    struct error err;
+    int status = view_open(&check.view, options);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (card_groups_parse(check.view.machine, options->argument, &check.groups, &err) < 0) {
+        fprintf(stderr, "icn-hook: %s\n", err.text);
+        status = (int)err.status;
+    } else {
+        check_all(&check);
+        (options->json ? print_json : print_text)(&check);
+        status = check.failed == 0 ? STATUS_OK : STATUS_CHECK_FAILED;
+    }
+    text_list_free(&check.findings);
+    view_close(&check.view);
+    return status;
+}
