@@ -4,6 +4,7 @@
 #include "doctor/report.h"
 #include "engine/demand.h"
 #include "engine/inspection.h"
+#include "host/domain_placement.h"
 
 /*
  * What `icn-hook doctor` looks at.  Nothing on the host is created or changed.
@@ -31,3 +32,11 @@ void examination_close(struct examination *examination);
 /* All checks of the host: hook, configuration, cards, IOMMU, ppudbg, security,
  * ledger. */
 void examination_run(struct examination *examination);
+
+/* What the cards that DEMAND names would meet in their domain: NUMA, functions left
+ * behind, binding. */
+void examination_check_domain(struct examination *examination, const struct domain_placement *placement);
+
+/* The same, and who shares the cards' IOMMU groups, as warnings of a plan. */
+void examination_warn(struct machine *machine, const struct inspection *inspection, const struct demand *demand,
+                      const struct domain_placement *placement, struct text_list *warnings);

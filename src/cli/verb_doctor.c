@@ -3,6 +3,7 @@
 
 #include "cli/commands.h"
 #include "cli/json.h"
+#include "cli/preview.h"
 #include "cli/verbs.h"
 #include "doctor/examination.h"
 #include "doctor/probe.h"
@@ -20,16 +21,20 @@ static void print_finding(const struct finding *finding)
     }
 }
 
-static void print_text(const struct report *report, const struct options *options)
+static void print_text(const struct report *report, const struct options *options, const struct preview *preview)
 {
     for (size_t i = 0; i < report->count; i++) {
         if (!options->quiet || report->findings[i].result != RESULT_PASS) {
             print_finding(&report->findings[i]);
         }
     }
+    if (preview && !options->quiet) {
+        preview_print(preview);
+    }
 }
 
-static void print_json(const struct report *report, const struct options *options)
+/* PREVIEW: of the domain that it was about, or NULL. */
+static void print_json(const struct report *report, const struct options *options, const struct preview *preview)
 {
     struct json_object *object = json_object_new_object();
     json_put_text(object, "schema", "icn-hook/doctor/1");
@@ -48,42 +53,82 @@ static void print_json(const struct report *report, const struct options *option
         json_put_text(entry, "remedy", finding->remedy);
         json_object_array_add(checks, entry);
     }
+    if (preview) {
+        struct json_object *plan = json_object_new_object();
+        preview_put_domain(preview, object);
+        preview_put_plan(preview, plan);
+        json_object_object_add(object, "plan", plan);
+    }
     json_print(object);
 }
 
-/* Prints, frees the report, and says how it went. */
-static int finish(struct report *report, const struct options *options)
+static int finish(const struct report *report, const struct options *options, const struct preview *preview)
 {
-    (options->json ? print_json : print_text)(report, options);
-    bool has_failed = report_failed(report);
-    report_free(report);
-    return has_failed ? STATUS_CHECK_FAILED : STATUS_OK;
+    (options->json ? print_json : print_text)(report, options, preview);
+    return report_failed(report) ? STATUS_CHECK_FAILED : STATUS_OK;
 }
 
 static int probe(const struct options *options)
 {
     struct report report = {0};
     struct error err;
+    int status;
     if (options->argument || options->domain) {
-        return command_usage_error("--probe is of one card, not with", options->argument ? options->argument : "domain");
+        return command_usage_error("--probe is of one card, not with",
+                                   options->argument ? options->argument : "--domain");
     }
     if (probe_card(options->config, options->probe, &report, &err) < 0) {
         fprintf(stderr, "icn-hook: %s\n", err.text);
-        report_free(&report);
-        return (int)err.status;
+        status = (int)err.status;
+    } else {
+        status = finish(&report, options, NULL);
     }
-    return finish(&report, options);
+    report_free(&report);
+    return status;
+}
+
+static int examine_host(const struct options *options)
+{
+    struct examination examination;
+    examination_open(&examination, options->config);
+    examination_run(&examination);
+    int status = finish(&examination.report, options, NULL);
+    examination_close(&examination);
+    return status;
+}
+
+static void report_verdict(struct report *report, const struct preview *preview)
+{
+    if (preview->is_refused) {
+        report_add(report, "domain", "plan", RESULT_FAIL, NULL, "%s", preview->reason.text);
+    } else {
+        report_pass(report, "domain", "plan",
+                    preview->isolates ? "VM '%s' would be isolated" : "VM '%s' takes no PPU", preview->domain.name);
+    }
+}
+
+static int examine_domain(const struct options *options)
+{
+    struct preview preview;
+    struct examination examination;
+    int status = preview_open(&preview, options);
+    if (status == STATUS_OK) {
+        examination_open(&examination, options->config);
+        examination.demand = &preview.inquiry.demand;
+        examination_run(&examination);
+        examination_check_domain(&examination, &preview.placement);
+        report_verdict(&examination.report, &preview);
+        status = finish(&examination.report, options, &preview);
+        examination_close(&examination);
+    }
+    preview_close(&preview);
+    return status;
 }
 
 int verb_doctor(const struct options *options)
 {
-    struct examination examination;
     if (options->probe) {
         return probe(options);
     }
-    examination_open(&examination, options->config);
-    examination_run(&examination);
-    int status = finish(&examination.report, options);
-    examination_close(&examination);
-    return status;
+    return options->argument || options->domain ? examine_domain(options) : examine_host(options);
 }

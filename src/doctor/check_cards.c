@@ -150,7 +150,7 @@ static int virtual_functions(const struct examination *examination, int ppu)
     return count > (int)links ? count : (int)links;
 }
 
-static void check_virtual_functions(struct examination *examination)
+void check_virtual_functions(struct examination *examination)
 {
     struct card_findings findings = {0};
     for (int ppu = 0; ppu < examination->machine->topology.ppu_count; ppu++) {
@@ -166,7 +166,7 @@ static void check_virtual_functions(struct examination *examination)
 
 void check_cards(struct examination *examination)
 {
-    if (!examination->is_inspected) {
+    if (!examination->is_inspected || card_count(examination) == 0) {
         return;
     }
     check_present(examination);

@@ -96,7 +96,7 @@ static void judge_member(struct card_findings *findings, const struct examinatio
     }
 }
 
-static void check_members(struct examination *examination)
+void check_group_members(struct examination *examination)
 {
     struct card_findings findings = {0};
     for (int ppu = 0; ppu < examination->machine->topology.ppu_count; ppu++) {
@@ -163,10 +163,10 @@ static void check_viable(struct examination *examination)
 
 void check_iommu_groups(struct examination *examination)
 {
-    if (!examination->is_inspected) {
+    if (!examination->is_inspected || card_count(examination) == 0) {
         return;
     }
     check_has_group(examination);
-    check_members(examination);
+    check_group_members(examination);
     check_viable(examination);
 }

@@ -13,4 +13,8 @@ void check_ppudbg(struct examination *examination);
 void check_security(struct examination *examination);
 void check_ledger(struct examination *examination);
 
+/* Parts of these that concern a domain before its start. */
+void check_virtual_functions(struct examination *examination);
+void check_group_members(struct examination *examination);
+
 #define NEEDS_ROOT "needs root to look: run icn-hook doctor as root"

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/paths.h"
+#include "doctor/card_findings.h"
+#include "doctor/checks.h"
+#include "doctor/facts.h"
+
+#define GROUP "domain"
+#define NODES "/sys/devices/system/node"
+
+enum { CPU_MAX = 8192, NODE_MAX = 1024, LIST_SIZE = 256 };
+
+/* The NUMA nodes of the domain's cards. */
+struct nodes {
+    char list[LIST_SIZE];       /* "0,2" */
+    char cpus[4 * LIST_SIZE];   /* their CPUs, as the kernel lists them; "" = not known */
+    int count;
+    int first;
+};
+
+static void add_node(struct nodes *nodes, int node)
+{
+    CLEANUP_FREE char *cpus = fact_text(NODES "/node%d/cpulist", node);
+    size_t used = strlen(nodes->list);
+    if (nodes->count++ == 0) {
+        nodes->first = node;
+    }
+    snprintf(nodes->list + used, sizeof nodes->list - used, "%s%d", used > 0 ? "," : "", node);
+    used = strlen(nodes->cpus);
+    if (cpus) {
+        snprintf(nodes->cpus + used, sizeof nodes->cpus - used, "%s%s", used > 0 ? "," : "", cpus);
+    }
+}
+
+static void find_nodes(const struct examination *examination, struct nodes *nodes)
+{
+    for (int ppu = 0; ppu < examination->machine->topology.ppu_count; ppu++) {
+        int node = examination->inspection.snapshot->cards[ppu].state.numa_node;
+        if (card_concerns(examination, ppu) && node >= 0 && !fact_list_has(nodes->list, node)) {
+            add_node(nodes, node);
+        }
+    }
+}
+
+static void check_node(struct examination *examination, const struct nodes *nodes)
+{
+    char remedy[96];
+    int cards = card_count(examination);
+    if (nodes->count > 1) {
+        snprintf(remedy, sizeof remedy, "icn-hook suggest %d --numa %d names cards of one node", cards, nodes->first);
+        report_add(&examination->report, GROUP, "numa", RESULT_WARN, remedy, "its cards are on NUMA nodes %s",
+                   nodes->list);
+    } else if (nodes->count == 1) {
+        report_pass(&examination->report, GROUP, "numa", "its cards are on NUMA node %s", nodes->list);
+    } else {
+        report_pass(&examination->report, GROUP, "numa", "the host tells no NUMA node of its cards");
+    }
+}
+
+/* LISTS may hold nothing that ALLOWED has not. */
+static bool lists_are_within(const struct text_list *lists, const char *allowed, long limit)
+{
+    for (size_t i = 0; i < lists->count; i++) {
+        for (long item = 0; item < limit; item++) {
+            if (fact_list_has(lists->items[i], item) && !fact_list_has(allowed, item)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static void check_vcpus(struct examination *examination, const struct domain_placement *placement,
+                        const struct nodes *nodes)
+{
+    char remedy[5 * LIST_SIZE];
+    snprintf(remedy, sizeof remedy, "<vcpu cpuset='%s'>, or one <vcpupin> each", nodes->cpus);
+    if (placement->is_automatic) {
+        report_add(&examination->report, GROUP, "vcpus", RESULT_WARN, remedy,
+                   "numad places its vCPUs, and does not know of its cards");
+    } else if (!placement->every_vcpu) {
+        report_add(&examination->report, GROUP, "vcpus", RESULT_WARN, remedy,
+                   "its vCPUs are not pinned to NUMA node %s", nodes->list);
+    } else if (!lists_are_within(&placement->cpus, nodes->cpus, CPU_MAX)) {
+        report_add(&examination->report, GROUP, "vcpus", RESULT_WARN, remedy,
+                   "its vCPUs are pinned outside NUMA node %s", nodes->list);
+    } else {
+        report_pass(&examination->report, GROUP, "vcpus", "its vCPUs are pinned to NUMA node %s", nodes->list);
+    }
+}
+
+static void check_memory(struct examination *examination, const struct domain_placement *placement,
+                         const struct nodes *nodes)
+{
+    char remedy[2 * LIST_SIZE];
+    struct text_list lists = {.items = (char *[]){placement->memory_nodes}, .count = 1};
+    snprintf(remedy, sizeof remedy, "<numatune><memory mode='strict' nodeset='%s'/></numatune>", nodes->list);
+    if (!placement->memory_nodes) {
+        report_add(&examination->report, GROUP, "memory", RESULT_WARN, remedy,
+                   "its memory is not bound to NUMA node %s", nodes->list);
+    } else if (!lists_are_within(&lists, nodes->list, NODE_MAX)) {
+        report_add(&examination->report, GROUP, "memory", RESULT_WARN, remedy,
+                   "its memory is bound to NUMA node %s, its cards are on %s", placement->memory_nodes, nodes->list);
+    } else {
+        report_pass(&examination->report, GROUP, "memory", "its memory is bound to NUMA node %s", nodes->list);
+    }
+}
+
+static bool takes(const struct examination *examination, struct bdf function)
+{
+    for (size_t i = 0; i < examination->demand->count; i++) {
+        if (bdf_compare(examination->demand->devices[i].function, function) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The card's other functions: an audio or management function that stays on the
+ * host keeps the whole card from being reset. */
+static void check_functions(struct examination *examination)
+{
+    struct card_findings findings = {0};
+    for (int ppu = 0; ppu < examination->machine->topology.ppu_count; ppu++) {
+        struct bdf other = examination->machine->card[ppu];
+        bool is_passed = card_concerns(examination, ppu) && takes(examination, other);
+        for (int function = 0; is_passed && function < 8; function++) {
+            struct pci_state state;
+            char bdf[BDF_TEXT_SIZE];
+            other.function = (uint8_t)function;
+            sysfs_read_state(other, &state);
+            if (state.present && !state.is_virtual_function && !takes(examination, other)) {
+                card_findings_add(&findings, ppu, RESULT_WARN, "pass it too, as a <hostdev> of the same VM",
+                                  "function %s of the card is not passed", bdf_format(other, bdf));
+            }
+        }
+    }
+    card_findings_report(&findings, examination, GROUP, "functions", "all functions of its cards are passed");
+}
+
+static void check_managed(struct examination *examination, const struct domain_placement *placement)
+{
+    struct card_findings findings = {0};
+    for (size_t i = 0; i < placement->unmanaged_count; i++) {
+        int ppu = machine_ppu_at(examination->machine, placement->unmanaged[i]);
+        if (ppu >= 0 && card_concerns(examination, ppu) &&
+            !examination->inspection.snapshot->cards[ppu].state.on_vfio) {
+            card_findings_add(&findings, ppu, RESULT_WARN, "managed='yes', or virsh nodedev-detach before the start",
+                              "managed='no', and it is not on vfio-pci");
+        }
+    }
+    card_findings_report(&findings, examination, GROUP, "managed", "vfio-pci gets its cards");
+}
+
+void examination_check_domain(struct examination *examination, const struct domain_placement *placement)
+{
+    struct nodes nodes = {0};
+    if (!examination->is_inspected || !examination->demand || card_count(examination) == 0) {
+        return;
+    }
+    find_nodes(examination, &nodes);
+    check_node(examination, &nodes);
+    if (nodes.cpus[0] && fact_exists(NODES "/node1")) {
+        check_vcpus(examination, placement, &nodes);
+        check_memory(examination, placement, &nodes);
+    }
+    check_functions(examination);
+    check_managed(examination, placement);
+}
+
+void examination_warn(struct machine *machine, const struct inspection *inspection, const struct demand *demand,
+                      const struct domain_placement *placement, struct text_list *warnings)
+{
+    struct examination examination = {.machine = machine,
+                                      .demand = demand,
+                                      .is_surveyed = true,
+                                      .is_inspected = true,
+                                      .inspection = *inspection};
+    check_virtual_functions(&examination);
+    check_group_members(&examination);
+    examination_check_domain(&examination, placement);
+    for (size_t i = 0; i < examination.report.count; i++) {
+        const struct finding *finding = &examination.report.findings[i];
+        if (finding->result != RESULT_PASS) {
+            text_list_add(warnings, "%s; %s", finding->text, finding->remedy);
+        }
+    }
+    report_free(&examination.report);
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "host/domain_placement.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <libxml/parser.h>
+
+#include "base/memory.h"
+#include "host/domain_parser.h"
+
+static const xmlNode *find_domain(const xmlNode *root)
+{
+    return root && xml_is_element(root, "domstatus") ? xml_child(root, "domain") : root;
+}
+
+/* Each vCPU has its own <vcpupin>, or that of <vcpu> (conf/domain_conf.c). */
+static void read_cpus(const xmlNode *domain, struct domain_placement *placement)
+{
+    const xmlNode *vcpu = xml_child(domain, "vcpu");
+    const xmlNode *tune = xml_child(domain, "cputune");
+    XML_TEXT_CLEANUP xmlChar *count_text = vcpu ? xmlNodeGetContent(vcpu) : NULL;
+    XML_TEXT_CLEANUP xmlChar *general = vcpu ? xml_attribute(vcpu, "cpuset") : NULL;
+    unsigned long count = count_text ? strtoul((const char *)count_text, NULL, 10) : 1;
+    unsigned long pins = 0;
+    placement->is_automatic = vcpu && xml_attribute_is(vcpu, "placement", "auto");
+    for (const xmlNode *pin = tune ? tune->children : NULL; pin; pin = pin->next) {
+        XML_TEXT_CLEANUP xmlChar *cpus = xml_is_element(pin, "vcpupin") ? xml_attribute(pin, "cpuset") : NULL;
+        if (cpus) {
+            pins++;
+            text_list_add(&placement->cpus, "%s", cpus);
+        }
+    }
+    if (general && pins < count) {
+        text_list_add(&placement->cpus, "%s", general);
+    }
+    placement->every_vcpu = general || (pins > 0 && pins >= count);
+}
+
+static void read_memory(const xmlNode *domain, struct domain_placement *placement)
+{
+    const xmlNode *tune = xml_child(domain, "numatune");
+    const xmlNode *memory = tune ? xml_child(tune, "memory") : NULL;
+    XML_TEXT_CLEANUP xmlChar *nodes = memory ? xml_attribute(memory, "nodeset") : NULL;
+    if (nodes) {
+        placement->memory_nodes = memory_copy_text((const char *)nodes);
+    }
+    placement->is_automatic |= memory && xml_attribute_is(memory, "placement", "auto");
+}
+
+static unsigned long read_number(const xmlNode *node, const char *name)
+{
+    XML_TEXT_CLEANUP xmlChar *text = xml_attribute(node, name);
+    return text ? strtoul((const char *)text, NULL, 0) : 0;
+}
+
+/* managed='yes' or not, as libvirt reads it: anything else is no. */
+static void read_hostdev(const xmlNode *hostdev, struct domain_placement *placement)
+{
+    const xmlNode *source = xml_child(hostdev, "source");
+    const xmlNode *address = source ? xml_child(source, "address") : NULL;
+    if (!address || !xml_attribute_is(hostdev, "type", "pci") || xml_attribute_is(hostdev, "managed", "yes")) {
+        return;
+    }
+    placement->unmanaged =
+        memory_grow(placement->unmanaged, placement->unmanaged_count + 1, sizeof *placement->unmanaged);
+    placement->unmanaged[placement->unmanaged_count++] = (struct bdf){
+        .domain = (uint32_t)read_number(address, "domain"),
+        .bus = (uint8_t)read_number(address, "bus"),
+        .slot = (uint8_t)read_number(address, "slot"),
+        .function = (uint8_t)read_number(address, "function"),
+    };
+}
+
+void domain_placement_read(const char *text, size_t length, struct domain_placement *placement)
+{
+    *placement = (struct domain_placement){0};
+    xmlDocPtr document = xmlReadMemory(text, (int)length, NULL, NULL,
+                                       XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
+    const xmlNode *domain = document ? find_domain(xmlDocGetRootElement(document)) : NULL;
+    if (domain) {
+        const xmlNode *devices = xml_child(domain, "devices");
+        read_cpus(domain, placement);
+        read_memory(domain, placement);
+        for (const xmlNode *device = devices ? devices->children : NULL; device; device = device->next) {
+            if (xml_is_element(device, "hostdev")) {
+                read_hostdev(device, placement);
+            }
+        }
+    }
+    xmlFreeDoc(document);
+}
+
+void domain_placement_free(struct domain_placement *placement)
+{
+    text_list_free(&placement->cpus);
+    free(placement->memory_nodes);
+    free(placement->unmanaged);
+    *placement = (struct domain_placement){0};
+}
