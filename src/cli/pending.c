@@ -13,4 +13,3 @@
 PENDING(verb_explain)
 PENDING(verb_topo)
 PENDING(verb_suggest)
-PENDING(verb_complete)

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the shells' completion asks for.  One candidate a line:
+ *   WORD <tab> VALUE <tab> DESCRIPTION
+ * VALUE is what must follow a verb or an option, as help shows it; "-": nothing.
+ * A person waits at the keyboard for something else: whatever cannot be looked at
+ * is left out, without a word and without waiting for the ledger's lock.
+ */
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/commands.h"
+#include "cli/verbs.h"
+#include "engine/inspection.h"
+
+/* As many as Linux can be built for. */
+enum { NODE_MAX = 1024 };
+
+/* The host, as far as it can be looked at. */
+struct host {
+    struct machine *machine; /* NULL: the settings cannot be used */
+    bool is_surveyed;        /* topology and ids are known */
+    struct inspection inspection;
+    bool owners_are_known;
+};
+
+static bool is_one_word_of_a_line(const char *text)
+{
+    while (*text && !iscntrl((unsigned char)*text)) {
+        text++;
+    }
+    return *text == '\0';
+}
+
+static void offer(const char *word, const char *value, const char *what)
+{
+    if (word[0] && is_one_word_of_a_line(word)) {
+        printf("%s\t%s\t%s\n", word, value ? value : "-", is_one_word_of_a_line(what) ? what : "");
+    }
+}
+
+static void offer_verbs(void)
+{
+    for (enum verb_id verb = 0; verb < VERB_COUNT; verb++) {
+        if (!command_verbs[verb].hidden) {
+            offer(command_verbs[verb].name, command_verbs[verb].argument, command_verbs[verb].what);
+        }
+    }
+}
+
+static bool stands_for_a_verb(const struct option_row *row)
+{
+    return row->effect == CHOOSE || row->effect == CHOOSE_WITH_ARGUMENT;
+}
+
+/* The verb of that name, or for which the option of that name stands. */
+static enum verb_id find_verb(const char *name)
+{
+    for (size_t i = 0; i < command_option_count; i++) {
+        const struct option_row *row = &command_options[i];
+        const char letter[] = {'-', row->letter, '\0'};
+        bool is_named = strncmp(name, "--", 2) == 0 ? strcmp(name + 2, row->name) == 0
+                                                   : row->letter && strcmp(name, letter) == 0;
+        if (is_named && stands_for_a_verb(row)) {
+            return row->verb;
+        }
+    }
+    return command_find_verb(name);
+}
+
+/* NAME: of a verb; none or an unknown one: all options. */
+static void offer_options(const char *name)
+{
+    enum verb_id verb = find_verb(name);
+    for (size_t i = 0; i < command_option_count; i++) {
+        const struct option_row *row = &command_options[i];
+        char word[40];
+        if (!option_fits(row, verb) || (stands_for_a_verb(row) && verb != VERB_NONE)) {
+            continue;
+        }
+        snprintf(word, sizeof word, "--%s", row->name);
+        offer(word, row->value, row->what);
+        if (row->letter) {
+            snprintf(word, sizeof word, "-%c", row->letter);
+            offer(word, row->value, row->what);
+        }
+    }
+}
+
+/* To be closed in each case. */
+static void look(struct host *host, const char *config)
+{
+    struct error err;
+    *host = (struct host){.inspection = {.ledger = {.dirfd = -1, .lockfd = -1}}};
+    if (machine_open(config, &host->machine, &err) < 0) {
+        return;
+    }
+    host->is_surveyed = machine_survey(host->machine, &err) == 0;
+    host->machine->settings.lock_timeout = 0;
+    host->owners_are_known = host->is_surveyed && inspection_open(&host->inspection, host->machine, &err) == 0;
+}
+
+static void close_host(struct host *host)
+{
+    if (host->owners_are_known) {
+        inspection_close(&host->inspection);
+    }
+    machine_close(host->machine);
+}
+
+static bool is_present(const struct host *host, int ppu, struct pci_state *state)
+{
+    if (!host->machine->mapped[ppu]) {
+        return false;
+    }
+    sysfs_read_state(host->machine->card[ppu], state);
+    return state->present;
+}
+
+static void offer_card(const struct host *host, int ppu)
+{
+    char id[12];
+    char bdf[BDF_TEXT_SIZE];
+    char owner[OWNER_TEXT_SIZE] = "";
+    char what[OWNER_TEXT_SIZE + 40];
+    snprintf(id, sizeof id, "%d", ppu);
+    bdf_format(host->machine->card[ppu], bdf);
+    if (host->owners_are_known) {
+        snapshot_owner_text(host->inspection.snapshot, ppu, owner);
+    }
+    snprintf(what, sizeof what, "%s%s%s", bdf, owner[0] ? ", " : "", owner);
+    offer(id, NULL, what);
+    snprintf(what, sizeof what, "PPU %d%s%s", ppu, owner[0] ? ", " : "", owner);
+    offer(bdf, NULL, what);
+}
+
+static void offer_cards(const struct host *host)
+{
+    for (int ppu = 0; ppu < host->machine->topology.ppu_count; ppu++) {
+        struct pci_state state;
+        if (is_present(host, ppu, &state)) {
+            offer_card(host, ppu);
+        }
+    }
+}
+
+static int count_cards(const struct snapshot *snapshot, size_t tenant)
+{
+    int count = 0;
+    for (size_t i = 0; i < snapshot->claim_count; i++) {
+        count += snapshot->claims[i].tenant == tenant;
+    }
+    return count;
+}
+
+static void offer_owners(const struct host *host, bool only_groups)
+{
+    const struct snapshot *snapshot = host->inspection.snapshot;
+    for (size_t i = 0; host->owners_are_known && i < snapshot->tenant_count; i++) {
+        const struct tenant *tenant = &snapshot->tenants[i];
+        int cards = count_cards(snapshot, i);
+        char what[48];
+        if (cards > 0 && (tenant->manual || !only_groups)) {
+            snprintf(what, sizeof what, "%s, %d card%s", tenant->manual ? "group" : "VM", cards, cards > 1 ? "s" : "");
+            offer(tenant->name, NULL, what);
+        }
+    }
+}
+
+static void offer_names(const struct host *host)
+{
+    offer_owners(host, false);
+}
+
+static void offer_groups(const struct host *host)
+{
+    offer_owners(host, true);
+}
+
+static void offer_nodes(const struct host *host)
+{
+    bool seen[NODE_MAX] = {false};
+    for (int ppu = 0; ppu < host->machine->topology.ppu_count; ppu++) {
+        struct pci_state state;
+        char node[12];
+        if (is_present(host, ppu, &state) && state.numa_node >= 0 && state.numa_node < NODE_MAX &&
+            !seen[state.numa_node]) {
+            seen[state.numa_node] = true;
+            snprintf(node, sizeof node, "%d", state.numa_node);
+            offer(node, NULL, "NUMA node");
+        }
+    }
+}
+
+static const struct {
+    const char *kind;
+    void (*offer)(const struct host *host);
+} host_kinds[] = {
+    {"cards", offer_cards},
+    {"names", offer_names},
+    {"groups", offer_groups},
+    {"nodes", offer_nodes},
+};
+
+static void offer_from_host(const char *kind, const char *config)
+{
+    for (size_t i = 0; i < sizeof host_kinds / sizeof host_kinds[0]; i++) {
+        if (strcmp(kind, host_kinds[i].kind) == 0) {
+            struct host host;
+            look(&host, config);
+            if (host.is_surveyed) {
+                host_kinds[i].offer(&host);
+            }
+            close_host(&host);
+        }
+    }
+}
+
+int verb_complete(const struct options *options)
+{
+    static const char options_of[] = "options:";
+    if (strcmp(options->argument, "verbs") == 0) {
+        offer_verbs();
+    } else if (strncmp(options->argument, options_of, strlen(options_of)) == 0) {
+        offer_options(options->argument + strlen(options_of));
+    } else {
+        offer_from_host(options->argument, options->config);
+    }
+    return STATUS_OK;
+}
