@@ -35,6 +35,14 @@ MUST_CHECK bool machine_open_salvaged(const char *config, struct machine **machi
  * has (a card that fell off the bus would shift all ids behind it). */
 MUST_CHECK int machine_survey(struct machine *machine, struct error *err);
 
+/* The cards on this host, sorted by address; owned by the caller. */
+MUST_CHECK int machine_list_cards(const struct machine *machine, struct bdf **cards, size_t *count,
+                                  struct error *err);
+
+/* In place of machine_survey where there is no topology yet: the cards get their
+ * ids by their order, and no links. */
+MUST_CHECK int machine_survey_without_topology(struct machine *machine, struct error *err);
+
 /* ledger_open with the settings' lock_timeout. */
 MUST_CHECK int machine_open_ledger(const struct machine *machine, enum ledger_access access, struct ledger *ledger,
                                    struct error *err);

@@ -109,14 +109,30 @@ static size_t drop_virtual_functions(struct bdf *functions, size_t count)
     return kept;
 }
 
-static int map_by_order(struct machine *machine, struct error *err)
+int machine_list_cards(const struct machine *machine, struct bdf **cards, size_t *count, struct error *err)
 {
-    CLEANUP_FREE struct bdf *functions = NULL;
-    size_t count;
-    if (pci_list_matching(machine->pci, &functions, &count, err) < 0) {
+    if (pci_list_matching(machine->pci, cards, count, err) < 0) {
         return -1;
     }
-    count = drop_virtual_functions(functions, count);
+    *count = drop_virtual_functions(*cards, *count);
+    return 0;
+}
+
+static void map_in_order(struct machine *machine, const struct bdf *cards, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        machine->mapped[i] = true;
+        machine->card[i] = cards[i];
+    }
+}
+
+static int map_by_order(struct machine *machine, struct error *err)
+{
+    CLEANUP_FREE struct bdf *cards = NULL;
+    size_t count;
+    if (machine_list_cards(machine, &cards, &count, err) < 0) {
+        return -1;
+    }
     if (count != (size_t)machine->topology.ppu_count) {
         return error_set(err, STATUS_INVALID,
                          "%zu cards match %s but the topology %s has %d, so the cards' order does not tell their ids; "
@@ -124,10 +140,23 @@ static int map_by_order(struct machine *machine, struct error *err)
                          count, machine->settings.match, machine->settings.topology, machine->topology.ppu_count,
                          machine->settings.match);
     }
-    for (size_t i = 0; i < count; i++) {
-        machine->mapped[i] = true;
-        machine->card[i] = functions[i];
+    map_in_order(machine, cards, count);
+    return 0;
+}
+
+int machine_survey_without_topology(struct machine *machine, struct error *err)
+{
+    CLEANUP_FREE struct bdf *cards = NULL;
+    size_t count;
+    if (machine_list_cards(machine, &cards, &count, err) < 0) {
+        return -1;
     }
+    if (count > PPU_MAX) {
+        return error_set(err, STATUS_INVALID, "%zu cards match %s, more than %d", count, machine->settings.match,
+                         PPU_MAX);
+    }
+    topology_clear(&machine->topology, (int)count);
+    map_in_order(machine, cards, count);
     return 0;
 }
 

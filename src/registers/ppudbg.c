@@ -13,6 +13,7 @@
 #include "base/memory.h"
 #include "base/paths.h"
 #include "base/spawn.h"
+#include "registers/ppudbg.h"
 #include "registers/registers.h"
 
 enum { MILLISECONDS = 1000, ID_SIZE = sizeof "|-2147483648", SHOWN_LIST = 80 };
@@ -39,24 +40,42 @@ static char *tool_path(const struct settings *settings)
     return path;
 }
 
-/* Runs ppudbg --direct --micnop iso FIRST [SECOND]. */
-static enum write_failure run_iso(const struct settings *settings, char *first, char *second, struct error *err)
+/* ARGV[0] becomes the tool. */
+static int run_tool(const struct settings *settings, char *argv[], struct buffer *output, struct error *err)
 {
     CLEANUP_FREE char *path = tool_path(settings);
-    char *argv[] = {path, "--direct", "--micnop", "iso", first, second, NULL};
     int64_t deadline = deadline_after_ms((int64_t)settings->ppudbg_timeout * MILLISECONDS);
-    struct buffer output = {0};
 
-    if (spawn_capture(argv, deadline, &output, err) == 0) {
-        buffer_free(&output);
-        return WRITE_FINE;
+    argv[0] = path;
+    if (spawn_capture(argv, deadline, output, err) == 0) {
+        return 0;
     }
     if (access(path, X_OK) != 0) {
         error_set(err, err->status, "%s; check path in [ppudbg]", err->text);
     }
+    return -1;
+}
+
+/* Runs ppudbg --direct --micnop iso FIRST [SECOND]. */
+static enum write_failure run_iso(const struct settings *settings, char *first, char *second, struct error *err)
+{
+    char *argv[] = {NULL, "--direct", "--micnop", "iso", first, second, NULL};
+    struct buffer output = {0};
+
+    if (run_tool(settings, argv, &output, err) == 0) {
+        buffer_free(&output);
+        return WRITE_FINE;
+    }
     error_wrap(err, "ppudbg --direct --micnop iso %s%s%.*s%s", first, second != NULL ? " \"" : "", SHOWN_LIST,
                second != NULL ? second : "", second != NULL ? "\"" : "");
     return WRITE_FAILED;
+}
+
+int ppudbg_read_topology(const struct settings *settings, struct buffer *output, struct error *err)
+{
+    char *argv[] = {NULL, "--topo_read", NULL};
+
+    return run_tool(settings, argv, output, err) < 0 ? error_wrap(err, "ppudbg --topo_read") : 0;
 }
 
 /* "0,1|2,3": the cards of each group by ascending id, the groups in the order of
