@@ -26,6 +26,16 @@ void json_put_known_number(struct json_object *object, const char *key, int numb
     json_object_object_add(object, key, number < 0 ? NULL : json_object_new_int(number));
 }
 
+void json_put_moment(struct json_object *object, const char *key, int64_t seconds)
+{
+    json_object_object_add(object, key, seconds == 0 ? NULL : json_object_new_int64(seconds));
+}
+
+void json_put_live(struct json_object *object, const char *key, enum link_live live)
+{
+    json_object_object_add(object, key, live == LIVE_UNKNOWN ? NULL : json_object_new_boolean(live == LIVE_YES));
+}
+
 void json_put_bool(struct json_object *object, const char *key, bool value)
 {
     json_object_object_add(object, key, json_object_new_boolean(value));
@@ -46,9 +56,15 @@ struct json_object *json_put_array(struct json_object *object, const char *key)
     return array;
 }
 
+void json_write(FILE *stream, struct json_object *object)
+{
+    fprintf(stream, "%s\n",
+            json_object_to_json_string_ext(object, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
+                                                       JSON_C_TO_STRING_NOSLASHESCAPE));
+    json_object_put(object);
+}
+
 void json_print(struct json_object *object)
 {
-    puts(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
-                                                    JSON_C_TO_STRING_NOSLASHESCAPE));
-    json_object_put(object);
+    json_write(stdout, object);
 }

@@ -4,8 +4,10 @@
 #include <json-c/json.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/text.h"
+#include "engine/link_state.h"
 
 /* Small additions to json-c for our objects. */
 void json_put_text(struct json_object *object, const char *key, const char *text_or_null);
@@ -13,10 +15,16 @@ void json_put_mask(struct json_object *object, const char *key, uint32_t mask);
 void json_put_number(struct json_object *object, const char *key, int number);
 /* null for UNKNOWN_NUMBER (-1). */
 void json_put_known_number(struct json_object *object, const char *key, int number);
+/* Seconds since the epoch; null for 0. */
+void json_put_moment(struct json_object *object, const char *key, int64_t seconds);
+/* true, false, or null: not known. */
+void json_put_live(struct json_object *object, const char *key, enum link_live live);
 void json_put_bool(struct json_object *object, const char *key, bool value);
 /* Adds an array of texts. */
 void json_put_list(struct json_object *object, const char *key, const struct text_list *list);
 /* Adds an empty array and returns it. */
 struct json_object *json_put_array(struct json_object *object, const char *key);
-/* Prints on stdout and frees. */
+/* Prints and frees. */
+void json_write(FILE *stream, struct json_object *object);
+/* The same on stdout. */
 void json_print(struct json_object *object);

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "cli/output.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "../host/simulated_host.h"
+#include "capture.h"
+
+static struct output output;
+
+/* Standard output is a terminal of WIDTH columns (a real pseudo terminal) until it
+ * is given back. */
+static int kept_stdout, terminal;
+
+static void take_terminal(unsigned short width)
+{
+    const struct winsize size = {.ws_row = 24, .ws_col = width};
+    terminal = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    assert_true(terminal >= 0 && grantpt(terminal) == 0 && unlockpt(terminal) == 0);
+    int fd = open(ptsname(terminal), O_RDWR | O_NOCTTY | O_CLOEXEC);
+    assert_true(fd >= 0 && ioctl(fd, TIOCSWINSZ, &size) == 0);
+    fflush(stdout);
+    kept_stdout = dup(STDOUT_FILENO);
+    dup2(fd, STDOUT_FILENO);
+    close(fd);
+}
+
+static void give_terminal_back(void)
+{
+    fflush(stdout);
+    dup2(kept_stdout, STDOUT_FILENO);
+    close(kept_stdout);
+    close(terminal);
+}
+
+static void open_on_terminal(const struct options *options)
+{
+    take_terminal(132);
+    output_open(&output, options);
+    give_terminal_back();
+}
+
+static void test_terminal(void **state)
+{
+    static const struct {
+        const char *columns;
+        int width;
+    } cases[] = {{NULL, 132}, {"80", 80}, {"0", 132}, {"-3", 132}, {"many", 132}, {"", 132}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        cases[i].columns ? setenv("COLUMNS", cases[i].columns, 1) : unsetenv("COLUMNS");
+        open_on_terminal(&(struct options){0});
+        assert_int_equal(output.width, cases[i].width);
+        assert_ptr_equal(output.stream, stdout);
+    }
+    unsetenv("COLUMNS");
+}
+
+static void test_colour(void **state)
+{
+    static const struct {
+        enum colour_choice choice;
+        const char *no_color;
+        const char *term;
+        bool expected;
+    } cases[] = {
+        {COLOUR_AUTO, NULL, "xterm", true},   {COLOUR_AUTO, NULL, NULL, true},      {COLOUR_AUTO, "", "xterm", true},
+        {COLOUR_AUTO, "1", "xterm", false},   {COLOUR_AUTO, "0", "xterm", false},   {COLOUR_AUTO, NULL, "dumb", false},
+        {COLOUR_ALWAYS, "1", "dumb", true},   {COLOUR_NEVER, NULL, "xterm", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        cases[i].no_color ? setenv("NO_COLOR", cases[i].no_color, 1) : unsetenv("NO_COLOR");
+        cases[i].term ? setenv("TERM", cases[i].term, 1) : unsetenv("TERM");
+        open_on_terminal(&(struct options){.colour = cases[i].choice});
+        assert_int_equal(output.in_colour, cases[i].expected);
+    }
+    unsetenv("NO_COLOR");
+    setenv("TERM", "xterm", 1);
+}
+
+static void test_pipe(void **state)
+{
+    (void)state;
+    setenv("COLUMNS", "40", 1);
+    capture_begin();
+    output_open(&output, &(struct options){0});
+    output_line(&output, COLOUR_RED, "plain");
+    int status = output_close(&output, 4);
+    output_open(&output, &(struct options){.colour = COLOUR_ALWAYS, .output = "-"});
+    output_line(&output, COLOUR_RED, "red");
+    output_close(&output, 0);
+    capture_end();
+    unsetenv("COLUMNS");
+    assert_int_equal(status, 4);
+    assert_int_equal(output.width, 0);
+    assert_string_equal(captured_stdout(), "plain\n\033[1;31mred\033[0m\n");
+}
+
+/* Prints "text" into PATH; returns the exit status. */
+static int write_to(const char *path, int status)
+{
+    capture_begin();
+    output_open(&output, &(struct options){.output = path});
+    output_line(&output, COLOUR_RED, "text");
+    status = output_close(&output, status);
+    capture_end();
+    assert_string_equal(captured_stdout(), "");
+    return status;
+}
+
+static void test_file(void **state)
+{
+    (void)state;
+    struct stat facts;
+    char path[4096];
+    snprintf(path, sizeof path, "%s", simulated_path("/file"));
+    assert_int_equal(write_to(path, STATUS_OK), STATUS_OK);
+    assert_string_equal(simulated_read("/file"), "text\n");
+    assert_int_equal(stat(path, &facts), 0);
+    assert_int_equal(facts.st_mode & 07777, 0644);
+    simulated_text("/file", "old");
+    assert_int_equal(write_to(path, STATUS_BUSY), STATUS_BUSY);
+    assert_string_equal(simulated_read("/file"), "old");
+    assert_string_equal(captured_stderr(), "");
+}
+
+static void test_link(void **state)
+{
+    (void)state;
+    char path[4096];
+    struct stat facts;
+    simulated_text("/there/file", "old");
+    simulated_link("/link", "there/file");
+    snprintf(path, sizeof path, "%s", simulated_path("/link"));
+    assert_int_equal(write_to(path, STATUS_OK), STATUS_OK);
+    assert_string_equal(simulated_read("/there/file"), "text\n");
+    assert_int_equal(lstat(path, &facts), 0);
+    assert_true(S_ISLNK(facts.st_mode));
+}
+
+static void test_what_is_no_file(void **state)
+{
+    (void)state;
+    char path[4096];
+    assert_int_equal(write_to("/dev/null", STATUS_OK), STATUS_INVALID);
+    assert_string_equal(captured_stderr(), "icn-hook: /dev/null is not a regular file\n");
+    simulated_link("/link", "nowhere");
+    snprintf(path, sizeof path, "%s", simulated_path("/link"));
+    assert_int_equal(write_to(path, STATUS_OK), STATUS_INVALID);
+    simulated_directory("/directory");
+    snprintf(path, sizeof path, "%s", simulated_path("/directory"));
+    assert_int_equal(write_to(path, STATUS_OK), STATUS_INVALID);
+    assert_int_equal(write_to("/nowhere/at/all", STATUS_OK), STATUS_INVALID);
+    assert_string_equal(captured_stderr(), "icn-hook: cannot write /nowhere/at/all: No such file or directory\n");
+    assert_int_equal(write_to("/proc/icn-hook", STATUS_OK), STATUS_HARDWARE);
+    assert_memory_equal(captured_stderr(), "icn-hook: /proc/icn-hook: cannot write icn-hook: ", 48);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_terminal),
+        cmocka_unit_test(test_colour),
+        cmocka_unit_test(test_pipe),
+        cmocka_unit_test_setup(test_file, simulated_host_clear),
+        cmocka_unit_test_setup(test_link, simulated_host_clear),
+        cmocka_unit_test_setup(test_what_is_no_file, simulated_host_clear),
+    };
+    return cmocka_run_group_tests(tests, simulated_host_start, simulated_host_stop);
+}
