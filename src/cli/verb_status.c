@@ -1,7 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <inttypes.h>
 #include <stdio.h>
 
+#include "cli/card_cells.h"
+#include "cli/commands.h"
+#include "cli/exposition.h"
 #include "cli/json.h"
+#include "cli/output.h"
+#include "cli/sign.h"
+#include "cli/table.h"
 #include "cli/verbs.h"
 #include "cli/view.h"
 #include "engine/link_state.h"
@@ -27,11 +34,6 @@ static void put_owners(const struct snapshot *snapshot, int ppu, struct json_obj
     }
 }
 
-static void put_live(struct json_object *entry, enum link_live live)
-{
-    json_object_object_add(entry, "live", live == LIVE_UNKNOWN ? NULL : json_object_new_boolean(live == LIVE_YES));
-}
-
 static void put_links(const struct inspection *inspection, int ppu, struct json_object *array)
 {
     for (int link = 0; link < LINK_MAX; link++) {
@@ -44,7 +46,7 @@ static void put_links(const struct inspection *inspection, int ppu, struct json_
         json_put_number(entry, "peer", peer);
         json_put_text(entry, "near", end_texts[link_near_end(inspection->snapshot, ppu, link)]);
         json_put_text(entry, "far", end_texts[link_far_end(inspection->snapshot, ppu, link)]);
-        put_live(entry, link_live(inspection->snapshot, ppu, link));
+        json_put_live(entry, "live", link_live(inspection->snapshot, ppu, link));
         json_put_bool(entry, "allowed", link_may_be_open(inspection->owners[ppu], inspection->owners[peer]));
         json_object_array_add(array, entry);
     }
@@ -75,7 +77,7 @@ static struct json_object *describe_card(const struct view *view, int ppu)
     return entry;
 }
 
-static void print_json(const struct view *view, bool ok)
+static void print_json(const struct view *view, bool ok, const struct output *output)
 {
     struct json_object *object = json_object_new_object();
     json_put_text(object, "schema", "icn-hook/status/1");
@@ -86,45 +88,86 @@ static void print_json(const struct view *view, bool ok)
     }
     view_put_leaks(view, object);
     json_put_list(object, "findings", &view->findings);
-    json_print(object);
+    json_write(output->stream, object);
 }
 
-static void print_links(const struct inspection *inspection, int ppu)
+/* "1 -2 !3": the cards at the other ends, a sign before each. */
+static void add_links(struct table *table, const struct inspection *inspection, int ppu, signs_used *used)
 {
+    bool is_first = true;
+    table_add(table, COLOUR_PLAIN, "%s", "");
     for (int link = 0; link < LINK_MAX; link++) {
         int peer = inspection->machine->topology.peer[ppu][link];
         if (peer != NO_PEER) {
-            printf(" %d:%s", peer, end_texts[link_near_end(inspection->snapshot, ppu, link)]);
+            enum verdict verdict = link_verdict(inspection, ppu, link);
+            char text[sizeof "!-2147483648"];
+            snprintf(text, sizeof text, "%.*s%d", verdict == VERDICT_OPEN ? 0 : 1, &signs[verdict].character, peer);
+            table_append(table, COLOUR_PLAIN, is_first ? "" : " ");
+            table_append(table, signs[verdict].colour, text);
+            *used |= 1u << verdict;
+            is_first = false;
         }
     }
 }
 
-static void print_text(const struct view *view, bool ok)
+static void add_card(struct table *table, const struct view *view, int ppu, signs_used *used)
 {
-    printf("%-5s%-14s%-12s%-12s%-16s%s\n", "PPU", "ADDRESS", "DRIVER", "MASK", "OWNER", "LINKS (peer:near end)");
+    const struct card *card = &view->inspection.snapshot->cards[ppu];
+    table_add(table, COLOUR_PLAIN, "%d", ppu);
+    card_cells_add_place(table, view, ppu);
+    if (card->was_read && card->reading.kind == READING_FINE) {
+        table_add(table, COLOUR_PLAIN, "0x%08" PRIx32, card->reading.mask);
+    } else {
+        table_add(table, COLOUR_PLAIN, "unknown");
+    }
+    card_cells_add_owner(table, view, ppu);
+    add_links(table, &view->inspection, ppu, used);
+}
+
+static void print_text(const struct view *view, bool ok, const struct output *output)
+{
+    signs_used used = 0;
+    struct table table;
+    table_open(&table, 4 + PLACE_CELLS);
+    table.right[0] = table.right[3] = table.right[4] = true;
+    table.shrinking = 6;
+    table_add(&table, COLOUR_BOLD, "PPU");
+    card_cells_add_place_titles(&table);
+    table_add(&table, COLOUR_BOLD, "MASK");
+    table_add(&table, COLOUR_BOLD, "OWNER");
+    table_add(&table, COLOUR_BOLD, "LINKS");
     for (int ppu = 0; ppu < view->machine->topology.ppu_count; ppu++) {
-        const struct card *card = &view->inspection.snapshot->cards[ppu];
-        char bdf[BDF_TEXT_SIZE];
-        char owner[OWNER_TEXT_SIZE];
-        char mask[sizeof "0x00000000"] = "unknown";
-        if (card->was_read && card->reading.kind == READING_FINE) {
-            snprintf(mask, sizeof mask, "0x%08x", card->reading.mask);
-        }
-        printf("%-5d%-14s%-12s%-12s%-16s", ppu,
-               view->machine->mapped[ppu] ? bdf_format(view->machine->card[ppu], bdf) : "-",
-               card->state.driver[0] ? card->state.driver : "-", mask,
-               snapshot_owner_text(view->inspection.snapshot, ppu, owner));
-        print_links(&view->inspection, ppu);
-        puts("");
+        add_card(&table, view, ppu, &used);
     }
+    table_print(&table, output);
+    table_free(&table);
+    sign_print_legend(output, "LINKS: the card at the other end, open", used);
     for (size_t i = 0; i < view->findings.count; i++) {
-        puts(view->findings.items[i]);
+        fprintf(output->stream, "%s\n", view->findings.items[i]);
     }
-    puts(ok ? "No leak is known." : "NOT ISOLATED: see above.");
+    output_line(output, ok ? COLOUR_GREEN : COLOUR_RED, ok ? "No leak is known." : "NOT ISOLATED: see above.");
 }
 
 int verb_status(const struct options *options)
 {
-    bool ok = false;
-    return view_show(options, print_json, print_text, &ok);
+    struct output output;
+    struct view view;
+    if (options->json && options->prometheus) {
+        return command_usage_error("one of --json and --prometheus, not both, goes with", "status");
+    }
+    int status = view_open(&view, options);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    bool ok = view_is_fine(&view);
+    output_open(&output, options);
+    if (options->json) {
+        print_json(&view, ok, &output);
+    } else if (options->prometheus) {
+        exposition_print(&view, output.stream);
+    } else {
+        print_text(&view, ok, &output);
+    }
+    view_close(&view);
+    return output_close(&output, status);
 }

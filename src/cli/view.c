@@ -104,12 +104,17 @@ void view_close(struct view *view)
     text_list_free(&view->findings);
 }
 
+bool view_is_fine(const struct view *view)
+{
+    return view->leaks == 0 && view->drifts == 0 && !view->in_doubt;
+}
+
 int view_show(const struct options *options, view_printer *print_json, view_printer *print_text, bool *ok)
 {
     struct view view;
     int status = view_open(&view, options);
     if (status == STATUS_OK) {
-        *ok = view.leaks == 0 && view.drifts == 0 && !view.in_doubt;
+        *ok = view_is_fine(&view);
         (options->json ? print_json : print_text)(&view, *ok);
         view_close(&view);
     }

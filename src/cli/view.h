@@ -22,6 +22,9 @@ struct view {
 int view_open(struct view *view, const struct options *options);
 void view_close(struct view *view);
 
+/* Every VM is known to be isolated. */
+bool view_is_fine(const struct view *view);
+
 /* Opens a view and prints it in the form that OPTIONS ask for.  OK: every VM is
  * known to be isolated.  Returns the exit status; OK is set if that is 0. */
 typedef void view_printer(const struct view *view, bool ok);

@@ -33,15 +33,17 @@ static void test_text(void **state)
     assert_int_equal(status_of(false), STATUS_OK);
     assert_string_equal(
         captured_stdout(),
-        "PPU  ADDRESS       DRIVER      MASK        OWNER           LINKS (peer:near end)\n"
-        "0    0000:08:00.0  vfio-pci    0x00000019  a                6:cut 2:cut 3:cut 1:open\n"
-        "1    0000:7e:00.0  -           0x00000031  a                7:cut 0:open 2:cut 3:cut\n"
-        "2    0000:a2:00.0  -           0x00000018  idle             4:open 0:cut 1:cut 3:open\n"
-        "3    0000:c6:00.0  -           0x00000030  idle             5:open 2:open 0:cut 1:cut\n"
-        "4    0001:09:00.0  -           unknown     idle             2:unknown 6:unknown 7:unknown 5:unknown\n"
-        "5    0001:7f:00.0  -           0x00000000  idle             3:open 4:open 6:open 7:open\n"
-        "6    0001:aa:00.0  -           0x00000001  idle             0:cut 4:open 5:open 7:open\n"
-        "7    0001:ce:00.0  -           0x00000001  idle             1:cut 6:open 4:open 5:open\n"
+        "PPU  ADDRESS       DRIVER    NUMA  GROUP  MASK        OWNER  LINKS\n"
+        "  0  0000:08:00.0  vfio-pci     -      -  0x00000019  a      -6 -2 -3 1\n"
+        "  1  0000:7e:00.0  -            -      -  0x00000031  a      -7 0 -2 -3\n"
+        "  2  0000:a2:00.0  -            -      -  0x00000018  idle   ~4 -0 -1 3\n"
+        "  3  0000:c6:00.0  -            -      -  0x00000030  idle   5 2 -0 -1\n"
+        "  4  0001:09:00.0  -            -      -  unknown     idle   ~2 ~6 ~7 ~5\n"
+        "  5  0001:7f:00.0  -            -      -  0x00000000  idle   3 ~4 6 7\n"
+        "  6  0001:aa:00.0  -            -      -  0x00000001  idle   -0 ~4 5 7\n"
+        "  7  0001:ce:00.0  -            -      -  0x00000001  idle   -1 6 ~4 5\n"
+        "LINKS: the card at the other end, open  - cut, as it has to be\n"
+        "   ~ cannot be read, may be open\n"
         "PPU 4 (0001:09:00.0): resource0 is missing: the card has no such BAR; check bar in [registers]\n"
         "No leak is known.\n");
 }
@@ -111,6 +113,32 @@ static void test_json_of_a_leak(void **state)
     assert_captured_json("/leaks", "[{\"a\":0,\"b\":6}]");
 }
 
+static void test_prometheus_into_a_file(void **state)
+{
+    (void)state;
+    char path[4096];
+    snprintf(path, sizeof path, "%s", simulated_path("/icn-hook.prom"));
+    const struct options options = {.prometheus = true, .output = path};
+    const struct options both = {.prometheus = true, .json = true};
+    capture_begin();
+    int status = verb_status(&options);
+    capture_end();
+    assert_int_equal(status, STATUS_OK);
+    assert_string_equal(captured_stdout(), "");
+    assert_memory_equal(simulated_read("/icn-hook.prom"), "# HELP icn_hook_leaks ", 22);
+    simulated_text("/icn-hook.prom", "old");
+    simulated_text(SETTINGS, "broken");
+    capture_begin();
+    status = verb_status(&options);
+    capture_end();
+    assert_int_equal(status, STATUS_INVALID);
+    assert_string_equal(simulated_read("/icn-hook.prom"), "old");
+    capture_begin();
+    status = verb_status(&both);
+    capture_end();
+    assert_int_equal(status, STATUS_USAGE);
+}
+
 static void test_failure(void **state)
 {
     (void)state;
@@ -128,6 +156,7 @@ int main(void)
         cmocka_unit_test_setup(test_json, scene_start),
         cmocka_unit_test_setup(test_json_of_what_is_not_known, scene_start),
         cmocka_unit_test_setup(test_json_of_a_leak, scene_start),
+        cmocka_unit_test_setup(test_prometheus_into_a_file, scene_start),
         cmocka_unit_test_setup(test_failure, scene_start),
     };
     return cmocka_run_group_tests(tests, simulated_host_start, simulated_host_stop);
