@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "cli/graph.h"
+
+#include "base/text.h"
+#include "core/mask.h"
+#include "engine/verdict.h"
+
+/* Okabe and Ito's colours, which colour-blind people tell apart, without the two
+ * that black letters cannot be read on. */
+static const char *const palette[] = {"#56B4E9", "#E69F00", "#009E73", "#F0E442", "#CC79A7", "#D55E00"};
+enum { PALETTE_SIZE = sizeof palette / sizeof palette[0], NO_NODE = -1 };
+
+static const char *const edges[] = {
+    [VERDICT_OPEN] = "color=black, penwidth=2",
+    [VERDICT_CUT] = "color=gray40, style=dashed",
+    [VERDICT_NEEDLESS] = "color=gray40, style=dashed",
+    [VERDICT_LEAK] = "color=red, penwidth=4",
+    [VERDICT_UNSEEN] = "color=gray50, style=dotted",
+    [VERDICT_UNSURE] = "color=gray50, style=dotted",
+};
+
+/* Within the quotes of a label, where Graphviz knows backslashes and &entities;. */
+static void put_escaped(FILE *stream, const char *text)
+{
+    for (; *text; text++) {
+        if (*text == '&') {
+            fputs("&amp;", stream);
+        } else {
+            fprintf(stream, "%s%c", *text == '\\' || *text == '"' ? "\\" : "", *text);
+        }
+    }
+}
+
+static const char *fill_of(const struct view *view, int ppu)
+{
+    int owner = view->inspection.owners[ppu];
+    if (owner == OWNER_IDLE) {
+        return "white";
+    }
+    return owner > OWNER_IDLE ? palette[(owner - 1) % PALETTE_SIZE] : "gray80";
+}
+
+static void put_card(const struct view *view, FILE *stream, int ppu)
+{
+    const struct snapshot *snapshot = view->inspection.snapshot;
+    char bdf[BDF_TEXT_SIZE] = "no card";
+    char owner[OWNER_TEXT_SIZE];
+    char escaped[4 * OWNER_TEXT_SIZE];
+    if (view->machine->mapped[ppu]) {
+        bdf_format(view->machine->card[ppu], bdf);
+    }
+    text_escape(escaped, sizeof escaped, snapshot_owner_text(snapshot, ppu, owner));
+    fprintf(stream, "    ppu%d [label=\"PPU %d\\n%s%s\\n", ppu, ppu, bdf,
+            view->machine->mapped[ppu] && !snapshot->cards[ppu].state.present ? " (absent)" : "");
+    put_escaped(stream, escaped);
+    fprintf(stream, "\", fillcolor=\"%s\"];\n", fill_of(view, ppu));
+}
+
+/* NO_NODE also of a card that is absent. */
+static int node_of(const struct view *view, int ppu)
+{
+    const struct pci_state *state = &view->inspection.snapshot->cards[ppu].state;
+    return state->present && state->numa_node >= 0 ? state->numa_node : NO_NODE;
+}
+
+static bool is_first_of_its_node(const struct view *view, int ppu)
+{
+    for (int before = 0; before < ppu; before++) {
+        if (node_of(view, before) == node_of(view, ppu)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void put_node(const struct view *view, FILE *stream, int first)
+{
+    int node = node_of(view, first);
+    if (node != NO_NODE) {
+        fprintf(stream, "  subgraph cluster_numa%d {\n    label=\"NUMA node %d\"; color=gray50; style=rounded;\n", node,
+                node);
+    }
+    for (int ppu = first; ppu < view->machine->topology.ppu_count; ppu++) {
+        if (node_of(view, ppu) == node) {
+            put_card(view, stream, ppu);
+        }
+    }
+    fputs(node != NO_NODE ? "  }\n" : "", stream);
+}
+
+static void put_pair(const struct view *view, FILE *stream, int a, int b)
+{
+    struct pair pair = pair_look(&view->inspection, a, b);
+    if (pair.wired == 0) {
+        return;
+    }
+    fprintf(stream, "  ppu%d -- ppu%d [%s", a, b, edges[pair.verdict]);
+    if (pair.verdict == VERDICT_NEEDLESS && pair.open > 0) {
+        fprintf(stream, ", label=\"%d of %d\"", pair.open, pair.wired);
+    } else if (pair.wired > 1) {
+        fprintf(stream, ", label=\"%d\"", pair.wired);
+    }
+    fputs("];\n", stream);
+}
+
+void graph_print(const struct view *view, FILE *stream)
+{
+    int count = view->machine->topology.ppu_count;
+    fputs("graph icn {\n"
+          "  layout=fdp; K=1.2; sep=\"+25,25\"; overlap=false; splines=true; fontname=\"sans-serif\"; labelloc=b;\n"
+          "  label=\"line: open   dashes: cut   dots: cannot be read   red: leak\";\n"
+          "  node [shape=box, style=\"rounded,filled\", fontname=\"sans-serif\"];\n"
+          "  edge [fontname=\"sans-serif\"];\n",
+          stream);
+    for (int ppu = 0; ppu < count; ppu++) {
+        if (is_first_of_its_node(view, ppu)) {
+            put_node(view, stream, ppu);
+        }
+    }
+    for (int a = 0; a < count; a++) {
+        for (int b = a + 1; b < count; b++) {
+            put_pair(view, stream, a, b);
+        }
+    }
+    fputs("}\n", stream);
+}

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A matrix wants a line per card and a column per card.  With eight cards there is
+ * room beside it for what else is known of each card.  With many, a cell is one
+ * character, the ids at the head of the columns stand upright, and every eighth
+ * column leaves a blank for the eye.  What still does not fit into the terminal is
+ * printed in blocks of columns, each with those cards only that have a link into
+ * it; what else is known of the cards is left to status then.
+ */
+#include "cli/matrix.h"
+
+#include <string.h>
+
+#include "cli/card_cells.h"
+#include "cli/sign.h"
+
+enum {
+    EASY_COUNT = 32, /* without a terminal: more cards make narrow cells */
+    GAP = 2,         /* between the columns of a table */
+    GROUP = 8,       /* cells between two blanks, in narrow matrices */
+    OWNER_ROOM = 12, /* an owner's name may be cut to that */
+};
+
+struct matrix {
+    const struct view *view;
+    const struct output *output;
+    int count;
+    int digits; /* of the largest id */
+    int cell;   /* columns of the terminal that one takes */
+    bool all_facts;
+    signs_used used;
+};
+
+static int count_digits(int number)
+{
+    return snprintf(NULL, 0, "%d", number);
+}
+
+static const struct card *card_of(const struct matrix *matrix, int ppu)
+{
+    return &matrix->view->inspection.snapshot->cards[ppu];
+}
+
+/* The text goes to the right end of a cell; COLUMN counts from 0 in its block. */
+static void add_cell(struct table *table, const struct matrix *matrix, int column, enum colour colour,
+                     const char *text)
+{
+    char padded[32];
+    bool wants_gap = matrix->cell == 1 && column > 0 && column % GROUP == 0;
+    snprintf(padded, sizeof padded, "%*s", matrix->cell + (wants_gap ? 1 : 0), text);
+    size_t blanks = strspn(padded, " ");
+    char before[sizeof padded];
+    snprintf(before, sizeof before, "%.*s", (int)blanks, padded);
+    table_append(table, COLOUR_PLAIN, before);
+    table_append(table, colour, padded + blanks);
+}
+
+static void add_pair(struct table *table, struct matrix *matrix, int column, int row, int other)
+{
+    char text[16] = ".";
+    struct pair pair = pair_look(&matrix->view->inspection, row, other);
+    enum colour colour = COLOUR_PLAIN;
+    if (row == other) {
+        snprintf(text, sizeof text, "X");
+    } else if (pair.wired > 0) {
+        const struct sign *sign = &signs[pair.verdict];
+        colour = sign->colour;
+        matrix->used |= 1u << pair.verdict;
+        if (pair.verdict != VERDICT_OPEN) {
+            snprintf(text, sizeof text, "%c", sign->character);
+        } else if (pair.open > 9 && matrix->cell == 1) {
+            snprintf(text, sizeof text, "9");
+        } else {
+            snprintf(text, sizeof text, "%d", pair.open);
+        }
+    }
+    add_cell(table, matrix, column, colour, text);
+}
+
+static void add_row(struct table *table, struct matrix *matrix, int row, int first, int end)
+{
+    table_add(table, COLOUR_BOLD, "%d", row);
+    table_add(table, COLOUR_PLAIN, "%s", "");
+    for (int other = first; other < end; other++) {
+        add_pair(table, matrix, other - first, row, other);
+    }
+    if (matrix->all_facts) {
+        card_cells_add_place(table, matrix->view, row);
+    }
+    card_cells_add_owner(table, matrix->view, row);
+}
+
+/* The ids above the columns; upright, a digit per line, if they are wider than a
+ * cell.  LINE counts down to 0. */
+static void add_head(struct table *table, const struct matrix *matrix, int first, int end, int line)
+{
+    bool is_upright = matrix->cell <= matrix->digits;
+    table_add(table, COLOUR_BOLD, "%s", line == 0 ? "PPU" : "");
+    table_add(table, COLOUR_BOLD, "%s", "");
+    for (int ppu = first; ppu < end; ppu++) {
+        char text[16];
+        snprintf(text, sizeof text, "%*d", matrix->digits, ppu);
+        char digit[] = {text[matrix->digits - 1 - line], '\0'};
+        add_cell(table, matrix, ppu - first, COLOUR_BOLD, is_upright ? digit : text + strspn(text, " "));
+    }
+    if (matrix->all_facts && line == 0) {
+        card_cells_add_place_titles(table);
+    }
+    for (int i = 0; matrix->all_facts && line > 0 && i < PLACE_CELLS; i++) {
+        table_add(table, COLOUR_PLAIN, "%s", "");
+    }
+    table_add(table, COLOUR_BOLD, "%s", line == 0 ? "OWNER" : "");
+}
+
+static bool has_a_link_into(const struct matrix *matrix, int row, int first, int end)
+{
+    if (first <= row && row < end) {
+        return true;
+    }
+    for (int link = 0; link < LINK_MAX; link++) {
+        int peer = matrix->view->machine->topology.peer[row][link];
+        if (first <= peer && peer < end) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void print_block(struct matrix *matrix, int first, int end)
+{
+    bool is_whole = first == 0 && end == matrix->count;
+    struct table table;
+    table_open(&table, matrix->all_facts ? 3 + PLACE_CELLS : 3);
+    table.right[0] = true;
+    table.right[4] = table.right[5] = matrix->all_facts;
+    int head_lines = matrix->cell <= matrix->digits ? count_digits(end - 1) : 1;
+    for (int line = head_lines - 1; line >= 0; line--) {
+        add_head(&table, matrix, first, end, line);
+    }
+    for (int row = 0; row < matrix->count; row++) {
+        if (is_whole || has_a_link_into(matrix, row, first, end)) {
+            add_row(&table, matrix, row, first, end);
+        }
+    }
+    table_print(&table, matrix->output);
+    table_free(&table);
+}
+
+static int cells_width(const struct matrix *matrix, int count)
+{
+    return count * matrix->cell + (matrix->cell == 1 ? (count - 1) / GROUP : 0);
+}
+
+static int facts_width(const struct matrix *matrix)
+{
+    int driver = (int)strlen("DRIVER");
+    for (int ppu = 0; ppu < matrix->count; ppu++) {
+        int width = (int)strlen(card_of(matrix, ppu)->state.driver);
+        driver = width > driver ? width : driver;
+    }
+    return (int)strlen("0000:00:00.0" "NUMA" "GROUP") + driver + PLACE_CELLS * GAP;
+}
+
+static int owner_width(const struct matrix *matrix)
+{
+    int widest = (int)strlen("OWNER");
+    for (int ppu = 0; ppu < matrix->count; ppu++) {
+        char owner[OWNER_TEXT_SIZE];
+        int width = table_text_width(snapshot_owner_text(matrix->view->inspection.snapshot, ppu, owner));
+        widest = width > widest ? width : widest;
+    }
+    return widest < OWNER_ROOM ? widest : OWNER_ROOM;
+}
+
+/* The widest cells that leave room for all facts, else for the owners, else the
+ * narrowest.  Returns how many fit side by side. */
+static int lay_out(struct matrix *matrix)
+{
+    int room = matrix->output->width - (int)strlen("PPU") - owner_width(matrix) - 2 * GAP;
+    int wide = matrix->digits + 2 > 3 ? matrix->digits + 2 : 3;
+    if (matrix->output->width == 0) {
+        matrix->all_facts = true;
+        matrix->cell = matrix->count <= EASY_COUNT ? wide : 1;
+        return matrix->count;
+    }
+    for (int all_facts = 1; all_facts >= 0; all_facts--) {
+        int facts = all_facts ? facts_width(matrix) : 0;
+        for (matrix->cell = wide; matrix->cell > 0; matrix->cell--) {
+            if (cells_width(matrix, matrix->count) + facts <= room) {
+                matrix->all_facts = all_facts;
+                return matrix->count;
+            }
+        }
+    }
+    int fitting = GROUP;
+    matrix->cell = 1;
+    while (cells_width(matrix, fitting + GROUP) <= room) {
+        fitting += GROUP;
+    }
+    return fitting;
+}
+
+void matrix_print(const struct view *view, const struct output *output)
+{
+    struct matrix matrix = {
+        .view = view,
+        .output = output,
+        .count = view->machine->topology.ppu_count,
+        .digits = count_digits(view->machine->topology.ppu_count - 1),
+    };
+    int fitting = lay_out(&matrix);
+    for (int first = 0; first < matrix.count; first += fitting) {
+        int end = first + fitting < matrix.count ? first + fitting : matrix.count;
+        fputs(first > 0 ? "\n" : "", output->stream);
+        print_block(&matrix, first, end);
+    }
+    sign_print_legend(output, "X itself  . no link  1 number of open links", matrix.used);
+}

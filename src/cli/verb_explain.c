@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <string.h>
+
+#include "base/memory.h"
+#include "cli/json.h"
+#include "cli/sign.h"
+#include "cli/verbs.h"
+#include "cli/view.h"
+#include "engine/explanation.h"
+
+enum { NO_CARD = -1 };
+
+/* What is to be explained: the links of the cards NEAR, or (PEER) those that lead
+ * to one card. */
+struct subject {
+    bool near[PPU_MAX];
+    int peer; /* or NO_CARD */
+};
+
+/* A card by its id or address, LENGTH bytes long. */
+static int find_card(const struct machine *machine, const char *text, size_t length)
+{
+    char word[32];
+    uint64_t id;
+    struct bdf bdf;
+    if (length >= sizeof word) {
+        return NO_CARD;
+    }
+    memcpy(word, text, length);
+    word[length] = '\0';
+    if (text_parse_number(word, (uint64_t)machine->topology.ppu_count - 1, &id)) {
+        return (int)id;
+    }
+    return bdf_parse(word, &bdf) ? machine_ppu_at(machine, bdf) : NO_CARD;
+}
+
+static bool find_tenant(const struct snapshot *snapshot, const char *name, struct subject *subject)
+{
+    bool is_found = false;
+    for (size_t i = 0; i < snapshot->claim_count; i++) {
+        const struct tenant *tenant = &snapshot->tenants[snapshot->claims[i].tenant];
+        if (strcmp(tenant->name, name) == 0 || strcmp(tenant->uuid, name) == 0) {
+            subject->near[snapshot->claims[i].ppu] = true;
+            is_found = true;
+        }
+    }
+    return is_found;
+}
+
+static bool find_pair(const struct machine *machine, const char *text, struct subject *subject)
+{
+    const char *dash = strchr(text, '-');
+    if (!dash) {
+        return false;
+    }
+    int near = find_card(machine, text, (size_t)(dash - text));
+    int peer = find_card(machine, dash + 1, strlen(dash + 1));
+    if (near == NO_CARD || peer == NO_CARD || near == peer) {
+        return false;
+    }
+    subject->near[near] = true;
+    subject->peer = peer;
+    return true;
+}
+
+/* A VM may be called "0-6"; no VM is called as a card. */
+static bool find(const struct view *view, const char *text, struct subject *subject)
+{
+    int card = find_card(view->machine, text, strlen(text));
+    *subject = (struct subject){.peer = NO_CARD};
+    if (card != NO_CARD) {
+        subject->near[card] = true;
+        return true;
+    }
+    return find_tenant(view->inspection.snapshot, text, subject) || find_pair(view->machine, text, subject);
+}
+
+static int complain(const struct view *view, const char *text)
+{
+    const struct snapshot *snapshot = view->inspection.snapshot;
+    struct error err;
+    char names[1024] = "";
+    for (size_t i = 0; i < snapshot->tenant_count && strlen(names) < sizeof names / 2; i++) {
+        if (snapshot->tenants[i].alive) {
+            size_t used = strlen(names);
+            snprintf(names + used, sizeof names - used, "%s%.256s", used > 0 ? ", " : "", snapshot->tenants[i].name);
+        }
+    }
+    error_set(&err, STATUS_INVALID,
+              "icn-hook: '%s' is no card, no VM or group that has cards, and no pair of cards (A-B); there are the PPUs "
+              "0 to %d, by id or address, and %s%s",
+              text, view->machine->topology.ppu_count - 1, names[0] ? "the owners " : "no owners", names);
+    fprintf(stderr, "%s\n", err.text);
+    return STATUS_INVALID;
+}
+
+/* A link between two of the cards is told once, from the lower id's side. */
+static bool is_meant(const struct subject *subject, int ppu, int peer)
+{
+    if (!subject->near[ppu] || peer == NO_PEER) {
+        return false;
+    }
+    if (subject->peer != NO_CARD) {
+        return peer == subject->peer;
+    }
+    return !subject->near[peer] || ppu < peer;
+}
+
+static void print_line(const struct explanation *explanation, const struct output *output)
+{
+    char escaped[4 * EXPLANATION_SIZE];
+    text_escape(escaped, sizeof escaped, explanation->text);
+    output_line(output, signs[explanation->verdict].colour, escaped);
+}
+
+static void put_entry(const struct explanation *explanation, struct json_object *array)
+{
+    static const char *const ends[] = {[END_CUT] = "cut", [END_OPEN] = "open", [END_UNKNOWN] = "unknown"};
+    static const char *const rules[] = {
+        [RULE_IDLE] = "idle",
+        [RULE_SAME_OWNER] = "same_owner",
+        [RULE_DIFFERENT_OWNERS] = "different_owners",
+        [RULE_SHARED] = "shared",
+        [RULE_UNKNOWN_HOLDER] = "unknown_holder",
+    };
+    struct json_object *entry = json_object_new_object();
+    json_put_number(entry, "ppu", explanation->ppu);
+    json_put_number(entry, "link", explanation->link);
+    json_put_number(entry, "peer", explanation->peer);
+    json_put_text(entry, "near", ends[explanation->near]);
+    json_put_text(entry, "far", ends[explanation->far]);
+    json_put_live(entry, "live", explanation->live);
+    json_put_bool(entry, "allowed", explanation->allowed);
+    json_put_text(entry, "rule", rules[explanation->rule]);
+    json_put_moment(entry, "since", explanation->since);
+    json_put_text(entry, "text", explanation->text);
+    json_object_array_add(array, entry);
+}
+
+/* ARRAY NULL: as text.  Returns how many links there were. */
+static int explain(const struct view *view, const struct subject *subject, const struct output *output,
+                   struct json_object *array)
+{
+    CLEANUP_FREE struct explanation *explanation = memory_alloc(1, sizeof *explanation);
+    int count = 0;
+    for (int ppu = 0; ppu < view->machine->topology.ppu_count; ppu++) {
+        for (int link = 0; link < LINK_MAX; link++) {
+            if (!is_meant(subject, ppu, view->machine->topology.peer[ppu][link])) {
+                continue;
+            }
+            explanation_make(&view->inspection, ppu, link, explanation);
+            if (array) {
+                put_entry(explanation, array);
+            } else {
+                print_line(explanation, output);
+            }
+            count++;
+        }
+    }
+    return count;
+}
+
+static void print_json(const struct view *view, const struct subject *subject, const char *text,
+                       const struct error *doubt)
+{
+    struct json_object *object = json_object_new_object();
+    json_put_text(object, "schema", "icn-hook/explain/1");
+    json_put_text(object, "subject", text);
+    explain(view, subject, NULL, json_put_array(object, "links"));
+    json_put_text(object, "doubt", doubt ? doubt->text : NULL);
+    json_print(object);
+}
+
+static void print_text(const struct view *view, const struct subject *subject, const struct options *options,
+                       const struct error *doubt)
+{
+    struct output output;
+    output_open(&output, options);
+    if (explain(view, subject, &output, NULL) == 0) {
+        output_line(&output, COLOUR_PLAIN,
+                    subject->peer != NO_CARD ? "The topology has no link between these cards."
+                                             : "The topology has no link of this card.");
+    }
+    if (doubt) {
+        printf("Not every owner is known: %s\n", doubt->text);
+    }
+    output_close(&output, STATUS_OK);
+}
+
+int verb_explain(const struct options *options)
+{
+    struct subject subject;
+    struct view view;
+    int status = view_open(&view, options);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    const struct error *doubt = snapshot_doubt(view.inspection.snapshot, "");
+    if (!find(&view, options->argument, &subject)) {
+        status = complain(&view, options->argument);
+    } else if (options->json) {
+        print_json(&view, &subject, options->argument, doubt);
+    } else {
+        print_text(&view, &subject, options, doubt);
+    }
+    view_close(&view);
+    return status;
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "cli/graph.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "../engine/scene.h"
+#include "capture.h"
+
+static void print(void)
+{
+    const struct options options = {0};
+    struct view view;
+    capture_begin();
+    if (view_open(&view, &options) == STATUS_OK) {
+        graph_print(&view, stdout);
+        view_close(&view);
+    }
+    capture_end();
+}
+
+static void put_node(int ppu, const char *node)
+{
+    char path[128];
+    snprintf(path, sizeof path, "/sys/bus/pci/devices/%s/numa_node", addresses[ppu]);
+    simulated_text(path, node);
+}
+
+static void test_whole(void **state)
+{
+    (void)state;
+    simulated_text(TOPOLOGY, "==========device0==========\nppuid: 0\nlink[2]: nbrPpuid:1\nlink[3]: nbrPpuid:1\n"
+                             "==========device1==========\nppuid: 1\nlink[2]: nbrPpuid:0\nlink[4]: nbrPpuid:0\n"
+                             "link[5]: nbrPpuid:2\n"
+                             "==========device2==========\nppuid: 2\nlink[0]: nbrPpuid:1\nlink[1]: nbrPpuid:3\n"
+                             "==========device3==========\nppuid: 3\nlink[1]: nbrPpuid:2\n");
+    simulated_text(SETTINGS, "[map]\n0 = 0000:08:00.0\n1 = 0000:7e:00.0\n2 = 0009:00:00.0\n");
+    scene_running("a&amp;&quot;b\\", VM_A, "1", 101);
+    put_node(0, "1\n");
+    put_node(1, "0\n");
+    set_masks((const uint32_t[CARDS]){0x8, 0});
+    print();
+    assert_string_equal(captured_stdout(),
+                        "graph icn {\n"
+                        "  layout=fdp; K=1.2; sep=\"+25,25\"; overlap=false; splines=true; fontname=\"sans-serif\"; "
+                        "labelloc=b;\n"
+                        "  label=\"line: open   dashes: cut   dots: cannot be read   red: leak\";\n"
+                        "  node [shape=box, style=\"rounded,filled\", fontname=\"sans-serif\"];\n"
+                        "  edge [fontname=\"sans-serif\"];\n"
+                        "  subgraph cluster_numa1 {\n"
+                        "    label=\"NUMA node 1\"; color=gray50; style=rounded;\n"
+                        "    ppu0 [label=\"PPU 0\\n0000:08:00.0\\nidle\", fillcolor=\"white\"];\n"
+                        "  }\n"
+                        "  subgraph cluster_numa0 {\n"
+                        "    label=\"NUMA node 0\"; color=gray50; style=rounded;\n"
+                        "    ppu1 [label=\"PPU 1\\n0000:7e:00.0\\na&amp;\\\"b\\\\x5c\", fillcolor=\"#56B4E9\"];\n"
+                        "  }\n"
+                        "    ppu2 [label=\"PPU 2\\n0009:00:00.0 (absent)\\nidle\", fillcolor=\"white\"];\n"
+                        "    ppu3 [label=\"PPU 3\\nno card\\nidle\", fillcolor=\"white\"];\n"
+                        "  ppu0 -- ppu1 [color=red, penwidth=4, label=\"2\"];\n"
+                        "  ppu1 -- ppu2 [color=gray50, style=dotted];\n"
+                        "  ppu2 -- ppu3 [color=gray50, style=dotted];\n"
+                        "}\n");
+}
+
+static void test_edges(void **state)
+{
+    (void)state;
+    simulated_text(TOPOLOGY, "==========device0==========\nppuid: 0\nlink[2]: nbrPpuid:1\nlink[3]: nbrPpuid:1\n"
+                             "==========device1==========\nppuid: 1\nlink[2]: nbrPpuid:0\nlink[4]: nbrPpuid:0\n");
+    simulated_text(SETTINGS, "[map]\n0 = 0000:08:00.0\n1 = 0000:7e:00.0\n");
+    print();
+    assert_non_null(strstr(captured_stdout(), "ppu0 -- ppu1 [color=black, penwidth=2, label=\"2\"];"));
+    set_masks((const uint32_t[CARDS]){0x8, 0});
+    print();
+    assert_non_null(strstr(captured_stdout(), "ppu0 -- ppu1 [color=gray40, style=dashed, label=\"1 of 2\"];"));
+    set_masks((const uint32_t[CARDS]){0xc, 0});
+    print();
+    assert_non_null(strstr(captured_stdout(), "ppu0 -- ppu1 [color=gray40, style=dashed, label=\"2\"];"));
+    scene_bind(addresses[0], "vfio-pci", 1);
+    print();
+    assert_non_null(strstr(captured_stdout(), "unknown\", fillcolor=\"gray80\"];"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_whole, scene_start),
+        cmocka_unit_test_setup(test_edges, scene_start),
+    };
+    return cmocka_run_group_tests(tests, simulated_host_start, simulated_host_stop);
+}
