@@ -74,7 +74,11 @@ const struct verb command_verbs[VERB_COUNT] = {
             .what = "the best N idle cards for one VM",
             .more = "Best: most links among themselves, then fewest NUMA nodes, then fewest links\n"
                     "to other idle cards, which would be lost to the tenants to come; then the\n"
-                    "lowest ids.",
+                    "lowest ids. With --xml, one <hostdev> element a line, as virsh takes one at a\n"
+                    "time:\n"
+                    "  icn-hook suggest 2 --xml | while read -r device; do\n"
+                    "      echo \"$device\" | virsh attach-device vm1 /dev/stdin --config\n"
+                    "  done",
             .examples = "icn-hook suggest 2\n"
                         "icn-hook suggest 4 --numa 0 --xml",
         },
