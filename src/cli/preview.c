@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "cli/commands.h"
 #include "doctor/examination.h"
+#include "engine/advice.h"
 
 static int read_text(const char *file, struct buffer *text, struct error *err)
 {
@@ -66,6 +67,7 @@ static int look_ahead(struct preview *preview, const char *config, struct error 
     decision_make(preview->decision, preview->inspection.snapshot, &preview->inspection.registers, INTENT_START,
                   preview->domain.uuid, preview->domain.name, &preview->inquiry.demand);
     warn_of_unread_ends(preview);
+    advice_on_parts(preview->inquiry.machine, preview->decision->near, WITH_HINT, &preview->warnings);
     examination_warn(preview->inquiry.machine, &preview->inspection, &preview->inquiry.demand, &preview->placement,
                      &preview->warnings);
     preview->isolates = true;
