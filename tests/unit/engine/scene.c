@@ -142,10 +142,11 @@ static size_t add_cards(struct ledger_card *cards, const char *ppus, bool owned,
     return count;
 }
 
-void scene_record(const struct scene_entry *entry)
+static void record(const struct scene_entry *entry, bool manual)
 {
     struct ledger_card cards[2 * CARDS];
-    struct ledger_entry written = {.name = (char *)entry->name, .phase = entry->phase, .cards = cards, .since = 4711};
+    struct ledger_entry written = {
+        .name = (char *)entry->name, .phase = entry->phase, .cards = cards, .since = 4711, .manual = manual};
     struct ledger ledger = scene_ledger(LEDGER_CHANGE);
     struct error err = {0};
 
@@ -159,6 +160,16 @@ void scene_record(const struct scene_entry *entry)
         fail_msg("%s", err.text);
     }
     ledger_close(&ledger);
+}
+
+void scene_record(const struct scene_entry *entry)
+{
+    record(entry, false);
+}
+
+void scene_record_group(const struct scene_entry *entry)
+{
+    record(entry, true);
 }
 
 struct machine *scene_machine(void)

@@ -57,6 +57,8 @@ struct scene_entry {
     uint32_t original;
 };
 void scene_record(const struct scene_entry *entry);
+/* The same of a group that was isolated by hand. */
+void scene_record_group(const struct scene_entry *entry);
 
 /* Opened and surveyed; to be closed. */
 struct machine *scene_machine(void);

@@ -121,6 +121,42 @@ static void test_refuse_cards_of_others(void **state)
                                     "stopped; stop that VM or give this one another card");
 }
 
+static void test_refuse_cards_of_groups(void **state)
+{
+    (void)state;
+    scene_record_group(&(struct scene_entry){"red", VM_C, PHASE_PREPARED, false, "0", "", 0});
+    look("0");
+    assert_refused(STATUS_CONFLICT, "PPU 0 (0000:08:00.0) is in the group 'red', which was isolated by hand; end that "
+                                    "with `icn-hook release red`, or give the VM another card");
+}
+
+/* What a group that is isolated by hand is told. */
+static void test_refuse_a_group(void **state)
+{
+    scene_running("b", VM_B, "1", 102);
+    look("1");
+    demand.by_hand = true;
+    assert_refused(STATUS_CONFLICT, "PPU 1 (0000:7e:00.0) is owned by VM 'b' (" VM_B "), which runs; stop that VM or "
+                                    "choose another card");
+    stop(state);
+    scene_record_group(&(struct scene_entry){"red", VM_C, PHASE_PREPARED, false, "2", "", 0});
+    look("2");
+    demand.by_hand = true;
+    assert_refused(STATUS_CONFLICT, "PPU 2 (0000:a2:00.0) is in the group 'red', which was isolated by hand; end that "
+                                    "with `icn-hook release red`, or choose another card");
+}
+
+/* Who uses a group is whoever it was made for. */
+static void test_admit_a_group_that_is_used(void **state)
+{
+    (void)state;
+    scene_record_group(&(struct scene_entry){"red", VM_A, PHASE_PREPARED, false, "01", "", 0});
+    scene_bind(addresses[0], "vfio-pci", 1);
+    look("01");
+    demand.by_hand = true;
+    assert_admitted();
+}
+
 /* Two domains may have parts of one card; a whole card is one domain's. */
 static void test_parts_and_wholes(void **state)
 {
@@ -362,6 +398,9 @@ int main(void)
         EACH(test_admit_own_cards),
         EACH(test_refuse_absent_card),
         EACH(test_refuse_cards_of_others),
+        EACH(test_refuse_cards_of_groups),
+        EACH(test_refuse_a_group),
+        EACH(test_admit_a_group_that_is_used),
         EACH(test_parts_and_wholes),
         EACH(test_refuse_cards_of_strangers),
         EACH(test_refuse_in_doubt),

@@ -163,6 +163,45 @@ static void test_entries(void **state)
     start(state);
 }
 
+#define STALE_GROUP "the ledger's entry of the group a is stale: it was isolated before the host booted"
+
+/* A group isolated by hand needs nobody to be alive, and nobody keeps it alive. */
+static void test_manual_entries(void **state)
+{
+    static const struct {
+        enum ledger_phase phase;
+        bool held;
+        bool other_boot;
+        bool alive;
+        const char *owners;
+        const char *findings;
+    } cases[] = {
+        {PHASE_PREPARED, false, false, true, "11......", ""},
+        {PHASE_PREPARED, true, false, true, "11......", ""},
+        {PHASE_PREPARED, false, true, false, "........", STALE_GROUP},
+        {PHASE_ENDED, false, false, false, "........", ""},
+        {PHASE_ENDED, true, false, false, "?.......", HELD("PPU 0 (0000:08:00.0)")},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        start(state);
+        scene_record_group(&(struct scene_entry){"a", VM_A, cases[i].phase, false, "01", "2", 0x1});
+        if (cases[i].held) {
+            hold(0);
+        }
+        if (cases[i].other_boot) {
+            simulated_text("/proc/sys/kernel/random/boot_id", "11111111-7b0d-4d0e-9c35-2f6c6d8b1a77\n");
+        }
+        take();
+        assert_tenant(VM_A, "a", false, cases[i].alive, true);
+        assert_true(snapshot_tenant(snapshot, VM_A)->manual);
+        assert_owners(cases[i].owners);
+        assert_lines(&snapshot->findings, cases[i].findings);
+        stop(state);
+    }
+    start(state);
+}
+
 /* Who holds the far end of a stale domain's link does not keep its entry alive. */
 static void test_stale_entry_with_a_held_far_end(void **state)
 {
@@ -378,6 +417,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_running_with_an_entry_and_a_hot_plugged_card, start, stop),
         cmocka_unit_test_setup_teardown(test_running_without_cards, start, stop),
         cmocka_unit_test_setup_teardown(test_entries, start, stop),
+        cmocka_unit_test_setup_teardown(test_manual_entries, start, stop),
         cmocka_unit_test_setup_teardown(test_held_far_end_has_an_unknown_holder, start, stop),
         cmocka_unit_test_setup_teardown(test_stale_entry_with_a_held_far_end, start, stop),
         cmocka_unit_test_setup_teardown(test_whole_beside_a_part, start, stop),

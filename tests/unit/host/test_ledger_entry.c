@@ -140,7 +140,7 @@ static void test_round_trip(void **unused)
 {
     static const char *const names[] = {"entry.json",         "no_cards.json",        "ended.json",
                                         "nobody_called.json", "largest_numbers.json", "name_escapes.json",
-                                        "name_empty.json"};
+                                        "name_empty.json",    "manual.json"};
 
     (void)unused;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
@@ -151,10 +151,26 @@ static void test_round_trip(void **unused)
         assert_string_equal(text, again);
         assert_string_equal(first.name, second.name);
         assert_int_equal(first.card_count, second.card_count);
+        assert_int_equal(first.manual, strcmp(names[i], "manual.json") == 0);
+        assert_int_equal(second.manual, first.manual);
         free(text);
         free(again);
         ledger_entry_free(&first);
         ledger_entry_free(&second);
+    }
+}
+
+static void test_printable_names(void **unused)
+{
+    static const char *const good[] = {"", "a b", "\xe7\xba\xa2", "\xf0\x9f\x98\x80", "~\\\""};
+    static const char *const bad[] = {"\n", "a\x1f", "\x7f", "a\xff", "\xe7\xba", "\xc0\x80", "\xe7\xba\xa2\t"};
+
+    (void)unused;
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        assert_true(ledger_name_is_printable(good[i]));
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_false(ledger_name_is_printable(bad[i]));
     }
 }
 
@@ -241,10 +257,15 @@ static void test_failure_leaves_entry_alone(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fixtures),   cmocka_unit_test(test_fields),
-        cmocka_unit_test(test_text),       cmocka_unit_test(test_number_beyond_64_bits),
-        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_names_that_are_not_utf8),
-        cmocka_unit_test(test_boot),       cmocka_unit_test(test_failure_leaves_entry_alone),
+        cmocka_unit_test(test_printable_names),
+        cmocka_unit_test(test_fixtures),
+        cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_text),
+        cmocka_unit_test(test_number_beyond_64_bits),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_names_that_are_not_utf8),
+        cmocka_unit_test(test_boot),
+        cmocka_unit_test(test_failure_leaves_entry_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
