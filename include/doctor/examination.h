@@ -13,6 +13,7 @@
  */
 struct examination {
     const char *config;          /* NULL: the usual file */
+    const char *connect;         /* libvirt's URI; NULL: the usual one, and none on a simulated host */
     const struct demand *demand; /* borrowed; only the cards that a domain takes; NULL: all */
     struct report report;
 
@@ -30,7 +31,7 @@ void examination_open(struct examination *examination, const char *config);
 void examination_close(struct examination *examination);
 
 /* All checks of the host: hook, configuration, cards, IOMMU, ppudbg, security,
- * ledger. */
+ * ledger, libvirt. */
 void examination_run(struct examination *examination);
 
 /* What the cards that DEMAND names would meet in their domain: NUMA, functions left

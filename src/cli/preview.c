@@ -11,6 +11,7 @@
 #include "cli/commands.h"
 #include "doctor/examination.h"
 #include "engine/advice.h"
+#include "hypervisor/libvirt.h"
 
 static int read_text(const char *file, struct buffer *text, struct error *err)
 {
@@ -91,6 +92,10 @@ static int judge(struct preview *preview, const struct options *options, const c
 /* The text, and NAME: what it is called in messages. */
 static int fetch(const struct options *options, struct buffer *text, const char **name, struct error *err)
 {
+    if (options->domain) {
+        *name = options->domain;
+        return libvirt_domain_xml(options->connect ? options->connect : LIBVIRT_USUAL_URI, options->domain, text, err);
+    }
     *name = strcmp(options->argument, "-") == 0 ? "standard input" : options->argument;
     return read_text(options->argument, text, err);
 }
@@ -101,6 +106,9 @@ int preview_open(struct preview *preview, const struct options *options)
     struct error err;
     const char *name;
     *preview = (struct preview){.inspection = {.ledger = {.dirfd = -1, .lockfd = -1}}};
+    if (options->domain && options->argument) {
+        return command_usage_error("either --domain or a file, not both:", options->argument);
+    }
     if (fetch(options, &text, &name, &err) < 0) {
         fprintf(stderr, "icn-hook: %s\n", err.text);
         return (int)err.status;

@@ -91,6 +91,7 @@ static int examine_host(const struct options *options)
 {
     struct examination examination;
     examination_open(&examination, options->config);
+    examination.connect = options->connect;
     examination_run(&examination);
     int status = finish(&examination.report, options, NULL);
     examination_close(&examination);
@@ -114,6 +115,7 @@ static int examine_domain(const struct options *options)
     int status = preview_open(&preview, options);
     if (status == STATUS_OK) {
         examination_open(&examination, options->config);
+        examination.connect = options->connect;
         examination.demand = &preview.inquiry.demand;
         examination_run(&examination);
         examination_check_domain(&examination, &preview.placement);

@@ -17,7 +17,7 @@ static void print_json(const struct preview *preview)
 int verb_plan(const struct options *options)
 {
     struct preview preview;
-    if (!options->argument) {
+    if (!options->argument && !options->domain) {
         return command_usage_error("FILE|- must follow", "plan");
     }
     int status = preview_open(&preview, options);

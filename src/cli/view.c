@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "doctor/cross_check.h"
 #include "engine/link_state.h"
 
 static bool pair_leaks(const struct view *view, int a, int b)
@@ -74,6 +75,16 @@ static void report_card(struct view *view, int ppu)
     }
 }
 
+/* Only when it is asked for: a daemon may take its time. */
+static void report_differences(struct view *view, const char *uri)
+{
+    struct error err;
+    int count;
+    if (cross_check(uri, view->machine, &view->inspection, &view->findings, &count, &err) < 0) {
+        text_list_add(&view->findings, "%s; nothing was compared with libvirt", err.text);
+    }
+}
+
 int view_open(struct view *view, const struct options *options)
 {
     struct error err = {0};
@@ -93,6 +104,9 @@ int view_open(struct view *view, const struct options *options)
     each_leak(view, report_leak, view);
     for (int ppu = 0; ppu < view->machine->topology.ppu_count; ppu++) {
         report_card(view, ppu);
+    }
+    if (options->connect) {
+        report_differences(view, options->connect);
     }
     return STATUS_OK;
 }

@@ -12,6 +12,7 @@ void check_iommu(struct examination *examination);
 void check_ppudbg(struct examination *examination);
 void check_security(struct examination *examination);
 void check_ledger(struct examination *examination);
+void check_libvirt(struct examination *examination);
 
 /* Parts of these that concern a domain before its start. */
 void check_virtual_functions(struct examination *examination);

@@ -42,4 +42,5 @@ void examination_run(struct examination *examination)
     check_ppudbg(examination);
     check_security(examination);
     check_ledger(examination);
+    check_libvirt(examination);
 }

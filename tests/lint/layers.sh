@@ -20,8 +20,9 @@ declare -A MAY_INCLUDE=(
     [host]="base core host"
     [registers]="base core host registers"
     [engine]="base core host registers engine"
-    [doctor]="base core host registers engine doctor"
-    [cli]="base core host registers engine doctor cli"
+    [doctor]="base core host registers engine hypervisor doctor"
+    [hypervisor]="base hypervisor"
+    [cli]="base core host registers engine hypervisor doctor cli"
     [hook]="base hook"
 )
 
@@ -114,7 +115,7 @@ check_library libpci 'pci/' 'src/host/pci\.c'
 check_library libxml2 'libxml/' 'src/host/domain_[a-z_]*\.[ch]'
 check_library json-c 'json' 'src/host/ledger_entry[a-z_]*\.c|src/cli/json[a-z_]*\.[ch]'
 check_library inih 'ini\.h' 'src/host/settings[a-z_]*\.c'
-check_library libvirt 'libvirt/' 'none'
+check_library libvirt 'libvirt/' 'src/hypervisor/client\.c'
 check_linking hook/qemu 'libc'
 check_linking icn-hook 'libc|libpci|libxml2|libjson-c|libinih'
 [[ $failures -eq 0 ]]

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stddef.h>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/text.h"
+
+/*
+ * What libvirt itself says, for manual verbs only: a hook that asked libvirt would
+ * wait for the very daemon that waits for it.  Read-only connections; a daemon
+ * that does not answer is given up after a few seconds.  All failures are
+ * STATUS_HARDWARE or STATUS_BUSY with one line that names the URI.
+ */
+#define LIBVIRT_USUAL_URI "qemu:///system"
+
+struct libvirt_domain {
+    char *name; /* owned, as is XML */
+    char uuid[UUID_SIZE];
+    char *xml;
+};
+
+struct libvirt_domains {
+    struct libvirt_domain *items;
+    size_t count;
+};
+void libvirt_domains_free(struct libvirt_domains *domains);
+
+/* The XML of the domain NAME as it is configured, whether it runs or not. */
+MUST_CHECK int libvirt_domain_xml(const char *uri, const char *name, struct buffer *xml, struct error *err);
+
+/* All domains that run, with their live XML. */
+MUST_CHECK int libvirt_running(const char *uri, struct libvirt_domains *domains, struct error *err);

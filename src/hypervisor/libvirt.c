@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Theory of operation.  A process of its own loads libvirt, asks, and writes the
+ * answer to a pipe; this one reads until the end or the deadline, and then kills
+ * it.  So a daemon that hangs, libvirt's threads, and whatever it prints stay out
+ * of our way.  The first byte says whether an answer or a reason follows; without
+ * it the process died.
+ */
+#include "hypervisor/libvirt.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "hypervisor/client.h"
+
+enum { DEADLINE_MS = 5000, ANSWER_LIMIT = 256 << 20 };
+enum { ANSWER = 'a', REASON = 'r' };
+
+/* Never returns. */
+static void answer_in_child(const struct question *question, int fd)
+{
+    char *text = NULL;
+    size_t length = 0;
+    FILE *memory = open_memstream(&text, &length);
+    FILE *out = fdopen(fd, "we");
+    int silence = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (!memory || !out || silence < 0 || dup3(silence, STDOUT_FILENO, 0) < 0 || dup3(silence, STDERR_FILENO, 0) < 0) {
+        _exit(1);
+    }
+    int result = client_ask(question, memory);
+    fclose(memory);
+    fputc(result == 0 ? ANSWER : REASON, out);
+    fwrite(text, 1, length, out);
+    fclose(out);
+    _exit(0);
+}
+
+static int ask(const struct question *question, struct buffer *answer, struct error *err)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0) {
+        return error_set_errno(err, STATUS_HARDWARE, errno, "cannot ask libvirt");
+    }
+    CLEANUP_FD int from = ends[0];
+    pid_t child = fork();
+    if (child == 0) {
+        close(ends[0]);
+        answer_in_child(question, ends[1]);
+    }
+    int number = errno;
+    close(ends[1]);
+    if (child < 0) {
+        return error_set_errno(err, STATUS_HARDWARE, number, "cannot ask libvirt");
+    }
+    int result = file_read_fd(from, "libvirt's answer", ANSWER_LIMIT, deadline_after_ms(DEADLINE_MS), answer, err);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    if (result < 0 && err->status == STATUS_BUSY) {
+        return error_set(err, STATUS_BUSY, "libvirt (%s) did not answer within %d s", question->uri,
+                         DEADLINE_MS / 1000);
+    }
+    return result;
+}
+
+/* 0: what follows the first byte of ANSWER is one. */
+static int check(const struct question *question, struct buffer *answer, struct error *err)
+{
+    if (answer->length > 0 && answer->data[0] == ANSWER) {
+        return 0;
+    }
+    if (answer->length > 0) {
+        error_set(err, STATUS_HARDWARE, "%s", answer->data + 1);
+    } else {
+        error_set(err, STATUS_HARDWARE, "libvirt (%s) gave no answer", question->uri);
+    }
+    buffer_free(answer);
+    return -1;
+}
+
+/* The next zero-terminated text, or NULL. */
+static const char *next_text(const struct buffer *answer, size_t *position)
+{
+    if (*position >= answer->length) {
+        return NULL;
+    }
+    const char *text = answer->data + *position;
+    *position += strlen(text) + 1;
+    return text;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(((const struct libvirt_domain *)a)->name, ((const struct libvirt_domain *)b)->name);
+}
+
+/* Sorted: libvirt gives them in no order. */
+static void split(const struct buffer *answer, struct libvirt_domains *domains)
+{
+    size_t position = 1;
+    const char *name;
+    *domains = (struct libvirt_domains){0};
+    while ((name = next_text(answer, &position)) != NULL) {
+        struct libvirt_domain domain = {.name = memory_copy_text(name)};
+        const char *uuid = next_text(answer, &position);
+        const char *xml = next_text(answer, &position);
+        if (uuid && !text_parse_uuid(uuid, domain.uuid)) {
+            domain.uuid[0] = '\0';
+        }
+        domain.xml = memory_copy_text(xml ? xml : "");
+        domains->items = memory_grow(domains->items, domains->count + 1, sizeof *domains->items);
+        domains->items[domains->count++] = domain;
+    }
+    if (domains->count > 1) {
+        qsort(domains->items, domains->count, sizeof *domains->items, compare_names);
+    }
+}
+
+void libvirt_domains_free(struct libvirt_domains *domains)
+{
+    for (size_t i = 0; i < domains->count; i++) {
+        free(domains->items[i].name);
+        free(domains->items[i].xml);
+    }
+    free(domains->items);
+    *domains = (struct libvirt_domains){0};
+}
+
+int libvirt_running(const char *uri, struct libvirt_domains *domains, struct error *err)
+{
+    const struct question question = {.uri = uri};
+    struct buffer answer = {0};
+    if (ask(&question, &answer, err) < 0 || check(&question, &answer, err) < 0) {
+        return -1;
+    }
+    split(&answer, domains);
+    buffer_free(&answer);
+    return 0;
+}
+
+int libvirt_domain_xml(const char *uri, const char *name, struct buffer *xml, struct error *err)
+{
+    const struct question question = {.uri = uri, .name = name};
+    struct libvirt_domains domains;
+    struct buffer answer = {0};
+    if (ask(&question, &answer, err) < 0 || check(&question, &answer, err) < 0) {
+        return -1;
+    }
+    split(&answer, &domains);
+    buffer_free(&answer);
+    if (domains.count != 1) {
+        libvirt_domains_free(&domains);
+        return error_set(err, STATUS_HARDWARE, "libvirt (%s) gave no XML of '%s'", uri, name);
+    }
+    *xml = (struct buffer){.data = memory_copy_text(domains.items[0].xml), .length = strlen(domains.items[0].xml)};
+    libvirt_domains_free(&domains);
+    return 0;
+}
