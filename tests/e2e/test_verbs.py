@@ -303,14 +303,6 @@ def test_status_of_odd_cards(scene):
     assert (to_6["near"], to_6["far"], to_6["live"], to_6["allowed"]) == ("open", "unknown", None, True)
 
 
-def test_status_text(scene):
-    lines = scene.host.engine("status").stdout.decode().splitlines()
-    assert lines[0].split() == ["PPU", "ADDRESS", "DRIVER", "MASK", "OWNER", "LINKS", "(peer:near", "end)"]
-    assert lines[3].split()[:5] == ["2", GUIDE_BDFS[2], "vfio-pci", "0x00000019", "b"]
-    assert lines[7].split()[:5] == ["6", GUIDE_BDFS[6], "-", "0x00000000", "idle"]
-    assert lines[9:] == ["No leak is known."]
-
-
 # check
 
 

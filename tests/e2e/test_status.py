@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""status as people and as Prometheus see it; its JSON is tested in test_verbs.py."""
+
+import os
+import re
+
+import pytest
+
+from bystander import vm
+from domain_xml import Domain, Hostdev
+from simhost import GUIDE_BDFS
+from terminal import plain, run_on_terminal
+
+TABLE = """\
+PPU  ADDRESS       DRIVER    NUMA  GROUP  MASK        OWNER  LINKS
+  0  0000:08:00.0  -            0     10  0x00000018  idle   6 -2 -3 1
+  1  0000:7e:00.0  -            0     11  0x00000030  idle   7 0 -2 -3
+  2  0000:a2:00.0  vfio-pci     0     12  0x00000019  b      -4 -0 -1 3
+  3  0000:c6:00.0  vfio-pci     0     13  0x00000031  b      -5 2 -0 -1
+  4  0001:09:00.0  -            1     14  0x00000001  idle   -2 6 7 5
+  5  0001:7f:00.0  -            1     15  0x00000001  idle   -3 4 6 7
+  6  0001:aa:00.0  -            1     16  0x00000000  idle   0 4 5 7
+  7  0001:ce:00.0  -            1     17  0x00000000  idle   1 6 4 5
+LINKS: the card at the other end, open  - cut, as it has to be
+No leak is known.
+"""
+SAMPLE = re.compile(r'([a-z_]+)(\{(?:[a-z_]+="(?:[^"\\\n]|\\[\\"n])*"(?:,(?!\})|(?=\})))*\})? (-?[0-9]+)')
+
+
+def engine_on_terminal(host, *arguments, width=80, **environment):
+    variables = host.environment(TERM="xterm", **environment)
+    return run_on_terminal([host.engine_program, *arguments], variables, width)
+
+
+def test_table(scene):
+    result = scene.host.engine("status")
+    assert (result.status, result.stdout.decode(), result.stderr) == (0, TABLE, "")
+
+
+def test_terminal(scene):
+    """Within 80 columns, in colour, and with the same text."""
+    status, output = engine_on_terminal(scene.host, "status")
+    assert (status, plain(output)) == (0, TABLE)
+    assert max(map(len, plain(output).splitlines())) <= 80
+    assert "\033[1mOWNER\033[0m" in output
+    assert "\033[36m-4\033[0m" in output
+    assert not re.search(r"\033\[[0-9;]*(30|33|37)m", output)  # black, yellow, white
+
+
+@pytest.mark.parametrize(
+    "arguments, environment, coloured",
+    [
+        ([], {}, True),
+        ([], {"NO_COLOR": "1"}, False),
+        ([], {"NO_COLOR": ""}, True),
+        ([], {"TERM": "dumb"}, False),
+        (["--color=never"], {}, False),
+        (["--color=always"], {"NO_COLOR": "1"}, True),
+    ],
+)
+def test_colour(scene, arguments, environment, coloured):
+    variables = {**scene.host.environment(TERM="xterm"), **environment}
+    _, output = run_on_terminal([scene.host.engine_program, "status", *arguments], variables, 80)
+    assert ("\033" in output) == coloured
+    assert plain(output) == TABLE
+
+
+def test_no_colour_in_a_pipe(scene):
+    assert b"\033" not in scene.host.engine("status", TERM="xterm").stdout
+    assert b"\033" in scene.host.engine("status", "--color", "always").stdout
+
+
+def test_long_names(scene):
+    """A name gives way to the links; in a pipe nothing is cut."""
+    name = "租户-with-a-long-name-that-goes-on-and-on"
+    assert scene.libvirt.start(Domain(name, [Hostdev(GUIDE_BDFS[0])])).running
+    _, output = engine_on_terminal(scene.host, "status", width=80)
+    assert plain(output).splitlines()[1] == (
+        "  0  0000:08:00.0  vfio-pci     0     10  0x00000039  租户-with-...  -6 -2 -3 -1"
+    )
+    assert name in scene.host.engine("status", COLUMNS="40").stdout.decode()
+    _, output = engine_on_terminal(scene.host, "status", width=200, COLUMNS="70")
+    assert plain(output).splitlines()[1].startswith("  0  0000:08:00.0  vfio-pci     0     10  0x00000039  租户-wi")
+
+
+
+# Prometheus
+
+
+def samples(text):
+    """A strict reading: every line, HELP and TYPE before the samples of their metric."""
+    found, described, lines = {}, None, text.split("\n")
+    assert lines.pop() == ""
+    while lines:
+        line = lines.pop(0)
+        if line.startswith("# HELP "):
+            described = line.split(" ")[2]
+            assert lines.pop(0) == f"# TYPE {described} gauge"
+            assert described not in found
+            found[described] = {}
+            continue
+        match = SAMPLE.fullmatch(line)
+        assert match and match[1] == described, line
+        assert match[2] not in found[described]
+        found[described][match[2]] = int(match[3])
+    return found
+
+
+def test_prometheus(scene):
+    result = scene.host.engine("status", "--prometheus")
+    assert (result.status, result.stderr) == (0, "")
+    found = samples(result.stdout.decode())
+    assert found["icn_hook_leaks"] == {None: 0}
+    assert found["icn_hook_drift_cards"] == {None: 0}
+    assert found["icn_hook_owners_known"] == {None: 1}
+    assert found["icn_hook_unknown_holders"] == {None: 0}
+    assert found["icn_hook_card_present"] == {f'{{ppu="{i}",bdf="{bdf}"}}': 1 for i, bdf in enumerate(GUIDE_BDFS)}
+    assert found["icn_hook_card_owner_info"] == {
+        f'{{ppu="{ppu}",bdf="{GUIDE_BDFS[ppu]}",vm="b",uuid="{scene.b.uuid}"}}': 1 for ppu in (2, 3)
+    }
+    live = scene.host.topology.live_pairs(scene.masks())
+    assert found["icn_hook_link_open"] == {
+        f'{{a="{a}",b="{b}"}}': int((a, b) in live) for (a, _), (b, _) in scene.host.topology.joins()
+    }
+
+
+def test_prometheus_of_a_leak(scene):
+    scene.host.set_masks({2: 0x18, 4: 0})
+    scene.host.write_register(7, 0xFFFFFFFF)
+    found = samples(scene.host.engine("status", "--prometheus").stdout.decode())
+    assert (found["icn_hook_leaks"], found["icn_hook_drift_cards"]) == ({None: 1}, {None: 2})
+    assert found["icn_hook_link_open"]['{a="2",b="4"}'] == 1
+    assert not any('"7"' in labels for labels in found["icn_hook_link_open"])
+
+
+def test_prometheus_labels(scene):
+    assert scene.libvirt.start(vm('x"y\\z{,}', 0)).running
+    found = samples(scene.host.engine("status", "--prometheus").stdout.decode())
+    assert [labels for labels in found["icn_hook_card_owner_info"] if 'vm="x\\"y\\\\z{,}"' in labels]
+
+
+def test_output_file(scene, tmp_path):
+    path = tmp_path / "icn-hook.prom"
+    result = scene.host.engine("status", "--prometheus", "-o", path)
+    assert (result.status, result.stdout, result.stderr) == (0, b"", "")
+    assert path.read_bytes() == scene.host.engine("status", "--prometheus").stdout
+    assert path.stat().st_mode & 0o7777 == 0o644
+    for arguments in (["status"], ["status", "--json"], ["topo"], ["topo", "--json"], ["topo", "--dot"]):
+        assert scene.host.engine(*arguments, "--output", path).status == 0
+        assert path.read_bytes() == scene.host.engine(*arguments).stdout
+    assert sorted(os.listdir(tmp_path)) == ["host", "icn-hook.prom"]
+
+
+def test_output_file_of_a_failure(scene, tmp_path):
+    """If the look fails, what was there stays."""
+    path = tmp_path / "icn-hook.prom"
+    path.write_text("old")
+    scene.host.configure("broken")
+    assert scene.host.engine("status", "--prometheus", "-o", path).status == 3
+    assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    "path, status, message",
+    [
+        ("/dev/null", 3, "/dev/null is not a regular file"),
+        ("/dev/full", 3, "/dev/full is not a regular file"),
+        ("/nowhere/file", 3, "cannot write /nowhere/file: No such file or directory"),
+        ("/", 3, "/ is not a regular file"),
+    ],
+)
+def test_output_that_is_no_file(scene, path, status, message):
+    result = scene.host.engine("status", "-o", path)
+    assert (result.status, result.stdout, result.stderr) == (status, b"", f"icn-hook: {message}\n")
+
+
+def test_usage(scene):
+    result = scene.host.engine("status", "--json", "--prometheus")
+    assert (result.status, result.stdout) == (2, b"")
+    assert result.stderr == (
+        "icn-hook: one of --json and --prometheus, not both, goes with 'status'; see icn-hook --help\n"
+    )
