@@ -19,11 +19,11 @@ struct choice_request {
     const bool *available;           /* by id */
     const int *numa_node;            /* by id; below 0: unknown */
     int count;                       /* 1 .. number of available cards */
-    long budget;                     /* of work to spend on an exact answer; CHOICE_BUDGET */
+    long budget;                     /* partial choices to look at for an exact answer; CHOICE_BUDGET */
 };
 
 /* Less than a tenth of a second. */
-enum { CHOICE_BUDGET = 1500000 };
+enum { CHOICE_BUDGET = 800000 };
 
 struct choice {
     bool chosen[PPU_MAX];

@@ -187,7 +187,7 @@ static bool is_better(const struct choice_work *work, const struct candidate *a,
 static void find_good_choice(struct choice_work *work)
 {
     long budget = GROWTH_BUDGET;
-    long cost = 4L * work->wanted * work->cards;
+    long cost = 1 + 4L * work->wanted * work->cards;
     long starts = budget / cost < work->cards ? budget / cost + 1 : work->cards;
 
     work->best.value = INT64_MIN;

@@ -93,6 +93,11 @@ static void look_out(struct outlook *outlook, const struct frontier *frontier)
     }
 }
 
+static uint64_t *set_of(const struct search *search, struct layer *layer, int index)
+{
+    return &layer->sets[(size_t)index * (size_t)search->words];
+}
+
 /* Can STATE, with as many of the cards left as it lacks, reach the value known? */
 static bool is_promising(const struct search *search, const struct state *state)
 {
@@ -173,11 +178,11 @@ static bool keep(struct search *search, const struct addition *addition)
         }
         *entry = next->count++;
         next->states[*entry] = addition->state;
-        write_set(search, &next->sets[*entry * search->words], addition);
+        write_set(search, set_of(search, next, *entry), addition);
         return true;
     }
     struct state *known = &next->states[*entry];
-    uint64_t *known_set = &next->sets[*entry * search->words];
+    uint64_t *known_set = set_of(search, next, *entry);
     uint64_t set[SET_WORDS];
     if (addition->state.value < known->value) {
         return true;
@@ -213,7 +218,7 @@ static bool expand(struct search *search, int index)
     const struct choice_work *work = search->work;
     const struct state *from = &search->now->states[index];
     int links = links_to_frontier(step, &from->in);
-    struct addition without = {*from, &search->now->sets[index * search->words], -1};
+    struct addition without = {*from, set_of(search, search->now, index), -1};
     without.state.open -= links;
     for (int word = 0; word < FRONTIER_MAX / 64; word++) {
         without.state.in.words[word] &= step->kept.words[word];
@@ -257,7 +262,7 @@ static bool advance(struct search *search)
     look_out(&search->outlook, &search->frontier);
     clear_table(search);
     search->next->count = 0;
-    search->budget -= (long)search->now->count * search->words;
+    search->budget -= search->now->count;
     bool goes_on = search->budget >= 0;
     for (int i = 0; goes_on && i < search->now->count; i++) {
         goes_on = expand(search, i);

@@ -2,7 +2,7 @@
 #include "engine/advice.h"
 
 #include <stdio.h>
-#include <stdlib.h>
+#include <string.h>
 
 const char *advice_ids_text(const struct machine *machine, const bool set[], char text[IDS_TEXT_SIZE])
 {
@@ -63,25 +63,29 @@ void advice_on_parts(const struct machine *machine, const bool taken[], enum hin
     }
 }
 
-static int compare_numbers(const void *a, const void *b)
+/* Puts NODE among COUNT ascending ones, unless it is there; returns their number. */
+static int insert_node(int nodes[], int count, int node)
 {
-    return *(const int *)a - *(const int *)b;
+    int place = count;
+
+    while (place > 0 && nodes[place - 1] > node) {
+        place--;
+    }
+    if (place > 0 && nodes[place - 1] == node) {
+        return count;
+    }
+    memmove(&nodes[place + 1], &nodes[place], (size_t)(count - place) * sizeof nodes[0]);
+    nodes[place] = node;
+    return count + 1;
 }
 
 int advice_nodes(const struct machine *machine, const struct snapshot *snapshot, const bool set[], int nodes[])
 {
-    int seen = 0;
     int count = 0;
 
     for (int ppu = 0; ppu < machine->topology.ppu_count; ppu++) {
         if (set[ppu] && snapshot->cards[ppu].state.numa_node >= 0) {
-            nodes[seen++] = snapshot->cards[ppu].state.numa_node;
-        }
-    }
-    qsort(nodes, (size_t)seen, sizeof nodes[0], compare_numbers);
-    for (int i = 0; i < seen; i++) {
-        if (count == 0 || nodes[count - 1] != nodes[i]) {
-            nodes[count++] = nodes[i];
+            count = insert_node(nodes, count, snapshot->cards[ppu].state.numa_node);
         }
     }
     return count;
