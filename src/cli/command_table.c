@@ -18,7 +18,7 @@ const struct verb command_verbs[VERB_COUNT] = {
             .name = "plan",
             .run = verb_plan,
             .argument = "[FILE|-]",
-            .what = "what `prepare` would do with a domain's XML, writing nothing",
+            .what = "what `prepare` would do with a domain; writes nothing",
             .examples = "icn-hook plan vm1.xml\n"
                         "virsh dumpxml vm1 | icn-hook --dry-run -\n"
                         "icn-hook plan --domain vm1",
@@ -30,14 +30,14 @@ const struct verb command_verbs[VERB_COUNT] = {
             .what = "every card: owner, driver, mask, links",
             .examples = "icn-hook status\n"
                         "icn-hook status --json\n"
-                        "icn-hook status --prometheus -o /var/lib/prometheus/node-exporter/icn-hook.prom",
+                        "icn-hook status --prometheus -o icn-hook.prom",
         },
     [VERB_CHECK] =
         {
             .name = "check",
             .run = verb_check,
             .argument = "[LIST]",
-            .what = "exit 0 only if every VM's links are cut as they must be",
+            .what = "exit status 0 only if every VM is isolated",
             .more = "With LIST (groups of ids or BDFs, \"0,1|2,3\"), only whether these groups are\n"
                     "isolated from everything else, and whole in themselves.",
             .examples = "icn-hook check\n"
@@ -48,7 +48,7 @@ const struct verb command_verbs[VERB_COUNT] = {
             .name = "explain",
             .run = verb_explain,
             .argument = "CARD|NAME|A-B",
-            .what = "why links are cut or open: of a card, of a VM, between two cards",
+            .what = "why links of a card, VM or pair are cut or open",
             .more = "CARD is an id or a BDF, NAME that of a VM or of a group made by apply.",
             .examples = "icn-hook explain 0\n"
                         "icn-hook explain vm1\n"
@@ -87,7 +87,7 @@ const struct verb command_verbs[VERB_COUNT] = {
             .name = "doctor",
             .run = verb_doctor,
             .argument = "[FILE|-]",
-            .what = "checks the host, or what a domain's XML would meet on it",
+            .what = "what is wrong with this host, or meets a domain here",
             .examples = "icn-hook doctor\n"
                         "icn-hook doctor vm1.xml\n"
                         "icn-hook doctor --domain vm1\n"
@@ -98,7 +98,7 @@ const struct verb command_verbs[VERB_COUNT] = {
             .name = "apply",
             .run = verb_apply,
             .argument = "LIST",
-            .what = "isolates groups of cards by hand, for what libvirt does not start",
+            .what = "isolates groups of cards that libvirt does not manage",
             .more = "LIST: groups separated by '|', cards of a group by ',', as ids or BDFs. All\n"
                     "groups or none. Each stays isolated until `release` ends it.",
             .examples = "icn-hook apply \"0,1|2,3\"\n"
@@ -117,7 +117,7 @@ const struct verb command_verbs[VERB_COUNT] = {
         {
             .name = "reset",
             .run = verb_reset,
-            .what = "gives every card back: ends all groups and restores all links",
+            .what = "ends all groups, and restores the links of all cards",
             .more = "Refused while a VM owns a card: it would be exposed. --force does it all the\n"
                     "same, and says who is exposed.",
             .examples = "icn-hook reset\n"
@@ -144,7 +144,7 @@ const struct verb command_verbs[VERB_COUNT] = {
 const struct option_row command_options[] = {
     {"json", 0, NULL, EVERY_VERB, SET_FLAG, FIELD(json), VERB_NONE, "print one JSON object"},
     {"config", 0, "FILE", EVERY_VERB, SET_TEXT, FIELD(config), VERB_NONE, "instead of /etc/icn-hook/icn-hook.conf"},
-    {"color", 0, "WHEN", EVERY_VERB, SET_COLOUR, 0, VERB_NONE, "auto (on a terminal, unless NO_COLOR is set), always, never"},
+    {"color", 0, "WHEN", EVERY_VERB, SET_COLOUR, 0, VERB_NONE, "auto (the default; NO_COLOR counts), always, never"},
     {"verbose", 'v', NULL, EVERY_VERB, SET_FLAG, FIELD(verbose), VERB_NONE, "tell what is done, on stderr"},
     {"help", 'h', NULL, EVERY_VERB, SHOW_HELP, 0, VERB_NONE, "help, of the verb if one is given"},
     {"version", 0, NULL, EVERY_VERB, SHOW_VERSION, 0, VERB_NONE, "the version"},
@@ -155,7 +155,7 @@ const struct option_row command_options[] = {
     {"force", 0, NULL, BIT(VERB_RESET), SET_FLAG, FIELD(force), VERB_NONE, "although VMs are exposed by it"},
     {"quiet", 'q', NULL, BIT(VERB_DOCTOR), SET_FLAG, FIELD(quiet), VERB_NONE, "only warnings and failures"},
     {"probe", 0, "CARD", BIT(VERB_DOCTOR), SET_TEXT, FIELD(probe), VERB_NONE,
-     "try an idle card: does it take a cut, and keep it over a reset?"},
+     "does this idle card take a cut, and keep it?"},
     {"domain", 0, "NAME", ON_DOMAIN, SET_TEXT, FIELD(domain), VERB_NONE, "take the domain's XML from libvirt"},
     {"connect", 'c', "URI", ON_LIBVIRT, SET_TEXT, FIELD(connect), VERB_NONE, "libvirt's URI; usually qemu:///system"},
     {"dot", 0, NULL, BIT(VERB_TOPO), SET_FLAG, FIELD(dot), VERB_NONE, "as a graph for Graphviz"},

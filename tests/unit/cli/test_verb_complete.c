@@ -46,7 +46,7 @@ static void test_options(void **state)
     (void)state;
     assert_offered("options:release", "--json\t-\tprint one JSON object\n"
                                       "--config\tFILE\tinstead of /etc/icn-hook/icn-hook.conf\n"
-                                      "--color\tWHEN\tauto (on a terminal, unless NO_COLOR is set), always, never\n"
+                                      "--color\tWHEN\tauto (the default; NO_COLOR counts), always, never\n"
                                       "--verbose\t-\ttell what is done, on stderr\n"
                                       "-v\t-\ttell what is done, on stderr\n"
                                       "--help\t-\thelp, of the verb if one is given\n"
