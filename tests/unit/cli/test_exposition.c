@@ -38,7 +38,7 @@ static int start(void **state)
 static void test_whole(void **state)
 {
     (void)state;
-    scene_running("a\"b\\c", VM_A, "1", 101);
+    scene_running("a\"b\\c&#10;d", VM_A, "1", 101);
     set_masks((const uint32_t[CARDS]){0x8, 0});
     print();
     assert_string_equal(
@@ -57,7 +57,7 @@ static void test_whole(void **state)
         "icn_hook_card_readable{ppu=\"1\",bdf=\"0000:7e:00.0\"} 1\n"
         "icn_hook_card_readable{ppu=\"2\",bdf=\"\"} 0\n"
         HEAD("card_owner_info", "The VM that has the card. No line: nobody, or nobody that is known.")
-        "icn_hook_card_owner_info{ppu=\"1\",bdf=\"0000:7e:00.0\",vm=\"a\\\"b\\\\c\",uuid=\"" VM_A "\"} 1\n"
+        "icn_hook_card_owner_info{ppu=\"1\",bdf=\"0000:7e:00.0\",vm=\"a\\\"b\\\\c\\nd\",uuid=\"" VM_A "\"} 1\n"
         HEAD("link_open", "Open links between two cards. No line: the cards cannot be read.")
         "icn_hook_link_open{a=\"0\",b=\"1\"} 1\n");
 }

@@ -122,6 +122,10 @@ static void test_parallel_links(void **state)
     assert_pair(2, 0, false, VERDICT_CUT);
     put(1, 0x1);
     assert_pair(2, 1, false, VERDICT_LEAK);
+    put(0, 0x2);
+    put(1, 0x2);
+    assert_pair(2, 1, false, VERDICT_LEAK);
+    put(0, 0x1);
     put(1, UNREAD);
     assert_pair(2, 1, false, VERDICT_UNSURE);
     own(1, 1, OWNER_IDLE);
