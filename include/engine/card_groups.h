@@ -17,7 +17,7 @@ struct card_groups {
 
 /* MACHINE is surveyed.  What is not written as above is STATUS_USAGE; a card that
  * is none of this host, or stands there twice, is STATUS_INVALID.  The message
- * names the column (counted in characters from 1) and the text. */
+ * names the column, from 1, and the text. */
 MUST_CHECK int card_groups_parse(const struct machine *machine, const char *list, struct card_groups *groups,
                                  struct error *err);
 

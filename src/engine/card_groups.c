@@ -19,16 +19,6 @@ struct member {
 
 enum { MEMBER_SIZE = 64 };
 
-/* Columns are characters, as a person counts them. */
-static int column_of(const char *list, const char *at)
-{
-    int column = 1;
-    for (; list < at; list++) {
-        column += ((unsigned char)*list & 0xc0) != 0x80;
-    }
-    return column;
-}
-
 /* The first byte behind MEMBER_SIZE that does not tear a character apart. */
 static int shown_length(const struct member *member)
 {
@@ -52,7 +42,7 @@ static struct member find_member(const char *list, const char *at)
     while (length > 0 && strchr(blanks, start[length - 1])) {
         length--;
     }
-    return (struct member){.start = start, .length = length, .column = column_of(list, start)};
+    return (struct member){.start = start, .length = length, .column = (int)(start - list) + 1};
 }
 
 static int find_by_id(const struct machine *machine, const struct member *member, const char *text, int *ppu,
