@@ -19,6 +19,7 @@ const struct verb command_verbs[VERB_COUNT] = {
             .run = verb_plan,
             .argument = "[FILE|-]",
             .what = "what `prepare` would do with a domain; writes nothing",
+            .more = "The XML comes from FILE, from standard input (-), or from libvirt (--domain).",
             .examples = "icn-hook plan vm1.xml\n"
                         "virsh dumpxml vm1 | icn-hook --dry-run -\n"
                         "icn-hook plan --domain vm1",
@@ -28,6 +29,8 @@ const struct verb command_verbs[VERB_COUNT] = {
             .name = "status",
             .run = verb_status,
             .what = "every card: owner, driver, mask, links",
+            .more = "In a mask a set bit is a link that is cut. With --connect, the ledger is compared\n"
+                    "with the domains that libvirt runs, too.",
             .examples = "icn-hook status\n"
                         "icn-hook status --json\n"
                         "icn-hook status --prometheus -o icn-hook.prom",
@@ -87,7 +90,10 @@ const struct verb command_verbs[VERB_COUNT] = {
             .name = "doctor",
             .run = verb_doctor,
             .argument = "[FILE|-]",
-            .what = "what is wrong with this host, or meets a domain here",
+            .what = "checks this host, or a domain's XML against it",
+            .more = "One line a check: PASS, WARN or FAIL, and what to do; exit status 1 if one is\n"
+                    "FAIL. The XML comes from FILE, from standard input (-), or from libvirt\n"
+                    "(--domain): what would the domain meet here at its start?",
             .examples = "icn-hook doctor\n"
                         "icn-hook doctor vm1.xml\n"
                         "icn-hook doctor --domain vm1\n"
