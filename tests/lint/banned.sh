@@ -23,7 +23,7 @@ ban()
 CODE=(src hook include)
 TREE=(src hook include tests packaging dev configure.ac Makefile.am .ci)
 if [[ -e README.md ]]; then
-    TREE+=(README.md)
+    TREE+=(README.md README.zh_CN.md doc)
 fi
 
 ban "a shell" '\b(system|popen)[ ]?\(.*' "${CODE[@]}"
