@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <stdio.h>
 
+#include "cli/colour.h"
 #include "cli/commands.h"
 #include "cli/json.h"
 #include "cli/preview.h"
@@ -12,10 +13,18 @@ enum { RESULT_COLUMN = 66 };
 
 static const char *const words[] = {[RESULT_PASS] = "PASS", [RESULT_WARN] = "WARN", [RESULT_FAIL] = "FAIL"};
 
-static void print_finding(const struct finding *finding)
+static const enum colour colours[] = {
+    [RESULT_PASS] = COLOUR_GREEN, [RESULT_WARN] = COLOUR_MAGENTA, [RESULT_FAIL] = COLOUR_RED};
+
+static void print_finding(const struct finding *finding, bool in_colour)
 {
+    enum colour colour = in_colour ? colours[finding->result] : COLOUR_PLAIN;
     int used = printf("  %s: %s", finding->group, finding->text);
-    printf("%*s : %s\n", used < RESULT_COLUMN ? RESULT_COLUMN - used : 0, "", words[finding->result]);
+    printf("%*s : ", used < RESULT_COLUMN ? RESULT_COLUMN - used : 0, "");
+    colour_begin(stdout, colour);
+    fputs(words[finding->result], stdout);
+    colour_end(stdout, colour);
+    putchar('\n');
     if (finding->remedy) {
         printf("      (%s)\n", finding->remedy);
     }
@@ -23,9 +32,10 @@ static void print_finding(const struct finding *finding)
 
 static void print_text(const struct report *report, const struct options *options, const struct preview *preview)
 {
+    bool in_colour = colour_is_wanted(options->colour, stdout);
     for (size_t i = 0; i < report->count; i++) {
         if (!options->quiet || report->findings[i].result != RESULT_PASS) {
-            print_finding(&report->findings[i]);
+            print_finding(&report->findings[i], in_colour);
         }
     }
     if (preview && !options->quiet) {

@@ -43,10 +43,10 @@ static void check_protection(struct examination *examination)
 }
 
 /* The topology by itself, then whether it fits the cards. */
-static void check_topology(struct examination *examination)
+static void check_topology(struct examination *examination, const struct machine *machine)
 {
     struct report *report = &examination->report;
-    const char *path = examination->machine->settings.topology;
+    const char *path = machine->settings.topology;
     CLEANUP_FREE char *resolved = paths_resolve("%s", path);
     CLEANUP_FREE struct topology *topology = memory_alloc(1, sizeof *topology);
     struct error err;
@@ -72,9 +72,8 @@ static int count_mapped(const struct machine *machine)
 }
 
 /* Cards that match and have no id: no VM may take them. */
-static void check_unpinned(struct examination *examination)
+static void check_unpinned(struct examination *examination, const struct machine *machine)
 {
-    const struct machine *machine = examination->machine;
     CLEANUP_FREE struct bdf *functions = NULL;
     size_t count = 0;
     struct error err;
@@ -93,10 +92,9 @@ static void check_unpinned(struct examination *examination)
     }
 }
 
-static void check_ids(struct examination *examination)
+static void check_ids(struct examination *examination, const struct machine *machine)
 {
     struct report *report = &examination->report;
-    const struct machine *machine = examination->machine;
     int mapped = count_mapped(machine);
     if (machine->settings.map_count == 0) {
         char bdf[BDF_TEXT_SIZE];
@@ -112,7 +110,7 @@ static void check_ids(struct examination *examination)
     } else {
         report_pass(report, GROUP, "ids", "[map] pins all %d ids of the topology", mapped);
     }
-    check_unpinned(examination);
+    check_unpinned(examination, machine);
 }
 
 void check_settings(struct examination *examination)
@@ -120,9 +118,9 @@ void check_settings(struct examination *examination)
     check_file(examination);
     check_protection(examination);
     if (examination->machine) {
-        check_topology(examination);
+        check_topology(examination, examination->machine);
     }
-    if (examination->is_surveyed) {
-        check_ids(examination);
+    if (examination->machine && examination->is_surveyed) {
+        check_ids(examination, examination->machine);
     }
 }

@@ -214,7 +214,7 @@ static void judge_reset(struct probe *probe, const char *methods)
     char remedy[512];
     char method[128] = "";
     struct error err;
-    uint32_t after;
+    uint32_t after = 0;
     if (methods) {
         snprintf(method, sizeof method, " (%s)", methods);
     }

@@ -8,7 +8,9 @@
 #ifdef HAVE_LIBVIRT
 
 #include <dlfcn.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <libvirt/libvirt.h>
@@ -16,13 +18,14 @@
 
 /* The functions of libvirt that are used. */
 struct library {
-    __typeof__(virConnectOpenReadOnly) *open;
+    __typeof__(virConnectOpenReadOnly) *connect;
     __typeof__(virConnectClose) *close;
     __typeof__(virDomainLookupByName) *look_up;
     __typeof__(virConnectListAllDomains) *list;
     __typeof__(virDomainGetName) *name;
     __typeof__(virDomainGetUUIDString) *uuid;
     __typeof__(virDomainGetXMLDesc) *xml;
+    __typeof__(virDomainFree) *release;
     __typeof__(virGetLastErrorMessage) *message;
     __typeof__(virSetErrorFunc) *set_error_handler;
 };
@@ -31,13 +34,14 @@ static const struct {
     const char *name;
     size_t offset;
 } symbols[] = {
-    {"virConnectOpenReadOnly", offsetof(struct library, open)},
+    {"virConnectOpenReadOnly", offsetof(struct library, connect)},
     {"virConnectClose", offsetof(struct library, close)},
     {"virDomainLookupByName", offsetof(struct library, look_up)},
     {"virConnectListAllDomains", offsetof(struct library, list)},
     {"virDomainGetName", offsetof(struct library, name)},
     {"virDomainGetUUIDString", offsetof(struct library, uuid)},
     {"virDomainGetXMLDesc", offsetof(struct library, xml)},
+    {"virDomainFree", offsetof(struct library, release)},
     {"virGetLastErrorMessage", offsetof(struct library, message)},
     {"virSetErrorFunc", offsetof(struct library, set_error_handler)},
 };
@@ -70,12 +74,13 @@ static int load(struct library *library, FILE *answer)
 static int describe(const struct library *library, virDomainPtr domain, unsigned int flags, FILE *answer)
 {
     char uuid[VIR_UUID_STRING_BUFLEN];
-    const char *xml = library->xml(domain, flags);
-    if (!xml || library->uuid(domain, uuid) < 0) {
-        return -1;
+    char *xml = library->xml(domain, flags);
+    bool is_fine = xml && library->uuid(domain, uuid) == 0;
+    if (is_fine) {
+        fprintf(answer, "%s%c%s%c%s%c", library->name(domain), '\0', uuid, '\0', xml, '\0');
     }
-    fprintf(answer, "%s%c%s%c%s%c", library->name(domain), '\0', uuid, '\0', xml, '\0');
-    return 0;
+    free(xml);
+    return is_fine ? 0 : -1;
 }
 
 static int complain(const struct library *library, const struct question *question, FILE *answer)
@@ -89,10 +94,15 @@ static int ask_for_one(const struct library *library, virConnectPtr connection, 
                        FILE *answer)
 {
     virDomainPtr domain = library->look_up(connection, question->name);
-    if (!domain || describe(library, domain, VIR_DOMAIN_XML_INACTIVE, answer) < 0) {
+    if (!domain) {
         return complain(library, question, answer);
     }
-    return 0;
+    int result = describe(library, domain, VIR_DOMAIN_XML_INACTIVE, answer);
+    if (result < 0) {
+        complain(library, question, answer);
+    }
+    library->release(domain);
+    return result;
 }
 
 /* A domain that ends meanwhile is none that runs. */
@@ -105,21 +115,20 @@ static int ask_for_all(const struct library *library, virConnectPtr connection, 
         return complain(library, question, answer);
     }
     for (int i = 0; i < count; i++) {
-        if (describe(library, domains[i], 0, answer) < 0) {
-            continue;
-        }
+        (void)describe(library, domains[i], 0, answer);
+        library->release(domains[i]);
     }
+    free(domains);
     return 0;
 }
 
-/* Nothing is given back: the process ends. */
 int client_ask(const struct question *question, FILE *answer)
 {
     struct library library;
     if (load(&library, answer) < 0) {
         return -1;
     }
-    virConnectPtr connection = library.open(question->uri);
+    virConnectPtr connection = library.connect(question->uri);
     if (!connection) {
         return complain(&library, question, answer);
     }

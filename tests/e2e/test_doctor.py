@@ -106,6 +106,15 @@ def test_healthy(healthy):
     assert lines(healthy, "--color=never") == HEALTHY
 
 
+def test_colours(healthy):
+    """The words stay the same."""
+    healthy.path(HOOK).chmod(0o644)
+    found = lines(healthy, "--color=always", status=1)
+    assert [line.replace("\33[32mPASS\33[0m", "PASS") for line in found] == [
+        line.replace("FAIL", "\33[1;31mFAIL\33[0m") for line in lines(healthy, status=1)
+    ]
+
+
 # Faults.  Each is one (what is done to the host, the healthy lines that vanish, the
 # lines that come, the exit status).
 
