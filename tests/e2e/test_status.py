@@ -160,18 +160,22 @@ def test_output_file_of_a_failure(scene, tmp_path):
     assert path.read_text() == "old"
 
 
-@pytest.mark.parametrize(
-    "path, status, message",
-    [
-        ("/dev/null", 3, "/dev/null is not a regular file"),
-        ("/dev/full", 3, "/dev/full is not a regular file"),
-        ("/nowhere/file", 3, "cannot write /nowhere/file: No such file or directory"),
-        ("/", 3, "/ is not a regular file"),
-    ],
-)
-def test_output_that_is_no_file(scene, path, status, message):
-    result = scene.host.engine("status", "-o", path)
-    assert (result.status, result.stdout, result.stderr) == (status, b"", f"icn-hook: {message}\n")
+def test_output_that_is_no_file(scene, tmp_path):
+    """Never a device: a test must not try it on the machine's own."""
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    messages = {
+        "fifo": "{} is not a regular file",
+        "dangling": "{} is not a regular file",
+        ".": "{} is not a regular file",
+        "nowhere/file": "cannot write {}: No such file or directory",
+    }
+    for name, message in messages.items():
+        path = f"{tmp_path}/{name}"
+        result = scene.host.engine("status", "-o", path)
+        assert (result.status, result.stdout) == (3, b"")
+        assert result.stderr == f"icn-hook: {message.format(path)}\n"
+    assert (tmp_path / "fifo").is_fifo()
 
 
 def test_usage(scene):

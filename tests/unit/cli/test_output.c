@@ -155,8 +155,12 @@ static void test_what_is_no_file(void **state)
 {
     (void)state;
     char path[4096];
-    assert_int_equal(write_to("/dev/null", STATUS_OK), STATUS_INVALID);
-    assert_string_equal(captured_stderr(), "icn-hook: /dev/null is not a regular file\n");
+    char expected[8192];
+    snprintf(path, sizeof path, "%s", simulated_path("/fifo"));
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(write_to(path, STATUS_OK), STATUS_INVALID);
+    snprintf(expected, sizeof expected, "icn-hook: %s is not a regular file\n", path);
+    assert_string_equal(captured_stderr(), expected);
     simulated_link("/link", "nowhere");
     snprintf(path, sizeof path, "%s", simulated_path("/link"));
     assert_int_equal(write_to(path, STATUS_OK), STATUS_INVALID);

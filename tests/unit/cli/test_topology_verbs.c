@@ -112,9 +112,14 @@ static void test_generate(void **state)
 static void test_generate_fails(void **state)
 {
     (void)state;
-    assert_int_equal(run(topo_generate, (struct options){.output = "/dev/null"}), STATUS_INVALID);
+    char path[4096];
+    char expected[8192];
+    snprintf(path, sizeof path, "%s", simulated_path("/directory"));
+    simulated_directory("/directory");
+    assert_int_equal(run(topo_generate, (struct options){.output = path}), STATUS_INVALID);
     assert_string_equal(captured_stdout(), "");
-    assert_string_equal(captured_stderr(), "icn-hook: /dev/null is not a regular file\n");
+    snprintf(expected, sizeof expected, "icn-hook: %s is not a regular file\n", path);
+    assert_string_equal(captured_stderr(), expected);
     simulated_text("/etc/ppudbg.fault", "exit");
     assert_int_equal(run(topo_generate, (struct options){0}), STATUS_HARDWARE);
     assert_memory_equal(captured_stderr(), "icn-hook: ppudbg --topo_read: ", 30);
