@@ -29,8 +29,8 @@ const struct verb command_verbs[VERB_COUNT] = {
             .name = "status",
             .run = verb_status,
             .what = "every card: owner, driver, mask, links",
-            .more = "In a mask a set bit is a link that is cut. With --connect, the ledger is compared\n"
-                    "with the domains that libvirt runs, too.",
+            .more = "In a mask a set bit is a link that is cut. With --connect, the ledger is also\n"
+                    "compared with the domains that libvirt runs.",
             .examples = "icn-hook status\n"
                         "icn-hook status --json\n"
                         "icn-hook status --prometheus -o icn-hook.prom",
