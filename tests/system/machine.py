@@ -23,6 +23,9 @@ CARD_SIZE = 4 << 20
 OWNER = 0
 OWNER_CHANGING = 1 << 31
 LINK_CONFIG = 0xBE382 * 4
+# Under emulation a processor's one-shot timer is lost now and then, and the
+# processor sleeps for minutes; a periodic one goes on.
+PERIODIC_TIMER = "nohz=off highres=off"
 BOOT_TIMEOUT = 300
 # /dev/kvm may be there and unable to run a kernel: it is tried, and given up soon.
 KVM_TIMEOUT = 30
@@ -104,7 +107,7 @@ class Machine:
         line += ["-smp", "2", "-m", "4G", "-display", "none", "-no-reboot", "-nodefaults"]
         line += ["-device", "intel-iommu,intremap=on"]
         line += ["-kernel", self.system / "vmlinuz", "-initrd", self.system / "initramfs"]
-        line += ["-append", "console=ttyS0 intel_iommu=on quiet panic=-1 mitigations=off"]
+        line += ["-append", f"console=ttyS0 intel_iommu=on quiet panic=-1 mitigations=off {PERIODIC_TIMER}"]
         line += ["-chardev", f"file,id=console,path={self.work}/console", "-serial", "chardev:console"]
         line += ["-chardev", f"socket,id=agent,path={self.work}/agent,server=on,wait=off", "-serial", "chardev:agent"]
         for tag, directory in (("root", self.system / "root"), ("layer", self.layer)):
