@@ -1,8 +1,9 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# The Debian releases that the system tests know, and what each needs.
+# The Debian releases that the system tests know, and what each needs.  sid is for
+# looking ahead: it moves, and what fails there may be Debian's.
 
-SUITES=(bookworm trixie)
+SUITES=(bookworm trixie sid)
 
 suite_known()
 {
@@ -20,10 +21,11 @@ suite_of_host()
 suite_packages()
 {
     local common="libvirt-daemon-system libvirt-clients qemu-system-x86 kmod procps iproute2 pciutils"
-    local libraries="libpci3 libinih1 libjson-c5 libxml2"
+    local libraries="libpci3 libinih1 libjson-c5"
     case $1 in
-    bookworm) echo "$common $libraries" ;;
-    trixie) echo "$common $libraries libvirt-daemon-log" ;;
+    bookworm) echo "$common $libraries libxml2" ;;
+    trixie) echo "$common $libraries libxml2 libvirt-daemon-log" ;;
+    sid) echo "$common $libraries libxml2-16 libvirt-daemon-log" ;;
     esac
 }
 
