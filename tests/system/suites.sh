@@ -33,7 +33,8 @@ suite_daemon()
     esac
 }
 
-# What the emulated machine runs, the libraries of icn-hook among it.
+# What the emulated machine runs, the libraries of icn-hook among it.  libxml2 comes
+# with libvirt where its name moves.
 suite_packages()
 {
     local common="libvirt-daemon-system libvirt-clients qemu-system-x86 kmod procps iproute2 pciutils"
@@ -41,7 +42,7 @@ suite_packages()
     case $(suite_release "$1") in
     bookworm) echo "$common $libraries libxml2" ;;
     trixie) echo "$common $libraries libxml2 libvirt-daemon-log" ;;
-    sid) echo "$common $libraries libxml2-16 libvirt-daemon-log" ;;
+    sid) echo "$common $libraries libvirt-daemon-log" ;;
     esac
 }
 
@@ -56,6 +57,6 @@ suite_build_packages()
 # What virtqemud is built with.
 suite_daemon_build_packages()
 {
-    echo "gcc libc6-dev meson ninja-build pkgconf python3 patch gettext xsltproc libxml2-utils rpcsvc-proto" \
+    echo "gcc libc6-dev meson ninja-build pkgconf python3 patch xz-utils gettext xsltproc libxml2-utils rpcsvc-proto" \
         "libglib2.0-dev libgnutls28-dev libxml2-dev libtirpc-dev libjson-c-dev libnl-3-dev libnl-route-3-dev"
 }
