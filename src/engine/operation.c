@@ -205,6 +205,7 @@ static void clean_up(struct operation *op)
     free(op->execution);
     free(op->decision);
     snapshot_free(op->snapshot);
+    registers_close(&op->registers);
     ledger_close(&op->ledger);
     inquiry_free(&op->inquiry);
     domain_free(&op->domain);
