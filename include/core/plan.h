@@ -19,7 +19,7 @@
 enum plan_role {
     ROLE_NONE, /* the card's register is not ours to touch now */
     ROLE_NEAR, /* a card of the domain that is started: must succeed */
-    ROLE_FAR,  /* an idle card: far end of a domain's link, or one to restore; best effort */
+    ROLE_FAR,  /* another card: the far end of a link, or an idle card to restore; best effort */
 };
 
 /* For one card. */

@@ -72,15 +72,24 @@ struct registers {
     const struct settings *settings; /* borrowed */
     const struct ledger *ledger;     /* borrowed; NULL or without lock: read only */
     bool may_write;
+    struct bdf woken[PPU_MAX]; /* cards that are kept awake until registers_close */
+    size_t woken_count;
 };
 
 extern const struct registers_backend registers_mmio;
 extern const struct registers_backend registers_ppudbg;
 
 /* The settings' backend.  MAY_WRITE false: nothing on the host is changed, not
- * even memory decoding. */
+ * even memory decoding or a card's sleep. */
 void registers_open(struct registers *registers, const struct settings *settings, const struct ledger *ledger,
                     bool may_write);
+
+/* Lets the cards sleep again that were woken.  REGISTERS may be all zeros. */
+void registers_close(struct registers *registers);
+
+/* Makes sure that a card is awake: READING_FINE, or why its registers say nothing
+ * now.  The backends that address registers do it themselves. */
+MUST_CHECK enum reading_kind registers_wake(struct registers *registers, struct bdf bdf, struct error *err);
 
 /* Switches memory decoding off again on cards that a killed hook left on. */
 MUST_CHECK int registers_recover(struct registers *registers, struct error *err);

@@ -85,6 +85,14 @@ void preview_put_plan(const struct preview *preview, struct json_object *object)
     json_put_list(object, "warnings", &preview->warnings);
 }
 
+static const char *describe_role(const struct preview *preview, const struct plan_write *write)
+{
+    if (write->role == ROLE_NEAR) {
+        return "card of the VM";
+    }
+    return preview->decision->owners[write->ppu] == OWNER_IDLE ? "idle card" : "card of others";
+}
+
 static void print_writes(const struct preview *preview)
 {
     printf("VM '%s' would be isolated. Register writes, in this order (bit set = link cut):\n", preview->domain.name);
@@ -92,7 +100,7 @@ static void print_writes(const struct preview *preview)
         const struct plan_write *write = &preview->decision->plan.writes[i];
         char card[CARD_TEXT_SIZE];
         printf("  %-24s 0x%08x -> 0x%08x  %s\n", machine_card_text(preview->inquiry.machine, write->ppu, card),
-               write->from, write->to, write->role == ROLE_NEAR ? "card of the VM" : "idle card");
+               write->from, write->to, describe_role(preview, write));
     }
     if (preview->decision->plan.count == 0) {
         puts("  none: every link is as it must be");

@@ -176,6 +176,34 @@ static struct plan_goal idle_goal(const struct decision *decision, const struct 
     return (struct plan_goal){.role = ROLE_FAR, .now = now, .want = want};
 }
 
+/* A card that other VMs have through virtual functions or mediated devices.  Its own
+ * registers stay with the host, so cuts that the rule wants are made there too. */
+static struct plan_goal shared_goal(const struct decision *decision, const struct snapshot *snapshot, int ppu,
+                                    uint32_t required)
+{
+    uint32_t now = snapshot->cards[ppu].reading.mask;
+    uint32_t facing = links_to_near(decision, &snapshot->machine->topology, ppu);
+    return (struct plan_goal){.role = ROLE_FAR, .now = now, .want = now | (required & facing)};
+}
+
+static bool is_passed_whole(const struct snapshot *snapshot, int ppu)
+{
+    for (size_t i = 0; i < snapshot->claim_count; i++) {
+        if (snapshot->claims[i].ppu == ppu && snapshot->claims[i].whole) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether a card that is neither idle nor the domain's is within this decision's reach. */
+static bool concerns_shared(const struct decision *decision, const struct snapshot *snapshot, int ppu)
+{
+    return decision->owners[ppu] != OWNER_IDLE && decision->owners[ppu] != OWNER_UNKNOWN &&
+           !is_passed_whole(snapshot, ppu) && snapshot->machine->settings.far_end == FAR_END_CUT &&
+           links_to_near(decision, &snapshot->machine->topology, ppu) != 0;
+}
+
 /* Whether an idle card is within this decision's reach. */
 static bool concerns_idle(const struct decision *decision, const struct snapshot *snapshot, int ppu)
 {
@@ -186,19 +214,20 @@ static bool concerns_idle(const struct decision *decision, const struct snapshot
 
 static void decide_card(struct decision *decision, struct snapshot *snapshot, struct registers *registers, int ppu)
 {
-    const struct topology *topology = &snapshot->machine->topology;
+    uint32_t required = mask_required(&snapshot->machine->topology, decision->owners, ppu);
     struct card *card = &snapshot->cards[ppu];
-    if (!snapshot->machine->mapped[ppu] || !card->state.present) {
+    bool is_near = decision->near[ppu];
+    bool is_idle = decision->owners[ppu] == OWNER_IDLE && concerns_idle(decision, snapshot, ppu);
+    if (!snapshot->machine->mapped[ppu] || !card->state.present ||
+        (!is_near && !is_idle && !concerns_shared(decision, snapshot, ppu))) {
         return;
     }
-    if (decision->near[ppu]) {
-        snapshot_read(snapshot, registers, ppu);
-        decision->goals[ppu] = near_goal(decision, card, mask_required(topology, decision->owners, ppu));
-    } else if (decision->owners[ppu] == OWNER_IDLE && concerns_idle(decision, snapshot, ppu)) {
-        snapshot_read(snapshot, registers, ppu);
-        if (card->reading.kind == READING_FINE) {
-            decision->goals[ppu] = idle_goal(decision, snapshot, ppu, mask_required(topology, decision->owners, ppu));
-        }
+    snapshot_read(snapshot, registers, ppu);
+    if (is_near) {
+        decision->goals[ppu] = near_goal(decision, card, required);
+    } else if (card->reading.kind == READING_FINE) {
+        decision->goals[ppu] = is_idle ? idle_goal(decision, snapshot, ppu, required)
+                                       : shared_goal(decision, snapshot, ppu, required);
     }
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "engine/execution.h"
 
+#include "base/log.h"
 #include "base/memory.h"
 
 struct writing {
@@ -33,6 +34,18 @@ static enum apply_outcome write_register(void *context, const struct plan_write 
     return near_cut ? APPLY_DEFERRED : APPLY_FAILED;
 }
 
+/* The vendor's tool is not told which cards sleep.  One that does not wake is its
+ * own to complain of. */
+static void wake_groups(const struct snapshot *snapshot, struct registers *registers, const int groups[], int count)
+{
+    for (int ppu = 0; ppu < count; ppu++) {
+        struct error err;
+        if (groups[ppu] >= 0 && registers_wake(registers, snapshot->machine->card[ppu], &err) != READING_FINE) {
+            log_message(LOG_LEVEL_INFO, "PPU %d: %s", ppu, err.text);
+        }
+    }
+}
+
 /* The vendor's tool knows no single registers: a start isolates the domain's
  * cards as one group; at a stop each freed card is isolated alone as long as
  * any domain has a card, and only then everything is reset, which reaches the
@@ -53,6 +66,7 @@ static int run_groups(const struct decision *decision, const struct snapshot *sn
         groups[ppu] = decision->near[ppu] ? 0 : freed ? next++ : -1;
         any_group |= groups[ppu] >= 0;
     }
+    wake_groups(snapshot, registers, groups, count);
     bool isolate_idle = snapshot->machine->settings.idle == IDLE_ISOLATE;
     enum write_failure failure = WRITE_FINE;
     if (any_freed && !any_owner && !isolate_idle && !snapshot_doubt(snapshot, decision->uuid)) {

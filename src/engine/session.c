@@ -36,6 +36,7 @@ void session_close(struct session *session)
 {
     forget_decision(session);
     snapshot_free(session->snapshot);
+    registers_close(&session->registers);
     ledger_close(&session->ledger);
     *session = SESSION_CLOSED;
 }

@@ -22,6 +22,7 @@
  *                        decoding is off (decoding.c).  A card whose 32 links are
  *                        all wired can hold all ones rightly; it is believed if
  *                        its configuration space answers.
+ *   D3hot                what is read means nothing: the card is woken first (power.c)
  *   SIGBUS               the card was removed between mapping and access
  */
 #include <endian.h>
@@ -224,9 +225,12 @@ static void mmio_read(struct registers *registers, const struct card_address *ca
     struct error err;
     uint32_t value = 0;
 
-    decoding_begin(registers, card->bdf, &decoding);
-    *reading = (struct reading){.kind = load(registers, card, &decoding, &value, &err)};
-    decoding_end(registers, card->bdf, &decoding);
+    *reading = (struct reading){.kind = registers_wake(registers, card->bdf, &err)};
+    if (reading->kind == READING_FINE) {
+        decoding_begin(registers, card->bdf, &decoding);
+        reading->kind = load(registers, card, &decoding, &value, &err);
+        decoding_end(registers, card->bdf, &decoding);
+    }
     if (reading->kind != READING_FINE) {
         snprintf(reading->why, sizeof reading->why, "%.*s", (int)sizeof reading->why - 1, err.text);
         return;
@@ -262,11 +266,13 @@ static enum write_failure mmio_write(struct registers *registers, const struct c
 {
     char text[BDF_TEXT_SIZE];
     struct decoding decoding;
-    enum reading_kind kind;
+    enum reading_kind kind = registers_wake(registers, card->bdf, err);
 
-    decoding_begin(registers, card->bdf, &decoding);
-    kind = store_and_verify(registers, card, &decoding, mask, err);
-    decoding_end(registers, card->bdf, &decoding);
+    if (kind == READING_FINE) {
+        decoding_begin(registers, card->bdf, &decoding);
+        kind = store_and_verify(registers, card, &decoding, mask, err);
+        decoding_end(registers, card->bdf, &decoding);
+    }
     if (kind == READING_FINE) {
         return WRITE_FINE;
     }

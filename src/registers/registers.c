@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "host/sysfs.h"
 #include "registers/decoding.h"
+#include "registers/power.h"
 
 void registers_open(struct registers *registers, const struct settings *settings, const struct ledger *ledger,
                     bool may_write)
@@ -16,6 +17,45 @@ void registers_open(struct registers *registers, const struct settings *settings
         .ledger = ledger,
         .may_write = may_write,
     };
+}
+
+void registers_close(struct registers *registers)
+{
+    for (size_t i = 0; i < registers->woken_count; i++) {
+        power_let_sleep(registers->woken[i]);
+    }
+    registers->woken_count = 0;
+}
+
+enum reading_kind registers_wake(struct registers *registers, struct bdf bdf, struct error *err)
+{
+    char state[POWER_STATE_SIZE];
+    bool kept = false;
+
+    switch (power_look(bdf, state)) {
+    case POWER_ON:
+        return READING_FINE;
+    case POWER_LOW:
+        error_set(err, STATUS_HARDWARE,
+                  "it is in %s, where whoever uses it has put it; without a user, load vfio-pci with disable_idle_d3=1",
+                  state);
+        return READING_UNVERIFIABLE;
+    case POWER_SUSPENDED:
+        break;
+    }
+    if (!registers->may_write) {
+        error_set(err, STATUS_HARDWARE,
+                  "it sleeps (%s) and is not woken only to look; vfio-pci with disable_idle_d3=1 keeps cards awake",
+                  state);
+        return READING_UNVERIFIABLE;
+    }
+    if (power_wake(bdf, &kept, err) < 0) {
+        return READING_FAILED;
+    }
+    if (kept && registers->woken_count < PPU_MAX) {
+        registers->woken[registers->woken_count++] = bdf;
+    }
+    return READING_FINE;
 }
 
 /*

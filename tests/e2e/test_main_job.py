@@ -194,6 +194,32 @@ def test_shared_card_is_cut_off_from_everything(host, libvirt):
     assert_clean(host)
 
 
+def test_sharing_cuts_both_ends_of_what_was_open(host, libvirt):
+    """A VM has functions of two cards, then another VM gets one of the first card: the
+    second card's own registers are still the host's."""
+    parts = [host.add_vf(0, 0), host.add_vf(1, 0)]
+    other = host.add_vf(0, 1)
+    assert libvirt.start(Domain("a", [Hostdev(part) for part in parts])).running
+    assert (host.mask(0), host.mask(1)) == (0x19, 0x31)
+    assert libvirt.start(Domain("b", [Hostdev(other)])).running
+    assert (host.mask(0), host.mask(1)) == (0x39, 0x39)
+    assert host.engine("check").status == 0
+    libvirt.stop("b")
+    assert (host.mask(0), host.mask(1)) == (0x39, 0x39)
+    assert host.engine("check").status == 0
+    libvirt.stop("a")
+    assert_clean(host)
+
+
+def test_a_whole_card_in_a_vm_is_not_written_for_another(host, libvirt):
+    """Its guest has opened it; the far end of an idle card would be cut again."""
+    assert libvirt.start(vm("a", 0, 1)).running
+    host.write_register(1, 0)
+    shared = host.add_vf(3, 0)
+    assert libvirt.start(Domain("b", [Hostdev(shared)])).running
+    assert (host.mask(1), host.mask(3)) == (0, 0x39)
+
+
 def test_mediated_devices_share_a_card(host, libvirt):
     host.add_mdev(0, MDEV)
     host.add_mdev(0, OTHER_MDEV)

@@ -7,6 +7,7 @@ in its IOMMU group; so the link registers are read and written from both sides.
 
 import base64
 import itertools
+import json
 import mmap
 import os
 import shlex
@@ -23,12 +24,23 @@ CARD_SIZE = 4 << 20
 OWNER = 0
 OWNER_CHANGING = 1 << 31
 LINK_CONFIG = 0xBE382 * 4
+# Under emulation a processor's one-shot timer is lost now and then, and the
+# processor sleeps for minutes; a periodic one goes on.
+PERIODIC_TIMER = "nohz=off highres=off"
 BOOT_TIMEOUT = 300
 # /dev/kvm may be there and unable to run a kernel: it is tried, and given up soon.
 KVM_TIMEOUT = 30
 COMMAND_TIMEOUT = 300
+# Two virtual functions, each with two queue pairs and an interrupt; the rest is the card's.
+NVME_FUNCTIONS = "sriov_max_vfs=2,sriov_vq_flexible=4,sriov_vi_flexible=2,max_ioqpairs=6,msix_qsize=4"
 # Nothing stays behind when the tests are killed.
 DIES_WITH_US = ["setpriv", "--pdeathsig", "KILL"]
+
+
+def offers(device):
+    """Whether the emulator has it."""
+    listed = subprocess.run(["qemu-system-x86_64", "-device", "help"], capture_output=True, check=True, text=True)
+    return f'name "{device}"' in listed.stdout
 
 
 @dataclass
@@ -84,6 +96,32 @@ class Card:
         struct.pack_into("<I", self.memory, OWNER, value)
 
 
+class Monitor:
+    """The emulator's own view of the machine, whoever holds a card inside."""
+
+    def __init__(self, path):
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(str(path))
+        self._stream = connection.makefile("rw", encoding="utf-8")
+        self._stream.readline()
+        self._execute("qmp_capabilities")
+
+    def _execute(self, command, **arguments):
+        self._stream.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
+        self._stream.flush()
+        for line in self._stream:
+            answer = json.loads(line)
+            if "event" not in answer:
+                return answer["return"]
+        raise AssertionError("the emulator is gone")
+
+    def word(self, address):
+        """None: no device answers at ADDRESS."""
+        shown = self._execute("human-monitor-command", **{"command-line": f"xp /1xw {address:#x}"})
+        value = shown.split(":", 1)[1].strip()
+        return None if value.startswith("Cannot access") else int(value, 16)
+
+
 class Machine:
     def __init__(self, system, layer, work):
         """SYSTEM: what build-root and initramfs made; LAYER: what layer made; WORK: a
@@ -104,7 +142,7 @@ class Machine:
         line += ["-smp", "2", "-m", "4G", "-display", "none", "-no-reboot", "-nodefaults"]
         line += ["-device", "intel-iommu,intremap=on"]
         line += ["-kernel", self.system / "vmlinuz", "-initrd", self.system / "initramfs"]
-        line += ["-append", "console=ttyS0 intel_iommu=on quiet panic=-1 mitigations=off"]
+        line += ["-append", f"console=ttyS0 intel_iommu=on quiet panic=-1 mitigations=off {PERIODIC_TIMER}"]
         line += ["-chardev", f"file,id=console,path={self.work}/console", "-serial", "chardev:console"]
         line += ["-chardev", f"socket,id=agent,path={self.work}/agent,server=on,wait=off", "-serial", "chardev:agent"]
         for tag, directory in (("root", self.system / "root"), ("layer", self.layer)):
@@ -115,6 +153,13 @@ class Machine:
             line += ["-device", f"pcie-root-port,id=port{index},chassis={index + 1},slot={index + 1}"]
             line += ["-device", f"ivshmem-plain,memdev=memory{index},bus=port{index}"]
         line += ["-device", "pcie-root-port,id=port8,chassis=9,slot=9", "-device", "e1000e,bus=port8"]
+        for port in (9, 10):
+            line += ["-device", f"pcie-root-port,id=port{port},chassis={port + 1},slot={port + 1}"]
+            line += ["-device", f"nvme-subsys,id=subsystem{port}"]
+            line += ["-device", f"nvme,serial={port},subsys=subsystem{port},bus=port{port},{NVME_FUNCTIONS}"]
+        if offers("igb"):
+            line += ["-device", "pcie-root-port,id=port11,chassis=12,slot=12", "-device", "igb,bus=port11"]
+        line += ["-qmp", f"unix:{self.work}/monitor,server=on,wait=off"]
         return [str(word) for word in line]
 
     def boot(self):
@@ -126,6 +171,7 @@ class Machine:
         found = self.run("lspci -D -n -d 1af4:1110 | cut -d ' ' -f 1").stdout.split()
         assert len(found) == CARDS, f"cards inside: {found}"
         self.bdfs = found
+        self.monitor = Monitor(self.work / "monitor")
 
     def _boots(self, accelerator, seconds):
         """Whether the agent inside reports within SECONDS."""

@@ -1,8 +1,10 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# The Debian releases that the system tests know, and what each needs.
+# The systems that the system tests know, and what each needs: a Debian release,
+# or a release whose VMs are run by libvirt's modular daemon.  sid is for looking
+# ahead: it moves, and what fails there may be Debian's.
 
-SUITES=(bookworm trixie)
+SUITES=(bookworm trixie trixie-modular sid)
 
 suite_known()
 {
@@ -16,14 +18,31 @@ suite_of_host()
     (. /etc/os-release && echo "${VERSION_CODENAME:-}")
 }
 
-# What the emulated machine runs, the libraries of icn-hook among it.
+# The Debian release of a suite.
+suite_release()
+{
+    echo "${1%-modular}"
+}
+
+# The daemon that runs the VMs.
+suite_daemon()
+{
+    case $1 in
+    *-modular) echo virtqemud ;;
+    *) echo libvirtd ;;
+    esac
+}
+
+# What the emulated machine runs, the libraries of icn-hook among it.  libxml2 comes
+# with libvirt where its name moves.
 suite_packages()
 {
     local common="libvirt-daemon-system libvirt-clients qemu-system-x86 kmod procps iproute2 pciutils"
-    local libraries="libpci3 libinih1 libjson-c5 libxml2"
-    case $1 in
-    bookworm) echo "$common $libraries" ;;
-    trixie) echo "$common $libraries libvirt-daemon-log" ;;
+    local libraries="libpci3 libinih1 libjson-c5"
+    case $(suite_release "$1") in
+    bookworm) echo "$common $libraries libxml2" ;;
+    trixie) echo "$common $libraries libxml2 libvirt-daemon-log" ;;
+    sid) echo "$common $libraries libvirt-daemon-log" ;;
     esac
 }
 
@@ -33,4 +52,11 @@ suite_build_packages()
 {
     echo "gcc libc6-dev make autoconf automake autoconf-archive pkgconf" \
         "libxml2-dev libpci-dev libinih-dev libjson-c-dev"
+}
+
+# What virtqemud is built with.
+suite_daemon_build_packages()
+{
+    echo "gcc libc6-dev meson ninja-build pkgconf python3 patch xz-utils gettext xsltproc libxml2-utils rpcsvc-proto" \
+        "libglib2.0-dev libgnutls28-dev libxml2-dev libtirpc-dev libjson-c-dev libnl-3-dev libnl-route-3-dev"
 }

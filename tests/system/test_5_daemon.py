@@ -59,7 +59,7 @@ def test_state_in_run_is_removed_and_the_vm_ends(scene):
 
 
 def kill_daemon_at(scene, vm, operation):
-    """libvirtd is killed while the hooks of OPERATION run."""
+    """The daemon is killed while the hooks of OPERATION run."""
     scene.define(vm)
     scene.stall(operation)
     starting = scene.begin_start(vm)

@@ -39,7 +39,7 @@ def test_a_hook_is_found_after_a_reload_only(scene):
     scene.start(vm)
     scene.expect({}, "not called: nothing is isolated")
     assert scene.icn("check").status == 1
-    scene.machine.must("kill -HUP $(cat /run/libvirtd.pid)")
+    scene.machine.must("/system-test/daemons reload")
     scene.machine.must("sleep 2")
     scene.end(vm)
     scene.expect_idle("stopped")
