@@ -106,8 +106,8 @@ const char *scene_xml(const char *name, const char *uuid, const char *ppus)
     for (; *ppus != '\0'; ppus++) {
         struct bdf bdf = address_of(*ppus - '0');
         used += (size_t)snprintf(text + used, TEXT_SIZE - used,
-                                 "<hostdev mode='subsystem' type='pci'><source><address domain='%u' bus='%u' slot='%u' "
-                                 "function='%u'/></source></hostdev>",
+                                 "<hostdev mode='subsystem' type='pci' managed='yes'><source>"
+                                 "<address domain='%u' bus='%u' slot='%u' function='%u'/></source></hostdev>",
                                  bdf.domain, bdf.bus, bdf.slot, bdf.function);
     }
     snprintf(text + used, TEXT_SIZE - used, "</devices></domain>");
