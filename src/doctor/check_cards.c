@@ -68,8 +68,8 @@ static void judge_reading(struct card_findings *findings, const struct card *car
     case READING_UNVERIFIABLE:
         /* What QEMU has open nobody else can read. */
         if (!card->held) {
-            card_findings_add(findings, ppu, RESULT_WARN, "it is read when a VM starts; --probe CARD tries an idle card",
-                              "%s", card->reading.why);
+            card_findings_add(findings, ppu, RESULT_WARN,
+                              "it is read when a VM starts; --probe CARD tries an idle card", "%s", card->reading.why);
         }
         return;
     case READING_GONE:
@@ -92,7 +92,8 @@ static void check_registers(struct examination *examination)
     int read = 0;
     int held = 0;
     if (!examination->inspection.registers.backend->reads_back) {
-        report_add(&examination->report, GROUP, "registers", RESULT_WARN, "set backend = mmio if the registers are known",
+        report_add(&examination->report, GROUP, "registers", RESULT_WARN,
+                   "set backend = mmio if the registers are known",
                    "backend ppudbg cannot read single registers: nothing is verified");
         return;
     }
@@ -104,8 +105,8 @@ static void check_registers(struct examination *examination)
             judge_reading(&findings, card, ppu);
         }
     }
-    card_findings_report(&findings, examination, GROUP, "registers", held > 0 ? "%d registers answer, %d in use" : "%d registers answer",
-                         read, held);
+    card_findings_report(&findings, examination, GROUP, "registers",
+                         held > 0 ? "%d registers answer, %d in use" : "%d registers answer", read, held);
 }
 
 static bool leaks(const struct examination *examination, int ppu)

@@ -48,7 +48,8 @@ static void check_module(struct report *report)
     CLEANUP_FREE char *release = fact_text(PATH_PROC "/sys/kernel/osrelease");
     if (fact_exists("/sys/module/vfio_pci") || fact_exists(PATH_SYSFS_PCI "/drivers/vfio-pci")) {
         report_pass(report, GROUP, "vfio", "vfio-pci is loaded");
-    } else if (release && (module_is_available("modules.dep", release) || module_is_available("modules.builtin", release))) {
+    } else if (release &&
+               (module_is_available("modules.dep", release) || module_is_available("modules.builtin", release))) {
         report_pass(report, GROUP, "vfio", "vfio-pci is available");
     } else {
         report_add(report, GROUP, "vfio", RESULT_FAIL, "install the kernel's modules; modprobe vfio-pci",

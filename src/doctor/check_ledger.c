@@ -73,8 +73,8 @@ static void check_foreign(struct examination *examination)
             if (machine_ppu_at(examination->machine, entry->cards[card].bdf) < 0) {
                 foreign++;
                 report_add(&examination->report, GROUP, "own", RESULT_WARN,
-                           "give the card its id back in [map], or end that VM", "the entry of '%s' names %s, which has no id",
-                           entry->name, bdf_format(entry->cards[card].bdf, bdf));
+                           "give the card its id back in [map], or end that VM",
+                           "the entry of '%s' names %s, which has no id", entry->name, bdf_format(entry->cards[card].bdf, bdf));
             }
         }
     }

@@ -23,7 +23,8 @@ static void check_lockdown(struct examination *examination)
     CLEANUP_FREE char *levels = fact_text("/sys/kernel/security/lockdown");
     bool is_locked = levels && (strstr(levels, "[integrity]") || strstr(levels, "[confidentiality]"));
     if (is_locked && uses_mmio(examination)) {
-        report_add(&examination->report, GROUP, "lockdown", RESULT_FAIL, "boot without lockdown (often: Secure Boot off)",
+        report_add(&examination->report, GROUP, "lockdown", RESULT_FAIL,
+                   "boot without lockdown (often: Secure Boot off)",
                    "the kernel is locked down: no register can be mapped");
     } else if (is_locked) {
         report_pass(&examination->report, GROUP, "lockdown", "the kernel is locked down; no register is mapped here");
