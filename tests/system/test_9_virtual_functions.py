@@ -107,6 +107,38 @@ def test_a_card_that_two_vms_share(shared):
     shared.scene.expect_idle("none is left")
 
 
+def test_a_whole_card_beside_a_shared_one(shared):
+    first = shared.vm(1, (0, 0), (0, 1))
+    second = shared.scene.define(VM(2, devices=hostdev(shared.cards[1])))
+    shared.scene.start(first)
+    shared.expect_isolated(CUT, [["vm-1"], []], "two functions of one card")
+
+    message = shared.scene.refused_start(VM(3, devices=hostdev(shared.cards[0])))
+    assert f"icn-hook: VM 'vm-3' is not started: PPU 0 ({shared.cards[0]}) is owned by VM 'vm-1'" in message, message
+    shared.expect_isolated(CUT, [["vm-1"], []], "the shared card is not given whole")
+    assert shared.scene.state(first) == "running"
+
+    message = shared.scene.refused_start(second)
+    assert "icn-hook" not in message, message
+    assert "Cannot bind to PF with SR-IOV enabled" in shared.machine.must("dmesg")
+    shared.expect_isolated(CUT, [["vm-1"], []], "vfio takes no card that has virtual functions")
+
+    shared.split(1, 0)
+    shared.scene.stall("start")
+    starting = shared.machine.begin("virsh -q start --paused vm-2")
+    shared.scene.await_stall("start")
+    assert shared.values() == CUT
+    shared.scene.unstall("start")
+    assert starting.wait().status == 0
+    shared.expect_isolated([CUT[0], None], [["vm-1"], ["vm-2"]], "the other card whole, and asleep")
+    shared.scene.end(first)
+    shared.expect_isolated([CUT[0], None], [[], ["vm-2"]], "the shared card is idle")
+    shared.scene.end(second)
+    shared.expect_isolated(OPEN, [[], []], "both are idle")
+    shared.split(1, 2)
+    shared.scene.expect_idle("both are idle")
+
+
 def test_functions_of_both_cards(shared):
     first, second = shared.vm(1, (0, 0), (1, 0)), shared.vm(2, (0, 1))
     shared.scene.start(first)
