@@ -102,7 +102,8 @@ def test_no_option_that_is_not_there(page, table):
 def test_settings():
     source = (TREE / "src/host/settings_keys.c").read_text()
     keys = re.findall(r'^    \{"(\w+)", "(\w+)", ', source, re.M)
-    assert len(keys) == int(re.search(r"SETTINGS_KEY_COUNT = (\d+)", (TREE / "src/host/settings_keys.h").read_text())[1])
+    header = (TREE / "src/host/settings_keys.h").read_text()
+    assert len(keys) == int(re.search(r"SETTINGS_KEY_COUNT = (\d+)", header)[1])
     page = sections_of("icn-hook.conf.5")
     for section in {section for section, _ in keys}:
         documented = re.findall(r"^(\w+) = ", "\n".join(page[f"SECTION [{section}]", None]), re.M)
@@ -213,7 +214,7 @@ READMES = [TREE / "README.md", TREE / "README.zh_CN.md"]
 
 
 def code_blocks(text):
-    return re.findall(r"(?:^(?: {4}.*|)\n)*^ {4}.*$", text, re.M)
+    return [block.strip("\n") for block in re.findall(r"(?:^(?: {4}.*|)\n)*^ {4}.*$", text, re.M)]
 
 
 def test_both_readmes_have_the_same_form():
@@ -221,7 +222,7 @@ def test_both_readmes_have_the_same_form():
     assert [re.match("#+", line)[0] for line in english.splitlines() if line.startswith("#")] == [
         re.match("#+", line)[0] for line in chinese.splitlines() if line.startswith("#")
     ]
-    assert [block.strip("\n") for block in code_blocks(english)] == [block.strip("\n") for block in code_blocks(chinese)]
+    assert code_blocks(english) == code_blocks(chinese)
     assert len(re.findall("^[|]", english, re.M)) == len(re.findall("^[|]", chinese, re.M))
     assert re.findall(r"^!\[.*\]\((.*)\)", english, re.M) == re.findall(r"^!\[.*\]\((.*)\)", chinese, re.M)
 
