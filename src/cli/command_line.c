@@ -47,17 +47,16 @@ struct grammar {
 
 static void make_grammar(struct grammar *grammar)
 {
-    char *next = grammar->shorts;
     /* Arguments are wanted in their order, a missing value as ':'. */
-    next = stpcpy(next, "-:");
+    size_t used = (size_t)snprintf(grammar->shorts, sizeof grammar->shorts, "-:");
     grammar->longs = memory_alloc(command_option_count + 1, sizeof *grammar->longs);
     for (size_t i = 0; i < command_option_count; i++) {
         const struct option_row *row = &command_options[i];
-        grammar->longs[i] = (struct option){row->name, row->value ? required_argument : no_argument, NULL,
-                                            FIRST_OPTION + (int)i};
-        if (row->letter) {
-            *next++ = row->letter;
-            next = stpcpy(next, row->value ? ":" : "");
+        grammar->longs[i] =
+            (struct option){row->name, row->value ? required_argument : no_argument, NULL, FIRST_OPTION + (int)i};
+        if (row->letter && used < sizeof grammar->shorts) {
+            used += (size_t)snprintf(grammar->shorts + used, sizeof grammar->shorts - used, "%c%s", row->letter,
+                                     row->value ? ":" : "");
         }
     }
 }
