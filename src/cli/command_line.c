@@ -219,7 +219,7 @@ static int check(const struct command *command)
 
 int command_parse(int argc, char *argv[], struct command *command)
 {
-    struct grammar grammar;
+    struct grammar grammar = {0};
     *command = (struct command){.verb = VERB_NONE};
     make_grammar(&grammar);
     int status = take_all(argc, argv, &grammar, command);

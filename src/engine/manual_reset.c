@@ -6,6 +6,7 @@
  * whatever comes next for them (start, reconnect) cuts again.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/manual_steps.h"
@@ -49,6 +50,17 @@ static int check_unused(const struct manual_parties *exposed, struct error *err)
                      "cards are in use, and their users would be exposed: %s); stop these first, or use --force", text);
 }
 
+/* A group whose cards [map] no longer names has none: it comes last. */
+static int lowest_card(const struct manual_party *party)
+{
+    return party->ppu_count > 0 ? party->ppus[0] : PPU_MAX;
+}
+
+static int compare_lowest_cards(const void *a, const void *b)
+{
+    return lowest_card(a) - lowest_card(b);
+}
+
 static void find_groups(struct manual_parties *groups, const struct snapshot *snapshot)
 {
     for (size_t i = 0; i < snapshot->tenant_count; i++) {
@@ -56,6 +68,10 @@ static void find_groups(struct manual_parties *groups, const struct snapshot *sn
         if (tenant->manual && tenant->alive) {
             manual_add_tenant(groups, snapshot, tenant, false);
         }
+    }
+    /* Tenants come in the order of their uuids, which are random. */
+    if (groups->count > 1) {
+        qsort(groups->items, groups->count, sizeof *groups->items, compare_lowest_cards);
     }
 }
 
