@@ -25,6 +25,11 @@ class Shared:
         resource = self.machine.must(f"cat /sys/bus/pci/devices/{self.cards[card]}/resource")
         return int(resource.split()[0], 16)
 
+    def set_awake(self, card, awake):
+        """vfio-pci lets a card that nobody has open sleep; from QEMU 10 on it answers nothing then."""
+        value = "on" if awake else "auto"
+        self.machine.must(f"echo {value} >/sys/bus/pci/devices/{self.cards[card]}/power/control")
+
     def join(self):
         for card in range(len(self.cards)):
             self.split(card, 0)

@@ -127,7 +127,9 @@ def test_a_whole_card_beside_a_shared_one(shared):
     shared.scene.stall("start")
     starting = shared.machine.begin("virsh -q start --paused vm-2")
     shared.scene.await_stall("start")
+    shared.set_awake(1, True)
     assert shared.values() == CUT
+    shared.set_awake(1, False)
     shared.scene.unstall("start")
     assert starting.wait().status == 0
     shared.expect_isolated([CUT[0], None], [["vm-1"], ["vm-2"]], "the other card whole, and asleep")
