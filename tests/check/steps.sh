@@ -94,7 +94,9 @@ step_sanitizers()
     build_tree build-asan --prefix=/usr --sysconfdir=/etc --enable-sanitizers
     make_tree build-asan check
     shorten_e2e
-    run_e2e build-asan tests/e2e
+    # AddressSanitizer takes the xdr functions of glibc for those of libtirpc, with
+    # which libvirt talks to its daemon, and crashes.
+    run_e2e build-asan tests/e2e --deselect tests/e2e/test_libvirt.py::test_a_daemon_that_hangs
 }
 
 # Programs that run the real ones under valgrind stand in a build directory of

@@ -127,9 +127,7 @@ class Tracer:
         self.fast = ["-f", "--seccomp-bpf"] if program == host.engine_program else []
 
     def run(self, arguments, xml, options):
-        environment = self.host.environment()
-        # The leak detector is a tracer itself.
-        environment["ASAN_OPTIONS"] = environment.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
+        environment = self.host.environment_under_strace()
         command = ["strace", "-D", "-qq", "-o", str(self.log), *options, str(self.program), *arguments]
         done = subprocess.run(
             command, input=xml.encode(), capture_output=True, cwd="/", env=environment, timeout=120, check=False

@@ -95,7 +95,8 @@ def test_not_installed(host, test_libvirt):
     strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=openat:error=ENOENT"]
     for library in Path("/usr").glob("lib*/**/libvirt.so.0"):
         strace += ["-P", str(library), "-P", str(library).removeprefix("/usr")]
-    result = host.run([*strace, host.engine_program, "plan", "--domain", "a", "-c", test_libvirt(vm("a", 0))])
+    plan = [host.engine_program, "plan", "--domain", "a", "-c", test_libvirt(vm("a", 0))]
+    result = host.run([*strace, *plan], environment=host.environment_under_strace())
     assert (result.status, result.stdout) == (5, b"")
     assert result.stderr.endswith(
         "\nicn-hook: libvirt is not installed: libvirt.so.0: cannot open shared object file: No such file or directory\n"
@@ -141,7 +142,8 @@ def test_hook_mode_never_loads_libvirt(host, tmp_path, operation):
     trace = tmp_path / "trace"
     suboperation = "end" if operation in ("stopped", "release") else "begin"
     strace = ["strace", "-f", "-qq", "-e", "trace=%file,connect", "-o", str(trace)]
-    result = host.run([*strace, host.hook_program, "a", operation, suboperation, "-"], vm("a", 0, 1).xml())
+    hook = [host.hook_program, "a", operation, suboperation, "-"]
+    result = host.run([*strace, *hook], vm("a", 0, 1).xml(), host.environment_under_strace())
     assert result.status == 0
     text = trace.read_text()
     assert "/hook/qemu" in text and "libvirt.so" not in text and "libvirt-sock" not in text
@@ -154,5 +156,6 @@ def test_manual_verbs_load_it_when_asked(host, tmp_path, test_libvirt):
     uri = test_libvirt(vm("a", 0))
     for arguments, loads in ((["status", "-c", uri], True), (["status"], False), (["check"], False)):
         strace = ["strace", "-f", "-qq", "-e", "trace=%file", "-o", str(tmp_path / "trace")]
-        assert host.run([*strace, host.engine_program, *arguments]).status == 0
+        verb = [*strace, host.engine_program, *arguments]
+        assert host.run(verb, environment=host.environment_under_strace()).status == 0
         assert ("libvirt.so" in (tmp_path / "trace").read_text()) == loads

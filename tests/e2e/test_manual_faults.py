@@ -22,8 +22,7 @@ class VerbTracer(Tracer):
     """A verb may print."""
 
     def run(self, arguments, xml, options):
-        environment = self.host.environment()
-        environment["ASAN_OPTIONS"] = environment.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
+        environment = self.host.environment_under_strace()
         command = ["strace", "-D", "-qq", "-o", str(self.log), *options, str(self.program), *arguments]
         done = subprocess.run(
             command, input=b"", capture_output=True, cwd="/", env=environment, timeout=120, check=False
@@ -65,6 +64,13 @@ class Bench:
                 assert state.ledger.get(name) == content
         check_ledger_files(state.ledger)
         return state
+
+    def check_cut(self, point, error):
+        """A far end that was not cut is worth a warning only; a near end must be."""
+        masks, wanted = self.host.masks(), self.expected(*GROUPS)
+        near = {ppu for group in [*self.others, *GROUPS] for ppu in group}
+        assert {ppu: masks[ppu] for ppu in near} == {ppu: wanted[ppu] for ppu in near}, (point, error)
+        assert all(masks[ppu] & ~wanted[ppu] == 0 for ppu in masks), (point, error)
 
     def kill(self, point):
         self.tracer.kill(self.verb, "", point)
@@ -127,7 +133,7 @@ def test_apply_meets_errors(scene, tmp_path):
         status, message = bench.tracer.fail(APPLY, "", point, error)
         bench.check()
         if status == 0:
-            assert scene.host.masks() == bench.expected(*GROUPS), (point, error)
+            bench.check_cut(point, error)
         else:
             refused += 1
             assert status in (3, 4, 5, 6) and message.count("\n") == 1, (status, message)
