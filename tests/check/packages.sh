@@ -9,7 +9,8 @@ PACKAGES_FUZZ="clang llvm libclang-rt-dev"
 PACKAGES_PROVER="frama-c-base why3 z3 cvc4"
 PACKAGES_BENCH="python3 valgrind time"
 PACKAGES_SYSTEM="python3 python3-pytest qemu-system-x86 debootstrap busybox-static xz-utils"
-PACKAGES_CHECK="libvirt-dev libvirt0 valgrind strace gcovr cppcheck clang-tidy shellcheck binutils mandoc zsh"
+PACKAGES_CHECK="python3-pytest-xdist libvirt-dev libvirt0 valgrind strace gcovr cppcheck clang-tidy
+    shellcheck binutils mandoc zsh"
 
 # Debian 12 has Frama-C; elsewhere the proofs run in a chroot of it.
 has_prover()
