@@ -29,7 +29,7 @@ class Tool:
     def __init__(self, host):
         self.host = host
         self.path = host.path("/usr/bin/ppudbg")
-        host.configure("[registers]\nbackend = ppudbg\n[ppudbg]\ntimeout = 1\n")
+        host.configure("[registers]\nbackend = ppudbg\n[ppudbg]\ntimeout = 3\n")
         self.path.parent.mkdir(parents=True)
         shutil.copy(STANDIN, self.path)
 

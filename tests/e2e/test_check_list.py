@@ -4,12 +4,14 @@ verbs over the vendor's tool, without root and with an output that is gone."""
 
 import os
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 
 from simhost import GUIDE_BDFS
 from test_bad_ppudbg import ISO, Tool
 from test_manual import GUIDE_LIST, GUIDE_MASKS, IDLE, apply, card_text, fine, names, required
+from test_verbs import as_ordinary_user
 
 WHOLE = "OK: nothing leaves a group, and every group is whole"
 
@@ -179,17 +181,13 @@ def test_reset_under_a_vm_asks_the_tool_only_by_force(scene):
 # Who asks, and where the answer goes
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 @pytest.mark.parametrize("arguments", [["apply", "0"], ["release", "red"], ["reset"]])
-def test_without_root(host, arguments):
-    for directory in [host.root, *host.root.parents]:
-        if directory.stat().st_uid == 0 and not directory.stat().st_mode & 1:
-            directory.chmod(directory.stat().st_mode | 0o55)
-    program = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", host.engine_program]
-    result = host.run([*program, *arguments])
-    assert (result.status, result.stdout) == (5, b""), result
-    assert result.stderr.endswith("/run/icn-hook: this needs root\n"), result
-    assert host.run([*program, "apply", "0", "--dry-run"]).status == 0
+def test_without_root(host, tmp_path, arguments):
+    assert os.geteuid() == 0, "only root can become somebody else"
+    scene = SimpleNamespace(host=host)
+    status, stdout, stderr = as_ordinary_user(scene, tmp_path, host.engine_program, *arguments)
+    assert (status, stdout) == (5, b"") and stderr.endswith("/run/icn-hook: this needs root\n"), stderr
+    assert as_ordinary_user(scene, tmp_path, host.engine_program, "apply", "0", "--dry-run")[0] == 0
 
 
 @pytest.mark.parametrize("arguments", [["apply", "0"], ["reset"], ["check", "0"]])

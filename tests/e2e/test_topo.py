@@ -2,7 +2,6 @@
 """topo: the matrix, the graph, and the topology file."""
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -155,7 +154,6 @@ def test_dot(scene):
     assert scene.host.engine("topo", "--dot").stdout == result.stdout
 
 
-@pytest.mark.skipif(not shutil.which("dot"), reason="needs Graphviz")
 def test_dot_is_understood(scene):
     assert scene.libvirt.start(vm('x"\\N&amp;<y>', 0)).running
     source = scene.host.engine("topo", "--dot").stdout
