@@ -97,7 +97,7 @@ static int find_card(const struct machine *machine, const struct member *member,
 static int add_card(const struct machine *machine, const struct member *member, struct card_groups *groups,
                     struct error *err)
 {
-    int ppu;
+    int ppu = -1;
     char what[128];
     if (find_card(machine, member, &ppu, err) < 0) {
         return -1;
