@@ -200,8 +200,8 @@ static bool is_passed_whole(const struct snapshot *snapshot, int ppu)
 static bool concerns_shared(const struct decision *decision, const struct snapshot *snapshot, int ppu)
 {
     return decision->owners[ppu] != OWNER_IDLE && decision->owners[ppu] != OWNER_UNKNOWN &&
-           !is_passed_whole(snapshot, ppu) && snapshot->machine->settings.far_end == FAR_END_CUT &&
-           links_to_near(decision, &snapshot->machine->topology, ppu) != 0;
+           snapshot->machine->settings.far_end == FAR_END_CUT &&
+           links_to_near(decision, &snapshot->machine->topology, ppu) != 0 && !is_passed_whole(snapshot, ppu);
 }
 
 /* Whether an idle card is within this decision's reach. */
@@ -214,7 +214,6 @@ static bool concerns_idle(const struct decision *decision, const struct snapshot
 
 static void decide_card(struct decision *decision, struct snapshot *snapshot, struct registers *registers, int ppu)
 {
-    uint32_t required = mask_required(&snapshot->machine->topology, decision->owners, ppu);
     struct card *card = &snapshot->cards[ppu];
     bool is_near = decision->near[ppu];
     bool is_idle = decision->owners[ppu] == OWNER_IDLE && concerns_idle(decision, snapshot, ppu);
@@ -223,6 +222,7 @@ static void decide_card(struct decision *decision, struct snapshot *snapshot, st
         return;
     }
     snapshot_read(snapshot, registers, ppu);
+    uint32_t required = mask_required(&snapshot->machine->topology, decision->owners, ppu);
     if (is_near) {
         decision->goals[ppu] = near_goal(decision, card, required);
     } else if (card->reading.kind == READING_FINE) {
