@@ -24,6 +24,7 @@
 #define GROUP "hook"
 #define MAIN_HOOK "/etc/libvirt/hooks/qemu"
 #define MORE_HOOKS "/etc/libvirt/hooks/qemu.d"
+#define LOCAL_PROFILE "/etc/apparmor.d/local/usr.sbin.libvirtd"
 
 enum { PROGRAM_LIMIT = 64 << 20, HOOK_PATH_SIZE = 512 };
 
@@ -147,11 +148,17 @@ static void check_engine(struct report *report, const struct hook_file *hook)
     if (hook->engine[0] == '\0') {
         return;
     }
-    if (access(engine, X_OK) == 0) {
-        report_pass(report, GROUP, "engine", "the program that it starts can be executed");
-    } else {
+    if (access(engine, X_OK) != 0) {
         report_add(report, GROUP, "engine", RESULT_FAIL, "reinstall icn-hook; until then VMs with cards cannot start",
                    "%s, which it starts, cannot be executed", is_named ? named : hook->engine);
+    } else if (!security_lets_hook_run(hook->engine)) {
+        char remedy[2 * HOOK_PATH_SIZE];
+        snprintf(remedy, sizeof remedy, "add the line `%s PUx,` to " LOCAL_PROFILE ", and reload the profile",
+                 hook->engine);
+        report_add(report, GROUP, "engine", RESULT_FAIL, remedy,
+                   "libvirtd's AppArmor profile does not let it start %s", hook->engine);
+    } else {
+        report_pass(report, GROUP, "engine", "the program that it starts can be executed");
     }
 }
 

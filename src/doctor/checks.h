@@ -18,4 +18,8 @@ void check_libvirt(struct examination *examination);
 void check_virtual_functions(struct examination *examination);
 void check_group_members(struct examination *examination);
 
+/* False if libvirt's daemon is confined by AppArmor, and its hook may not start the
+ * program PATH. */
+bool security_lets_hook_run(const char *path);
+
 #define NEEDS_ROOT "needs root to look: run icn-hook doctor as root"

@@ -178,6 +178,25 @@ def ppudbg_backend(host, mode=0o755, text="#!/bin/sh\necho fine\n"):
     host.configure("[registers]\nbackend = ppudbg\n" + map_of(GUIDE_BDFS))
 
 
+def confine(host):
+    host.write(f"/proc/{LIBVIRTD}/attr/current", "libvirtd (enforce)\n")
+
+
+def confine_with_ppudbg_in_opt(host):
+    confine(host)
+    host.write("/opt/vendor/ppudbg", "#!/bin/sh\necho fine\n").chmod(0o755)
+    host.configure("[registers]\nbackend = ppudbg\n[ppudbg]\npath = /opt/vendor/ppudbg\n" + map_of(GUIDE_BDFS))
+
+
+def confine_with_engine_in_opt(host):
+    confine(host)
+    hook = host.path(HOOK)
+    program = hook.read_bytes()
+    assert program.count(b"\0/usr/bin/icn-hook\0") == 1
+    hook.write_bytes(program.replace(b"\0/usr/bin/icn-hook\0", b"\0/opt/bin/icn-hook\0"))
+    os.utime(hook, (1, 1))
+
+
 def no_registers_read():
     return changed("cards", "backend ppudbg cannot read single registers: nothing is verified", "WARN",
                    "set backend = mmio if the registers are known")
@@ -301,10 +320,19 @@ FAULTS = [
     case("relaxed", lambda host: host.write("/proc/cmdline", "quiet iomem=relaxed\n"), healthy("iomem"),
          changed("security", "registers of cards in use are open to every root process", "WARN",
                  "boot without iomem=relaxed")),
-    case("AppArmor", lambda host: host.write("/proc/4000/attr/current", "libvirtd (enforce)\n"), [],
-         changed("security", "libvirtd's AppArmor profile lets the hook work", "PASS")),
+    case("AppArmor", confine, [], changed("security", "libvirtd's AppArmor profile lets hooks run", "PASS")),
+    case("AppArmor, ppudbg elsewhere", confine_with_ppudbg_in_opt, healthy("8 registers"),
+         no_registers_read() + changed("ppudbg", "/opt/vendor/ppudbg can be executed", "PASS")
+         + changed("ppudbg", "only root may change it", "PASS")
+         + changed("ppudbg", "ppudbg --topo_read answers", "PASS")
+         + changed("security", "libvirtd's AppArmor profile lets hooks run", "PASS")),
+    case("AppArmor, engine elsewhere", confine_with_engine_in_opt, healthy("the program that it starts"),
+         changed("hook", "libvirtd's AppArmor profile does not let it start /opt/bin/icn-hook", "FAIL",
+                 "add the line `/opt/bin/icn-hook PUx,` to /etc/apparmor.d/local/usr.sbin.libvirtd, "
+                 "and reload the profile")
+         + changed("security", "libvirtd's AppArmor profile lets hooks run", "PASS"), 1),
     case("SELinux", lambda host: host.write("/sys/fs/selinux/enforce", "1"), [],
-         changed("security", "SELinux is enforced, and the hook is not labelled virt_hook_exec_t", "WARN",
+         changed("security", "SELinux is enforced, and the hook is not labelled virt_hook_t", "WARN",
                  "restorecon -v /etc/libvirt/hooks/qemu")),
     case("open ledger", lambda host: host.path("/run/icn-hook").mkdir() or host.path("/run/icn-hook").chmod(0o777),
          healthy("cards: ") + healthy("ledger: "),
