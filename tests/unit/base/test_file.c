@@ -18,10 +18,10 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "alarms.h"
 #include "base/file.h"
 #include "child.h"
 
@@ -245,11 +245,6 @@ static void *write_slowly(void *end)
     return NULL;
 }
 
-static void ignore_alarm(int number)
-{
-    (void)number;
-}
-
 static void check_slow_stream(int flags, int64_t deadline)
 {
     struct buffer buffer = {0};
@@ -279,17 +274,12 @@ static void test_read_stream_in_pieces(void **state)
 
 static void test_read_goes_on_after_signals(void **state)
 {
-    struct sigaction action = {.sa_handler = ignore_alarm};
-    const struct itimerval often = {.it_interval.tv_usec = 3000, .it_value.tv_usec = 3000};
-    const struct itimerval never = {0};
     (void)state;
 
-    sigaction(SIGALRM, &action, NULL);
-    setitimer(ITIMER_REAL, &often, NULL);
+    alarms_begin();
     check_slow_stream(0, NO_DEADLINE);
     check_slow_stream(0, deadline_after_ms(10000));
-    setitimer(ITIMER_REAL, &never, NULL);
-    signal(SIGALRM, SIG_DFL);
+    alarms_end();
 }
 
 static void test_read_stops_at_the_deadline(void **state)

@@ -14,9 +14,9 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/time.h>
 #include <unistd.h>
 
+#include "alarms.h"
 #include "base/spawn.h"
 
 enum { SHORT_MS = 200, LONG_MS = 20000 };
@@ -270,23 +270,13 @@ static void test_what_the_tool_leaves_behind_is_killed(void **state)
     check_group_is_killed("sleep 1000 & echo done", LONG_MS, 0, &err);
 }
 
-static void ignore_alarm(int number)
-{
-    (void)number;
-}
-
 static void test_goes_on_after_signals(void **state)
 {
-    struct sigaction action = {.sa_handler = ignore_alarm};
-    const struct itimerval often = {.it_interval.tv_usec = 3000, .it_value.tv_usec = 3000};
-    const struct itimerval never = {0};
     (void)state;
 
-    sigaction(SIGALRM, &action, NULL);
-    setitimer(ITIMER_REAL, &often, NULL);
+    alarms_begin();
     check_output("echo one; sleep 0.1; echo two; sleep 0.1", "one\ntwo\n");
-    setitimer(ITIMER_REAL, &never, NULL);
-    signal(SIGALRM, SIG_DFL);
+    alarms_end();
 }
 
 int main(void)
