@@ -35,3 +35,7 @@ enum { UUID_SIZE = 37 };
  * digits of either case, dashes and spaces anywhere between the pairs,
  * surrounding blanks. */
 MUST_CHECK bool text_parse_uuid(const char *text, char uuid[UUID_SIZE]);
+
+/* A random one (RFC 9562, version 4): no domain's.  STATUS_HARDWARE if the kernel
+ * gives no random bytes. */
+MUST_CHECK int text_make_uuid(char uuid[UUID_SIZE], struct error *err);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "base/text.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "base/line.h"
 #include "base/memory.h"
@@ -187,4 +189,20 @@ bool text_parse_uuid(const char *text, char uuid[UUID_SIZE])
     result[used] = '\0';
     memcpy(uuid, result, sizeof(result));
     return true;
+}
+
+int text_make_uuid(char uuid[UUID_SIZE], struct error *err)
+{
+    unsigned char bytes[16];
+    char digits[2 * sizeof(bytes) + 1];
+
+    if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes)) {
+        return error_set_errno(err, STATUS_HARDWARE, errno, "cannot make a uuid");
+    }
+    bytes[6] = (unsigned char)(0x40 | (bytes[6] & 0x0f));
+    bytes[8] = (unsigned char)(0x80 | (bytes[8] & 0x3f));
+    for (size_t i = 0; i < sizeof(bytes); i++) {
+        snprintf(digits + 2 * i, 3, "%02x", bytes[i]);
+    }
+    return text_parse_uuid(digits, uuid) ? 0 : error_set(err, STATUS_HARDWARE, "cannot make a uuid");
 }

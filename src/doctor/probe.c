@@ -22,7 +22,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -131,17 +130,6 @@ static bool write_mask(struct probe *probe, uint32_t mask, struct error *err)
     return registers->backend->write(registers, &probe->address, mask, err) == WRITE_FINE;
 }
 
-/* A version 4 UUID: no domain's. */
-static void make_uuid(char uuid[UUID_SIZE])
-{
-    uint16_t words[8] = {0};
-    if (getrandom(words, sizeof words, 0) < 0) {
-        words[0] = (uint16_t)getpid();
-    }
-    snprintf(uuid, UUID_SIZE, "%04x%04x-%04x-4%03x-8%03x-%04x%04x%04x", words[0], words[1], words[2],
-             words[3] & 0xfffu, words[4] & 0xfffu, words[5], words[6], words[7]);
-}
-
 /* The intent: what the card is to get back. */
 static int note_intent(struct probe *probe, struct error *err)
 {
@@ -158,7 +146,9 @@ static int note_intent(struct probe *probe, struct error *err)
     char name[] = "icn-hook doctor --probe";
     struct ledger_entry entry = {
         .name = name, .phase = PHASE_ENDED, .since = time(NULL), .cards = &recorded, .card_count = 1};
-    make_uuid(probe->uuid);
+    if (text_make_uuid(probe->uuid, err) < 0) {
+        return -1;
+    }
     memcpy(entry.uuid, probe->uuid, sizeof entry.uuid);
     return ledger_write(&probe->session.ledger, &entry, err);
 }

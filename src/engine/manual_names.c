@@ -1,32 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "engine/manual_names.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "base/memory.h"
 #include "engine/manual_steps.h"
 
 enum { NAME_LIMIT = 128 };
-
-/* RFC 9562: version 4, the random one. */
-static int make_uuid(char uuid[UUID_SIZE], struct error *err)
-{
-    unsigned char bytes[16];
-    char digits[2 * sizeof bytes + 1];
-    if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes) {
-        return error_set_errno(err, STATUS_HARDWARE, errno, "cannot make a uuid");
-    }
-    bytes[6] = (unsigned char)(0x40 | (bytes[6] & 0x0f));
-    bytes[8] = (unsigned char)(0x80 | (bytes[8] & 0x3f));
-    for (size_t i = 0; i < sizeof bytes; i++) {
-        snprintf(digits + 2 * i, 3, "%02x", bytes[i]);
-    }
-    return text_parse_uuid(digits, uuid) ? 0 : error_set(err, STATUS_HARDWARE, "cannot make a uuid");
-}
 
 static bool has_these_cards(const struct snapshot *snapshot, const struct tenant *tenant,
                             const struct card_groups *groups, int group)
@@ -100,7 +82,7 @@ static int identify(const struct snapshot *snapshot, const struct card_groups *g
         memcpy(identity->uuid, existing->uuid, sizeof identity->uuid);
         return 0;
     }
-    return make_uuid(identity->uuid, err);
+    return text_make_uuid(identity->uuid, err);
 }
 
 int manual_identify(const struct snapshot *snapshot, const struct card_groups *groups, const char *const names[],

@@ -165,6 +165,23 @@ static void test_not_uuid(void **state)
     }
 }
 
+static void test_made_uuid(void **state)
+{
+    char uuid[UUID_SIZE];
+    char again[UUID_SIZE];
+    char normal[UUID_SIZE];
+    struct error err;
+    (void)state;
+
+    assert_int_equal(text_make_uuid(uuid, &err), 0);
+    assert_true(text_parse_uuid(uuid, normal));
+    assert_string_equal(uuid, normal);
+    assert_int_equal(uuid[14], '4');
+    assert_non_null(strchr("89ab", uuid[19]));
+    assert_int_equal(text_make_uuid(again, &err), 0);
+    assert_string_not_equal(uuid, again);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -176,6 +193,7 @@ int main(void)
         cmocka_unit_test(test_list),
         cmocka_unit_test(test_uuid),
         cmocka_unit_test(test_not_uuid),
+        cmocka_unit_test(test_made_uuid),
     };
     return cmocka_run_group_tests_name("base/text", tests, NULL, NULL);
 }
