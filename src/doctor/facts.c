@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "doctor/facts.h"
 
-#include <limits.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/line.h"
@@ -48,23 +45,6 @@ bool fact_exists(const char *format, ...)
     CLEANUP_FREE char *path = resolve(format, arguments);
     va_end(arguments);
     return stat(path, &facts) == 0;
-}
-
-bool fact_link_name(char name[], size_t size, const char *format, ...)
-{
-    char target[PATH_MAX];
-    va_list arguments;
-    va_start(arguments, format);
-    CLEANUP_FREE char *path = resolve(format, arguments);
-    va_end(arguments);
-    ssize_t length = readlink(path, target, sizeof target - 1);
-    if (length <= 0) {
-        return false;
-    }
-    target[length] = '\0';
-    const char *slash = strrchr(target, '/');
-    snprintf(name, size, "%s", slash ? slash + 1 : target);
-    return true;
 }
 
 bool fact_list_has(const char *list, long item)

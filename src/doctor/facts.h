@@ -19,6 +19,3 @@ bool fact_list_has(const char *list, long item);
 
 /* Who may change a file that root's programs rely on: root alone, on a real host. */
 bool fact_is_safe(const char *path);
-
-/* Where the link at the formatted path points, as written, last part only. */
-bool fact_link_name(char name[], size_t size, const char *format, ...) PRINTF_LIKE(3, 4);
