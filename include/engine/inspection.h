@@ -12,6 +12,9 @@ struct inspection {
     int owners[PPU_MAX];
 };
 
+/* An inspection that inspection_close may close, whether it was opened or not. */
+#define INSPECTION_CLOSED ((struct inspection){.ledger = {.dirfd = -1, .lockfd = -1}})
+
 /* Waits for the ledger's lock as a hook does (STATUS_BUSY).  MACHINE is
  * surveyed already and borrowed. */
 MUST_CHECK int inspection_open(struct inspection *inspection, struct machine *machine, struct error *err);

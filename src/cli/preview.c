@@ -105,7 +105,7 @@ int preview_open(struct preview *preview, const struct options *options)
     struct buffer text = {0};
     struct error err;
     const char *name;
-    *preview = (struct preview){.inspection = {.ledger = {.dirfd = -1, .lockfd = -1}}};
+    *preview = (struct preview){.inspection = INSPECTION_CLOSED};
     if (options->domain && options->argument) {
         return command_usage_error("either --domain or a file, not both:", options->argument);
     }

@@ -132,7 +132,7 @@ static int find_answer(struct answer *answer, struct error *err)
 
 int verb_suggest(const struct options *options)
 {
-    struct answer answer = {.options = options, .inspection = {.ledger = {.dirfd = -1, .lockfd = -1}}};
+    struct answer answer = {.options = options, .inspection = INSPECTION_CLOSED};
     struct error err = {0};
     int status = read_options(&answer);
     if (status != STATUS_OK) {

@@ -88,7 +88,7 @@ static void report_differences(struct view *view, const char *uri)
 int view_open(struct view *view, const struct options *options)
 {
     struct error err = {0};
-    *view = (struct view){.inspection = {.ledger = {.dirfd = -1, .lockfd = -1}}};
+    *view = (struct view){.inspection = INSPECTION_CLOSED};
     if (machine_open(options->config, &view->machine, &err) < 0 || machine_survey(view->machine, &err) < 0 ||
         inspection_open(&view->inspection, view->machine, &err) < 0) {
         fprintf(stderr, "icn-hook: %s\n", err.text);

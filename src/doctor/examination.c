@@ -15,7 +15,7 @@ static void inspect(struct examination *examination)
 
 void examination_open(struct examination *examination, const char *config)
 {
-    *examination = (struct examination){.config = config, .inspection = {.ledger = {.dirfd = -1, .lockfd = -1}}};
+    *examination = (struct examination){.config = config, .inspection = INSPECTION_CLOSED};
     if (machine_open(config, &examination->machine, &examination->settings_error) < 0) {
         return;
     }

@@ -5,7 +5,8 @@
 
 int inspection_open(struct inspection *inspection, struct machine *machine, struct error *err)
 {
-    *inspection = (struct inspection){.machine = machine, .ledger = {.dirfd = -1, .lockfd = -1}};
+    *inspection = INSPECTION_CLOSED;
+    inspection->machine = machine;
     if (machine_open_ledger(machine, LEDGER_LOOK, &inspection->ledger, err) < 0) {
         return -1;
     }
