@@ -12,11 +12,6 @@ static const char exit_statuses[] =
     "invalid, 4 card owned by another, 5 hardware or vendor tool failed, 6 lock or\n"
     "deadline.";
 
-static bool is_of_vendor(const struct option_row *row)
-{
-    return row->effect == CHOOSE || row->effect == CHOOSE_WITH_ARGUMENT;
-}
-
 static void print_option(const struct option_row *row)
 {
     char names[40];
@@ -30,7 +25,7 @@ static void print_options(enum verb_id verb)
 {
     for (size_t i = 0; i < command_option_count; i++) {
         const struct option_row *row = &command_options[i];
-        if (!is_of_vendor(row) && option_fits(row, verb)) {
+        if (!option_is_verb(row) && option_fits(row, verb)) {
             print_option(row);
         }
     }
@@ -40,7 +35,7 @@ static void print_vendor_options(void)
 {
     puts("\nThe vendor script's options:");
     for (size_t i = 0; i < command_option_count; i++) {
-        if (is_of_vendor(&command_options[i])) {
+        if (option_is_verb(&command_options[i])) {
             print_option(&command_options[i]);
         }
     }
@@ -110,7 +105,7 @@ static struct json_object *describe_option(const struct option_row *row)
     json_put_text(entry, "letter", row->letter ? letter : NULL);
     json_put_text(entry, "value", row->value);
     json_put_text(entry, "what", row->what);
-    json_put_bool(entry, "vendor", is_of_vendor(row));
+    json_put_bool(entry, "vendor", option_is_verb(row));
     struct json_object *verbs = json_put_array(entry, "verbs");
     for (enum verb_id verb = 0; verb < VERB_COUNT; verb++) {
         if (option_fits(row, verb) && !command_verbs[verb].hidden) {

@@ -31,6 +31,11 @@ bool option_fits(const struct option_row *option, enum verb_id verb)
     return verb == VERB_NONE || (option->verbs >> verb & 1) != 0;
 }
 
+bool option_is_verb(const struct option_row *option)
+{
+    return option->effect == CHOOSE || option->effect == CHOOSE_WITH_FLAG || option->effect == CHOOSE_WITH_ARGUMENT;
+}
+
 int command_usage_error(const char *what, const char *argument)
 {
     struct error err;
@@ -135,7 +140,9 @@ static int take_option(struct command *command, const struct option_row *row, co
     case SET_COLOUR:
         return take_colour(command, value);
     case CHOOSE:
-        command->options.generate |= row->verb == VERB_TOPO;
+        return choose(command, row->verb, row->name);
+    case CHOOSE_WITH_FLAG:
+        *(bool *)field = true;
         return choose(command, row->verb, row->name);
     case CHOOSE_WITH_ARGUMENT:
         command->options.argument = value;

@@ -176,6 +176,6 @@ const struct option_row command_options[] = {
     {"vm_devices", 0, "LIST", EVERY_VERB, CHOOSE_WITH_ARGUMENT, 0, VERB_APPLY, "the same as apply LIST"},
     {"check_devices", 0, "LIST", EVERY_VERB, CHOOSE_WITH_ARGUMENT, 0, VERB_CHECK, "the same as check LIST"},
     {"reset", 'r', NULL, EVERY_VERB, CHOOSE, 0, VERB_RESET, "the same as reset"},
-    {"gen_topo", 'g', NULL, EVERY_VERB, CHOOSE, 0, VERB_TOPO, "the same as topo --generate"},
+    {"gen_topo", 'g', NULL, EVERY_VERB, CHOOSE_WITH_FLAG, FIELD(generate), VERB_TOPO, "the same as topo --generate"},
 };
 const size_t command_option_count = sizeof command_options / sizeof command_options[0];

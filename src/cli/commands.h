@@ -40,12 +40,13 @@ struct verb {
 
 /* Where an option's value goes, or what it does. */
 enum option_effect {
-    SET_FLAG,   /* a bool of struct options */
-    SET_TEXT,   /* a const char * of struct options */
-    ADD_NAME,   /* one more of names[] */
-    SET_COLOUR, /* colour */
-    CHOOSE,     /* stands for VERB */
-    CHOOSE_WITH_ARGUMENT,
+    SET_FLAG,             /* a bool of struct options */
+    SET_TEXT,             /* a const char * of struct options */
+    ADD_NAME,             /* one more of names[] */
+    SET_COLOUR,           /* colour */
+    CHOOSE,               /* stands for VERB */
+    CHOOSE_WITH_FLAG,     /* … and sets a flag */
+    CHOOSE_WITH_ARGUMENT, /* … with the value as its argument */
     SHOW_HELP,
     SHOW_VERSION,
 };
@@ -56,7 +57,7 @@ struct option_row {
     const char *value; /* as help shows it; NULL: takes none */
     unsigned int verbs; /* bit VERB_…: which verbs take it; EVERY_VERB */
     enum option_effect effect;
-    size_t offset;     /* in struct options, of SET_FLAG and SET_TEXT */
+    size_t offset;     /* in struct options, of SET_FLAG, SET_TEXT and CHOOSE_WITH_FLAG */
     enum verb_id verb; /* of CHOOSE… */
     const char *what;
 };
@@ -73,6 +74,9 @@ enum verb_id command_find_verb(const char *name);
 bool verb_argument_is_optional(const struct verb *verb);
 
 bool option_fits(const struct option_row *option, enum verb_id verb);
+
+/* It stands for a verb: one of the vendor script's options. */
+bool option_is_verb(const struct option_row *option);
 
 /* What a command line asks for: a verb with its options, or only help or the
  * version.  VERB_NONE: nothing but help or version. */

@@ -49,11 +49,6 @@ static void offer_verbs(void)
     }
 }
 
-static bool stands_for_a_verb(const struct option_row *row)
-{
-    return row->effect == CHOOSE || row->effect == CHOOSE_WITH_ARGUMENT;
-}
-
 /* The verb of that name, or for which the option of that name stands. */
 static enum verb_id find_verb(const char *name)
 {
@@ -62,7 +57,7 @@ static enum verb_id find_verb(const char *name)
         const char letter[] = {'-', row->letter, '\0'};
         bool is_named = strncmp(name, "--", 2) == 0 ? strcmp(name + 2, row->name) == 0
                                                    : row->letter && strcmp(name, letter) == 0;
-        if (is_named && stands_for_a_verb(row)) {
+        if (is_named && option_is_verb(row)) {
             return row->verb;
         }
     }
@@ -76,7 +71,7 @@ static void offer_options(const char *name)
     for (size_t i = 0; i < command_option_count; i++) {
         const struct option_row *row = &command_options[i];
         char word[40];
-        if (!option_fits(row, verb) || (stands_for_a_verb(row) && verb != VERB_NONE)) {
+        if (!option_fits(row, verb) || (option_is_verb(row) && verb != VERB_NONE)) {
             continue;
         }
         snprintf(word, sizeof word, "--%s", row->name);
@@ -92,7 +87,7 @@ static void offer_options(const char *name)
 static void look(struct host *host, const char *config)
 {
     struct error err;
-    *host = (struct host){.inspection = {.ledger = {.dirfd = -1, .lockfd = -1}}};
+    *host = (struct host){.inspection = INSPECTION_CLOSED};
     if (machine_open(config, &host->machine, &err) < 0) {
         return;
     }
