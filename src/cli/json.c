@@ -31,6 +31,12 @@ void json_put_moment(struct json_object *object, const char *key, int64_t second
     json_object_object_add(object, key, seconds == 0 ? NULL : json_object_new_int64(seconds));
 }
 
+void json_put_end(struct json_object *object, const char *key, enum link_end end)
+{
+    static const char *const texts[] = {[END_CUT] = "cut", [END_OPEN] = "open", [END_UNKNOWN] = "unknown"};
+    json_put_text(object, key, texts[end]);
+}
+
 void json_put_live(struct json_object *object, const char *key, enum link_live live)
 {
     json_object_object_add(object, key, live == LIVE_UNKNOWN ? NULL : json_object_new_boolean(live == LIVE_YES));

@@ -17,6 +17,8 @@ void json_put_number(struct json_object *object, const char *key, int number);
 void json_put_known_number(struct json_object *object, const char *key, int number);
 /* Seconds since the epoch; null for 0. */
 void json_put_moment(struct json_object *object, const char *key, int64_t seconds);
+/* "cut", "open" or "unknown". */
+void json_put_end(struct json_object *object, const char *key, enum link_end end);
 /* true, false, or null: not known. */
 void json_put_live(struct json_object *object, const char *key, enum link_live live);
 void json_put_bool(struct json_object *object, const char *key, bool value);

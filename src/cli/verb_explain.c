@@ -115,7 +115,6 @@ static void print_line(const struct explanation *explanation, const struct outpu
 
 static void put_entry(const struct explanation *explanation, struct json_object *array)
 {
-    static const char *const ends[] = {[END_CUT] = "cut", [END_OPEN] = "open", [END_UNKNOWN] = "unknown"};
     static const char *const rules[] = {
         [RULE_IDLE] = "idle",
         [RULE_SAME_OWNER] = "same_owner",
@@ -127,8 +126,8 @@ static void put_entry(const struct explanation *explanation, struct json_object 
     json_put_number(entry, "ppu", explanation->ppu);
     json_put_number(entry, "link", explanation->link);
     json_put_number(entry, "peer", explanation->peer);
-    json_put_text(entry, "near", ends[explanation->near]);
-    json_put_text(entry, "far", ends[explanation->far]);
+    json_put_end(entry, "near", explanation->near);
+    json_put_end(entry, "far", explanation->far);
     json_put_live(entry, "live", explanation->live);
     json_put_bool(entry, "allowed", explanation->allowed);
     json_put_text(entry, "rule", rules[explanation->rule]);

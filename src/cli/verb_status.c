@@ -13,8 +13,6 @@
 #include "cli/view.h"
 #include "engine/link_state.h"
 
-static const char *const end_texts[] = {[END_CUT] = "cut", [END_OPEN] = "open", [END_UNKNOWN] = "unknown"};
-
 static void put_owners(const struct snapshot *snapshot, int ppu, struct json_object *array)
 {
     for (size_t i = 0; i < snapshot->claim_count; i++) {
@@ -44,8 +42,8 @@ static void put_links(const struct inspection *inspection, int ppu, struct json_
         struct json_object *entry = json_object_new_object();
         json_put_number(entry, "link", link);
         json_put_number(entry, "peer", peer);
-        json_put_text(entry, "near", end_texts[link_near_end(inspection->snapshot, ppu, link)]);
-        json_put_text(entry, "far", end_texts[link_far_end(inspection->snapshot, ppu, link)]);
+        json_put_end(entry, "near", link_near_end(inspection->snapshot, ppu, link));
+        json_put_end(entry, "far", link_far_end(inspection->snapshot, ppu, link));
         json_put_live(entry, "live", link_live(inspection->snapshot, ppu, link));
         json_put_bool(entry, "allowed", link_may_be_open(inspection->owners[ppu], inspection->owners[peer]));
         json_object_array_add(array, entry);

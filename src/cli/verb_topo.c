@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <string.h>
-
 #include "cli/commands.h"
 #include "cli/graph.h"
 #include "cli/json.h"
@@ -11,12 +9,17 @@
 #include "cli/view.h"
 #include "engine/verdict.h"
 
+static bool is_unread(const struct pair *pair)
+{
+    return pair->verdict == VERDICT_UNSEEN || pair->verdict == VERDICT_UNSURE;
+}
+
 static const char *state_text(const struct pair *pair)
 {
     if (pair->verdict == VERDICT_LEAK) {
         return "leak";
     }
-    if (pair->verdict == VERDICT_UNSEEN || pair->verdict == VERDICT_UNSURE) {
+    if (is_unread(pair)) {
         return "unknown";
     }
     return pair->open == pair->wired ? "open" : pair->open == 0 ? "cut" : "partly";
@@ -40,7 +43,6 @@ static void put_pair(const struct view *view, int a, int b, struct json_object *
     if (pair.wired == 0) {
         return;
     }
-    const char *state = state_text(&pair);
     struct json_object *object = json_object_new_object();
     json_put_number(object, "a", a);
     json_put_number(object, "b", b);
@@ -48,8 +50,8 @@ static void put_pair(const struct view *view, int a, int b, struct json_object *
     put_ends(view, a, b, ends);
     put_ends(view, b, a, ends);
     json_put_number(object, "wired", pair.wired);
-    json_put_known_number(object, "open", strcmp(state, "unknown") == 0 ? -1 : pair.open);
-    json_put_text(object, "state", state);
+    json_put_known_number(object, "open", is_unread(&pair) ? -1 : pair.open);
+    json_put_text(object, "state", state_text(&pair));
     json_put_bool(object, "allowed", pair.allowed);
     json_object_array_add(array, object);
 }
