@@ -25,6 +25,27 @@ bool card_concerns(const struct examination *examination, int ppu)
     return demand == NULL;
 }
 
+const struct card *card_at(const struct examination *examination, int ppu)
+{
+    return &examination->inspection.snapshot->cards[ppu];
+}
+
+bool card_is_looked_at(const struct examination *examination, int ppu)
+{
+    return card_concerns(examination, ppu) && card_at(examination, ppu)->state.present;
+}
+
+bool card_function_is_taken(const struct examination *examination, struct bdf function)
+{
+    const struct demand *demand = examination->demand;
+    for (size_t i = 0; demand && i < demand->count; i++) {
+        if (bdf_compare(demand->devices[i].function, function) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int card_count(const struct examination *examination)
 {
     int count = 0;

@@ -18,6 +18,11 @@ struct card_findings {
 
 /* The card is one that the examination is about. */
 bool card_concerns(const struct examination *examination, int ppu);
+/* … and is on the bus. */
+bool card_is_looked_at(const struct examination *examination, int ppu);
+/* The domain that the examination is about takes FUNCTION; false without one. */
+bool card_function_is_taken(const struct examination *examination, struct bdf function);
+const struct card *card_at(const struct examination *examination, int ppu);
 /* How many these are. */
 int card_count(const struct examination *examination);
 

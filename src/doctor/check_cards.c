@@ -12,11 +12,6 @@
 
 #define GROUP "cards"
 
-static const struct card *card_at(const struct examination *examination, int ppu)
-{
-    return &examination->inspection.snapshot->cards[ppu];
-}
-
 static void check_present(struct examination *examination)
 {
     struct card_findings findings = {0};
@@ -29,11 +24,6 @@ static void check_present(struct examination *examination)
     card_findings_report(&findings, examination, GROUP, "present", "%d on the PCI bus", card_count(examination));
 }
 
-static bool is_looked_at(const struct examination *examination, int ppu)
-{
-    return card_concerns(examination, ppu) && card_at(examination, ppu)->state.present;
-}
-
 /* "vfio-pci 2, none 6", in the order of the cards. */
 static void check_drivers(struct examination *examination)
 {
@@ -43,9 +33,9 @@ static void check_drivers(struct examination *examination)
         const char *driver = card_at(examination, ppu)->state.driver;
         int same = 0;
         bool was_counted = false;
-        for (int other = 0; other < count && is_looked_at(examination, ppu); other++) {
+        for (int other = 0; other < count && card_is_looked_at(examination, ppu); other++) {
             bool is_same =
-                is_looked_at(examination, other) && strcmp(card_at(examination, other)->state.driver, driver) == 0;
+                card_is_looked_at(examination, other) && strcmp(card_at(examination, other)->state.driver, driver) == 0;
             was_counted |= is_same && other < ppu;
             same += is_same;
         }
@@ -99,7 +89,7 @@ static void check_registers(struct examination *examination)
     }
     for (int ppu = 0; ppu < examination->machine->topology.ppu_count; ppu++) {
         const struct card *card = card_at(examination, ppu);
-        if (is_looked_at(examination, ppu)) {
+        if (card_is_looked_at(examination, ppu)) {
             read += card->reading.kind == READING_FINE;
             held += card->held;
             judge_reading(&findings, card, ppu);
@@ -122,7 +112,7 @@ static void check_links(struct examination *examination)
 {
     struct card_findings findings = {0};
     for (int ppu = 0; ppu < examination->machine->topology.ppu_count; ppu++) {
-        if (!is_looked_at(examination, ppu)) {
+        if (!card_is_looked_at(examination, ppu)) {
             continue;
         }
         if (leaks(examination, ppu)) {
@@ -155,7 +145,7 @@ void check_virtual_functions(struct examination *examination)
 {
     struct card_findings findings = {0};
     for (int ppu = 0; ppu < examination->machine->topology.ppu_count; ppu++) {
-        int count = is_looked_at(examination, ppu) ? virtual_functions(examination, ppu) : 0;
+        int count = card_is_looked_at(examination, ppu) ? virtual_functions(examination, ppu) : 0;
         if (count > 0) {
             card_findings_add(&findings, ppu, RESULT_WARN,
                               "echo 0 into its sriov_numvfs before it is passed as a whole",

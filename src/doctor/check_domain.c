@@ -111,16 +111,6 @@ static void check_memory(struct examination *examination, const struct domain_pl
     }
 }
 
-static bool takes(const struct examination *examination, struct bdf function)
-{
-    for (size_t i = 0; i < examination->demand->count; i++) {
-        if (bdf_compare(examination->demand->devices[i].function, function) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* The card's other functions: an audio or management function that stays on the
  * host keeps the whole card from being reset. */
 static void check_functions(struct examination *examination)
@@ -128,13 +118,13 @@ static void check_functions(struct examination *examination)
     struct card_findings findings = {0};
     for (int ppu = 0; ppu < examination->machine->topology.ppu_count; ppu++) {
         struct bdf other = examination->machine->card[ppu];
-        bool is_passed = card_concerns(examination, ppu) && takes(examination, other);
+        bool is_passed = card_concerns(examination, ppu) && card_function_is_taken(examination, other);
         for (int function = 0; is_passed && function < 8; function++) {
             struct pci_state state;
             char bdf[BDF_TEXT_SIZE];
             other.function = (uint8_t)function;
             sysfs_read_state(other, &state);
-            if (state.present && !state.is_virtual_function && !takes(examination, other)) {
+            if (state.present && !state.is_virtual_function && !card_function_is_taken(examination, other)) {
                 card_findings_add(&findings, ppu, RESULT_WARN, "pass it too, as a <hostdev> of the same VM",
                                   "function %s of the card is not passed", bdf_format(other, bdf));
             }

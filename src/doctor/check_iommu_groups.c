@@ -30,21 +30,11 @@
 #define GROUP "cards"
 #define GROUPS "/sys/kernel/iommu_groups"
 
-static const struct card *card_at(const struct examination *examination, int ppu)
-{
-    return &examination->inspection.snapshot->cards[ppu];
-}
-
-static bool is_looked_at(const struct examination *examination, int ppu)
-{
-    return card_concerns(examination, ppu) && card_at(examination, ppu)->state.present;
-}
-
 static void check_has_group(struct examination *examination)
 {
     struct card_findings findings = {0};
     for (int ppu = 0; ppu < examination->machine->topology.ppu_count; ppu++) {
-        if (is_looked_at(examination, ppu) && card_at(examination, ppu)->state.iommu_group < 0) {
+        if (card_is_looked_at(examination, ppu) && card_at(examination, ppu)->state.iommu_group < 0) {
             card_findings_add(&findings, ppu, RESULT_FAIL,
                               "switch the IOMMU on in the firmware; on Intel also boot with intel_iommu=on",
                               "in no IOMMU group");
@@ -60,17 +50,6 @@ static bool is_bridge(const char *function)
     return class && strncmp(class, "0x06", 4) == 0;
 }
 
-static bool is_passed(const struct examination *examination, struct bdf function)
-{
-    const struct demand *demand = examination->demand;
-    for (size_t i = 0; demand && i < demand->count; i++) {
-        if (bdf_compare(demand->devices[i].function, function) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* One function that shares the group of card PPU. */
 static void judge_member(struct card_findings *findings, const struct examination *examination, int ppu,
                          const char *name)
@@ -78,7 +57,7 @@ static void judge_member(struct card_findings *findings, const struct examinatio
     struct bdf function;
     struct pci_state state;
     if (!bdf_parse(name, &function) || bdf_compare(function, examination->machine->card[ppu]) == 0 ||
-        is_bridge(name) || is_passed(examination, function)) {
+        is_bridge(name) || card_function_is_taken(examination, function)) {
         return;
     }
     sysfs_read_state(function, &state);
@@ -100,7 +79,7 @@ void check_group_members(struct examination *examination)
 {
     struct card_findings findings = {0};
     for (int ppu = 0; ppu < examination->machine->topology.ppu_count; ppu++) {
-        if (!is_looked_at(examination, ppu) || card_at(examination, ppu)->state.iommu_group < 0) {
+        if (!card_is_looked_at(examination, ppu) || card_at(examination, ppu)->state.iommu_group < 0) {
             continue;
         }
         CLEANUP_FREE char *path = paths_resolve(GROUPS "/%d/devices", card_at(examination, ppu)->state.iommu_group);
@@ -154,7 +133,7 @@ static void check_viable(struct examination *examination)
     struct card_findings findings = {0};
     for (int ppu = 0; ppu < examination->machine->topology.ppu_count; ppu++) {
         int group = card_at(examination, ppu)->state.iommu_group;
-        if (is_looked_at(examination, ppu) && group >= 0 && group_is_idle(examination, group)) {
+        if (card_is_looked_at(examination, ppu) && group >= 0 && group_is_idle(examination, group)) {
             ask_kernel(&findings, ppu, group);
         }
     }
