@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/paths.h"
-#include "base/spawn.h"
 #include "core/mask.h"
 #include "doctor/checks.h"
 #include "doctor/facts.h"
+#include "registers/ppudbg.h"
 
 #define GROUP "ppudbg"
 
@@ -24,23 +22,21 @@ static bool any_owner(const struct examination *examination)
 }
 
 /* The tool talks to the cards, so it is asked only while no VM has one. */
-static void check_answer(struct examination *examination, char *path)
+static void check_answer(struct examination *examination)
 {
     struct report *report = &examination->report;
-    char *argv[] = {path, "--topo_read", NULL};
     struct buffer output = {0};
     struct error err;
     if (geteuid() != 0 && !paths_simulated()) {
         report_add(report, GROUP, "answers", RESULT_WARN, NEEDS_ROOT, "whether it answers");
     } else if (any_owner(examination)) {
         report_pass(report, GROUP, "answers", "not asked while a VM has cards");
-    } else if (spawn_capture(argv, deadline_after_ms(INT64_C(1000) * examination->machine->settings.ppudbg_timeout),
-                             &output, &err) == 0) {
+    } else if (ppudbg_read_topology(&examination->machine->settings, &output, &err) == 0) {
         report_pass(report, GROUP, "answers", "ppudbg --topo_read answers");
         buffer_free(&output);
     } else {
-        report_add(report, GROUP, "answers", RESULT_FAIL, "ppudbg --topo_read needs the vendor's driver",
-                   "ppudbg --topo_read: %s", err.text);
+        report_add(report, GROUP, "answers", RESULT_FAIL, "ppudbg --topo_read needs the vendor's driver", "%s",
+                   err.text);
     }
 }
 
@@ -53,11 +49,7 @@ void check_ppudbg(struct examination *examination)
     }
     const char *name = examination->machine->settings.ppudbg_path;
     bool is_backend = examination->machine->settings.backend == BACKEND_PPUDBG;
-    CLEANUP_FREE char *path = paths_resolve("%s", name);
-    if (access(path, F_OK) != 0 && paths_simulated() && access(name, F_OK) == 0) {
-        free(path);
-        path = memory_copy_text(name);
-    }
+    CLEANUP_FREE char *path = ppudbg_path(&examination->machine->settings);
     if (access(path, F_OK) != 0) {
         if (is_backend) {
             report_add(report, GROUP, "installed", RESULT_FAIL, "install it, or set path in [ppudbg]",
@@ -78,6 +70,6 @@ void check_ppudbg(struct examination *examination)
                    "others than root may change what root runs");
     }
     if (is_backend) {
-        check_answer(examination, path);
+        check_answer(examination);
     }
 }

@@ -29,7 +29,7 @@ static void ppudbg_read(struct registers *registers, const struct card_address *
 }
 
 /* A simulated host may name a stand-in that lies outside its own tree. */
-static char *tool_path(const struct settings *settings)
+char *ppudbg_path(const struct settings *settings)
 {
     char *path = paths_resolve("%s", settings->ppudbg_path);
 
@@ -43,7 +43,7 @@ static char *tool_path(const struct settings *settings)
 /* ARGV[0] becomes the tool. */
 static int run_tool(const struct settings *settings, char *argv[], struct buffer *output, struct error *err)
 {
-    CLEANUP_FREE char *path = tool_path(settings);
+    CLEANUP_FREE char *path = ppudbg_path(settings);
     int64_t deadline = deadline_after_ms((int64_t)settings->ppudbg_timeout * MILLISECONDS);
 
     argv[0] = path;
