@@ -5,7 +5,6 @@
 #include "base/paths.h"
 #include "doctor/checks.h"
 #include "doctor/facts.h"
-#include "host/sysfs.h"
 #include "host/topology_file.h"
 
 #define GROUP "configuration"
@@ -74,19 +73,18 @@ static int count_mapped(const struct machine *machine)
 /* Cards that match and have no id: no VM may take them. */
 static void check_unpinned(struct examination *examination, const struct machine *machine)
 {
-    CLEANUP_FREE struct bdf *functions = NULL;
+    CLEANUP_FREE struct bdf *cards = NULL;
     size_t count = 0;
     struct error err;
-    if (pci_list_matching(machine->pci, &functions, &count, &err) < 0) {
+    if (machine_list_cards(machine, &cards, &count, &err) < 0) {
         report_add(&examination->report, GROUP, "pins", RESULT_WARN, NULL, "%s", err.text);
         return;
     }
     for (size_t i = 0; i < count; i++) {
         char bdf[BDF_TEXT_SIZE];
-        struct bdf physical;
-        if (machine_ppu_at(machine, functions[i]) < 0 && !sysfs_physical_function(functions[i], &physical)) {
+        if (machine_ppu_at(machine, cards[i]) < 0) {
             report_add(&examination->report, GROUP, "pins", RESULT_WARN, "give it its id in [map]",
-                       "%s matches %s and has no id: no VM can take it", bdf_format(functions[i], bdf),
+                       "%s matches %s and has no id: no VM can take it", bdf_format(cards[i], bdf),
                        machine->settings.match);
         }
     }
