@@ -22,6 +22,7 @@ struct demand_device {
     bool is_ppu;
     bool whole; /* the card as a whole, not a virtual function or mediated device of it */
     bool present;
+    bool unmanaged; /* as in struct domain_device */
     int ppu; /* the card's id; -1 before demand_number, and if it is no PPU */
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -23,6 +24,7 @@ struct domain_device {
     enum device_kind kind;
     struct bdf bdf;            /* the function; unless one of the next two is set */
     char mdev_uuid[UUID_SIZE]; /* "" unless the device is a mediated device */
+    bool unmanaged;            /* a <hostdev> that libvirt does not bind to vfio-pci itself */
     char *sysfs_path;          /* owned; NULL unless sysfsdev= is neither a BDF nor an mdev by its last part */
 };
 

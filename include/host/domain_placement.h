@@ -5,17 +5,13 @@
 #include <stddef.h>
 
 #include "base/text.h"
-#include "core/bdf.h"
 
-/* Where a domain's XML wants its vCPUs and memory, as written; and what else only
- * advice needs. */
+/* Where a domain's XML wants its vCPUs and memory, as written. */
 struct domain_placement {
     struct text_list cpus; /* cpusets: of <vcpu>, or of <vcpupin> for each vCPU */
     bool every_vcpu;       /* each vCPU has one of them */
     char *memory_nodes;    /* owned; of <numatune><memory>, or NULL */
     bool is_automatic;     /* numad chooses at the start */
-    struct bdf *unmanaged; /* owned; <hostdev> functions that libvirt does not bind to vfio-pci itself */
-    size_t unmanaged_count;
 };
 
 /* TEXT was accepted by domain_parse.  What it does not say stays empty. */

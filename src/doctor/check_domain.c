@@ -133,14 +133,14 @@ static void check_functions(struct examination *examination)
     card_findings_report(&findings, examination, GROUP, "functions", "all functions of its cards are passed");
 }
 
-static void check_managed(struct examination *examination, const struct domain_placement *placement)
+static void check_managed(struct examination *examination)
 {
     struct card_findings findings = {0};
-    for (size_t i = 0; i < placement->unmanaged_count; i++) {
-        int ppu = machine_ppu_at(examination->machine, placement->unmanaged[i]);
-        if (ppu >= 0 && card_concerns(examination, ppu) &&
-            !examination->inspection.snapshot->cards[ppu].state.on_vfio) {
-            card_findings_add(&findings, ppu, RESULT_WARN, "managed='yes', or virsh nodedev-detach before the start",
+    for (size_t i = 0; i < examination->demand->count; i++) {
+        const struct demand_device *device = &examination->demand->devices[i];
+        if (device->unmanaged && device->whole && device->ppu >= 0 && !card_at(examination, device->ppu)->state.on_vfio) {
+            card_findings_add(&findings, device->ppu, RESULT_WARN,
+                              "managed='yes', or virsh nodedev-detach before the start",
                               "managed='no', and it is not on vfio-pci");
         }
     }
@@ -160,7 +160,7 @@ void examination_check_domain(struct examination *examination, const struct doma
         check_memory(examination, placement, &nodes);
     }
     check_functions(examination);
-    check_managed(examination, placement);
+    check_managed(examination);
 }
 
 void examination_warn(struct machine *machine, const struct inspection *inspection, const struct demand *demand,

@@ -28,6 +28,7 @@ static bool find_function(const struct domain_device *device, struct demand_devi
     const char *uuid = device->mdev_uuid;
     found->via = via_of_kind[device->kind];
     found->function = device->bdf;
+    found->unmanaged = device->unmanaged;
     if (device->sysfs_path) {
         if (!sysfs_resolve_path(device->sysfs_path, &found->function, mdev_uuid)) {
             text_list_add(warnings, "sysfsdev=%s leads to no PCI function of this host", device->sysfs_path);

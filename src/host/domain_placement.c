@@ -49,30 +49,6 @@ static void read_memory(const xmlNode *domain, struct domain_placement *placemen
     placement->is_automatic |= memory && xml_attribute_is(memory, "placement", "auto");
 }
 
-static unsigned long read_number(const xmlNode *node, const char *name)
-{
-    XML_TEXT_CLEANUP xmlChar *text = xml_attribute(node, name);
-    return text ? strtoul((const char *)text, NULL, 0) : 0;
-}
-
-/* managed='yes' or not, as libvirt reads it: anything else is no. */
-static void read_hostdev(const xmlNode *hostdev, struct domain_placement *placement)
-{
-    const xmlNode *source = xml_child(hostdev, "source");
-    const xmlNode *address = source ? xml_child(source, "address") : NULL;
-    if (!address || !xml_attribute_is(hostdev, "type", "pci") || xml_attribute_is(hostdev, "managed", "yes")) {
-        return;
-    }
-    placement->unmanaged =
-        memory_grow(placement->unmanaged, placement->unmanaged_count + 1, sizeof *placement->unmanaged);
-    placement->unmanaged[placement->unmanaged_count++] = (struct bdf){
-        .domain = (uint32_t)read_number(address, "domain"),
-        .bus = (uint8_t)read_number(address, "bus"),
-        .slot = (uint8_t)read_number(address, "slot"),
-        .function = (uint8_t)read_number(address, "function"),
-    };
-}
-
 void domain_placement_read(const char *text, size_t length, struct domain_placement *placement)
 {
     *placement = (struct domain_placement){0};
@@ -80,14 +56,8 @@ void domain_placement_read(const char *text, size_t length, struct domain_placem
                                        XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
     const xmlNode *domain = document ? find_domain(xmlDocGetRootElement(document)) : NULL;
     if (domain) {
-        const xmlNode *devices = xml_child(domain, "devices");
         read_cpus(domain, placement);
         read_memory(domain, placement);
-        for (const xmlNode *device = devices ? devices->children : NULL; device; device = device->next) {
-            if (xml_is_element(device, "hostdev")) {
-                read_hostdev(device, placement);
-            }
-        }
     }
     xmlFreeDoc(document);
 }
@@ -96,6 +66,5 @@ void domain_placement_free(struct domain_placement *placement)
 {
     text_list_free(&placement->cpus);
     free(placement->memory_nodes);
-    free(placement->unmanaged);
     *placement = (struct domain_placement){0};
 }

@@ -82,7 +82,8 @@ static int check_address(struct domain_parser *parser, const xmlNode *node, cons
     return check_bound(parser, node, "function", raw->function, FUNCTION_MAX);
 }
 
-static int add_address(struct domain_parser *parser, enum device_kind kind, const xmlNode *address)
+/* Adds DEVICE with the function that ADDRESS says. */
+static int add_address(struct domain_parser *parser, struct domain_device device, const xmlNode *address)
 {
     struct raw_address raw = {0};
 
@@ -101,27 +102,26 @@ static int add_address(struct domain_parser *parser, enum device_kind kind, cons
     if (check_address(parser, address, &raw) != 0) {
         return -1;
     }
-    struct domain_device device = {
-        .kind = kind,
-        .bdf = {.domain = raw.domain,
-                .bus = (uint8_t)raw.bus,
-                .slot = (uint8_t)raw.slot,
-                .function = (uint8_t)raw.function},
+    device.bdf = (struct bdf){
+        .domain = raw.domain,
+        .bus = (uint8_t)raw.bus,
+        .slot = (uint8_t)raw.slot,
+        .function = (uint8_t)raw.function,
     };
     domain_add_device(parser, &device);
     return 0;
 }
 
-/* The function in SOURCE's address; without one libvirt reads 0000:00:00.0. */
-static int add_source(struct domain_parser *parser, enum device_kind kind, const xmlNode *source)
+/* … that SOURCE's address says; without one libvirt reads 0000:00:00.0. */
+static int add_source(struct domain_parser *parser, struct domain_device device, const xmlNode *source)
 {
     const xmlNode *address = xml_child(source, "address");
 
     if (address == NULL) {
-        domain_add_device(parser, &(struct domain_device){.kind = kind});
+        domain_add_device(parser, &device);
         return 0;
     }
-    return add_address(parser, kind, address);
+    return add_address(parser, device, address);
 }
 
 static int read_mdev(struct domain_parser *parser, const xmlNode *source)
@@ -145,6 +145,8 @@ static int read_hostdev(struct domain_parser *parser, const xmlNode *node)
     XML_TEXT_CLEANUP xmlChar *mode = xml_attribute(node, "mode");
     const xmlNode *source = xml_child(node, "source");
     bool is_mdev = xml_attribute_is(node, "type", "mdev");
+    /* Whatever is not "yes" is no (virDomainHostdevDefParseXMLSubsys). */
+    struct domain_device device = {.kind = DEVICE_HOSTDEV, .unmanaged = !xml_attribute_is(node, "managed", "yes")};
 
     if (mode != NULL && strcmp((const char *)mode, "subsystem") != 0) {
         return 0;
@@ -156,7 +158,7 @@ static int read_hostdev(struct domain_parser *parser, const xmlNode *node)
         return domain_invalid(parser, xmlGetLineNo(node), "<hostdev type='%s'> has no <source>",
                               is_mdev ? "mdev" : "pci");
     }
-    return is_mdev ? read_mdev(parser, source) : add_source(parser, DEVICE_HOSTDEV, source);
+    return is_mdev ? read_mdev(parser, source) : add_source(parser, device, source);
 }
 
 /* NODE is an <interface> or its <actual>. */
@@ -168,7 +170,7 @@ static int read_hostdev_interface(struct domain_parser *parser, const xmlNode *n
     if (!xml_attribute_is(node, "type", "hostdev") || address == NULL || !xml_attribute_is(address, "type", "pci")) {
         return 0;
     }
-    return add_address(parser, DEVICE_INTERFACE, address);
+    return add_address(parser, (struct domain_device){.kind = DEVICE_INTERFACE}, address);
 }
 
 static int read_interface(struct domain_parser *parser, const xmlNode *node)
@@ -192,7 +194,7 @@ static int read_nvme(struct domain_parser *parser, const xmlNode *node)
             continue;
         }
         if (is_nvme && xml_is_element(child, "source") && xml_attribute_is(child, "type", "pci") &&
-            add_source(parser, DEVICE_NVME, child) != 0) {
+            add_source(parser, (struct domain_device){.kind = DEVICE_NVME}, child) != 0) {
             return -1;
         }
         if (read_nvme(parser, child) != 0) {

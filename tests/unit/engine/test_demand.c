@@ -68,10 +68,11 @@ static const char *describe(const struct demand *demand)
         const struct demand_device *device = &demand->devices[i];
         char function[BDF_TEXT_SIZE];
         char card[BDF_TEXT_SIZE];
-        used += (size_t)snprintf(text + used, sizeof text - used, "%s%s %s %s%s%s%s", i > 0 ? ", " : "",
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%s %s %s%s%s%s%s", i > 0 ? ", " : "",
                                  via_text(device->via), bdf_format(device->function, function),
                                  bdf_format(device->card, card), device->is_ppu ? " ppu" : "",
-                                 device->whole ? " whole" : "", device->present ? "" : " absent");
+                                 device->whole ? " whole" : "", device->present ? "" : " absent",
+                                 device->unmanaged ? " unmanaged" : "");
         assert_int_equal(device->ppu, -1);
     }
     return text;
@@ -118,6 +119,8 @@ static void test_every_way_to_name_a_card(void **state)
     check_one(by_address(DEVICE_COMMANDLINE, CARD), true, "commandline " CARD " " CARD " ppu whole");
     check_one(by_path("/sys/bus/pci/devices/" CARD), true, "commandline " CARD " " CARD " ppu whole");
     check_one(by_mdev(MDEV), true, "mdev " CARD " " CARD " ppu");
+    check_one((struct domain_device){.kind = DEVICE_HOSTDEV, .bdf = parse_bdf(CARD), .unmanaged = true}, true,
+              "hostdev " CARD " " CARD " ppu whole unmanaged");
     check_one(by_path("/sys/bus/mdev/devices/" MDEV), true, "mdev " CARD " " CARD " ppu");
 }
 

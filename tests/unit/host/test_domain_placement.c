@@ -31,7 +31,6 @@ static void test_nothing(void **state)
     assert_false(placement.every_vcpu);
     assert_false(placement.is_automatic);
     assert_null(placement.memory_nodes);
-    assert_int_equal(placement.unmanaged_count, 0);
     place("<domain");
     assert_int_equal(placement.cpus.count, 0);
     place("<domstatus/>");
@@ -71,23 +70,10 @@ static void test_memory(void **state)
     assert_false(placement.is_automatic);
 }
 
-#define HOSTDEV(attributes, bus)                                                                                       \
-    "<hostdev " attributes "><source><address domain='0x0001' bus='" bus "' slot='0x02' function='0x3'/></source></hostdev>"
-
-static void test_unmanaged(void **state)
-{
-    (void)state;
-    place("<domain><devices>" HOSTDEV("type='pci' managed='yes'", "0x01") HOSTDEV("type='pci' managed='no'", "0x7e")
-              HOSTDEV("type='pci'", "9") HOSTDEV("type='usb'", "1") "<hostdev type='pci'/></devices></domain>");
-    assert_int_equal(placement.unmanaged_count, 2);
-    assert_int_equal(bdf_compare(placement.unmanaged[0], (struct bdf){1, 0x7e, 2, 3}), 0);
-    assert_int_equal(bdf_compare(placement.unmanaged[1], (struct bdf){1, 9, 2, 3}), 0);
-}
-
 #define EACH(test) cmocka_unit_test_teardown(test, stop)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {EACH(test_nothing), EACH(test_vcpus), EACH(test_memory), EACH(test_unmanaged)};
+    const struct CMUnitTest tests[] = {EACH(test_nothing), EACH(test_vcpus), EACH(test_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -47,7 +47,7 @@ static char *describe(const struct domain *domain)
         if (what == NULL) {
             what = device->mdev_uuid[0] != '\0' ? device->mdev_uuid : bdf_format(device->bdf, bdf);
         }
-        fprintf(out, "%s %s\n", kinds[device->kind], what);
+        fprintf(out, "%s %s%s\n", kinds[device->kind], what, device->unmanaged ? " unmanaged" : "");
     }
     for (size_t i = 0; i < domain->warnings.count; i++) {
         fprintf(out, "! %s\n", domain->warnings.items[i]);
@@ -110,7 +110,7 @@ static const struct {
     {"prepare.xml", "hostdev 0000:08:00.0\nhostdev 0000:09:00.0\n"},
     {"start.xml", "hostdev 0000:08:00.0\nhostdev 0000:09:00.0\n"},
     {"stopped.xml", "hostdev 0000:08:00.0\nhostdev 0000:09:00.0\n"},
-    {"unmanaged.xml", "hostdev 0000:08:00.0\n"},
+    {"unmanaged.xml", "hostdev 0000:08:00.0 unmanaged\n"},
     {"unassigned.xml", "hostdev 0000:08:00.0\n"},
     {"wide_domain.xml", "hostdev 10000:5e:1f.7\nhostdev ffffffff:01:00.0\n"},
     {"zero_address.xml", "hostdev 0000:00:00.0\n"},
@@ -123,7 +123,8 @@ static const struct {
     {"nvme.xml", "nvme 0000:41:00.0\nnvme 0000:42:00.0\nnvme 0001:43:00.1\n"},
     {"mdev.xml", MDEV},
     {"other_hostdevs.xml", ""},
-    {"numbers.xml", "hostdev 0000:08:1f.7\nhostdev 0000:ff:01.0\nhostdev 0000:00:01.0\nhostdev ffffffff:08:00.0\n"
+    {"numbers.xml", "hostdev 0000:08:1f.7 unmanaged\nhostdev 0000:ff:01.0 unmanaged\n"
+                    "hostdev 0000:00:01.0 unmanaged\nhostdev ffffffff:08:00.0 unmanaged\n"
                     "! line 57: there is no function 9 of 0000:00:00; it is ignored\n"},
     {"repeated.xml", "hostdev 0000:09:00.0\nhostdev 0000:08:00.0\n" MDEV "! the device 0000:09:00.0 is named 3 times\n"
                      "! the device c2177883-f1bb-47f0-914d-32a22e3a8804 is named 2 times\n"},
@@ -131,7 +132,7 @@ static const struct {
                         "commandline 0000:0c:00.0\n" MDEV},
     {"override.xml", "hostdev 0000:08:00.0\ncommandline 0000:0d:00.0\n"},
     {"prefix.xml", "commandline 0000:08:00.0\n"},
-    {"decoys.xml", "hostdev 0000:08:00.0\n"},
+    {"decoys.xml", "hostdev 0000:08:00.0 unmanaged\n"},
     {"entities.xml", "hostdev 0000:08:00.0\n"},
     {"utf16.xml", "hostdev 0000:08:00.0\n"},
     {"latin1.xml", "hostdev 0000:08:00.0\n"},
