@@ -9,6 +9,7 @@
 #include "doctor/card_findings.h"
 #include "doctor/checks.h"
 #include "doctor/facts.h"
+#include "engine/advice.h"
 
 #define GROUP "domain"
 #define NODES "/sys/devices/system/node"
@@ -17,8 +18,8 @@ enum { CPU_MAX = 8192, NODE_MAX = 1024, LIST_SIZE = 256 };
 
 /* The NUMA nodes of the domain's cards. */
 struct nodes {
-    char list[LIST_SIZE];       /* "0,2" */
-    char cpus[4 * LIST_SIZE];   /* their CPUs, as the kernel lists them; "" = not known */
+    char list[LIST_SIZE];     /* "0,2" */
+    char cpus[4 * LIST_SIZE]; /* their CPUs, as the kernel lists them; "" = not known */
     int count;
     int first;
 };
@@ -39,11 +40,14 @@ static void add_node(struct nodes *nodes, int node)
 
 static void find_nodes(const struct examination *examination, struct nodes *nodes)
 {
+    bool concerned[PPU_MAX] = {false};
+    int found[PPU_MAX];
     for (int ppu = 0; ppu < examination->machine->topology.ppu_count; ppu++) {
-        int node = examination->inspection.snapshot->cards[ppu].state.numa_node;
-        if (card_concerns(examination, ppu) && node >= 0 && !fact_list_has(nodes->list, node)) {
-            add_node(nodes, node);
-        }
+        concerned[ppu] = card_concerns(examination, ppu);
+    }
+    int count = advice_nodes(examination->machine, examination->inspection.snapshot, concerned, found);
+    for (int i = 0; i < count; i++) {
+        add_node(nodes, found[i]);
     }
 }
 
@@ -138,7 +142,8 @@ static void check_managed(struct examination *examination)
     struct card_findings findings = {0};
     for (size_t i = 0; i < examination->demand->count; i++) {
         const struct demand_device *device = &examination->demand->devices[i];
-        if (device->unmanaged && device->whole && device->ppu >= 0 && !card_at(examination, device->ppu)->state.on_vfio) {
+        if (device->unmanaged && device->whole && device->ppu >= 0 &&
+            !card_at(examination, device->ppu)->state.on_vfio) {
             card_findings_add(&findings, device->ppu, RESULT_WARN,
                               "managed='yes', or virsh nodedev-detach before the start",
                               "managed='no', and it is not on vfio-pci");
@@ -166,11 +171,8 @@ void examination_check_domain(struct examination *examination, const struct doma
 void examination_warn(struct machine *machine, const struct inspection *inspection, const struct demand *demand,
                       const struct domain_placement *placement, struct text_list *warnings)
 {
-    struct examination examination = {.machine = machine,
-                                      .demand = demand,
-                                      .is_surveyed = true,
-                                      .is_inspected = true,
-                                      .inspection = *inspection};
+    struct examination examination = {
+        .machine = machine, .demand = demand, .is_surveyed = true, .is_inspected = true, .inspection = *inspection};
     check_virtual_functions(&examination);
     check_group_members(&examination);
     examination_check_domain(&examination, placement);
