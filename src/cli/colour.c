@@ -7,8 +7,7 @@
 
 /* ECMA-48's select graphic rendition. */
 static const char *const codes[] = {
-    [COLOUR_BOLD] = "1", [COLOUR_GREEN] = "32",   [COLOUR_RED] = "1;31",
-    [COLOUR_CYAN] = "36", [COLOUR_MAGENTA] = "35",
+    [COLOUR_BOLD] = "1", [COLOUR_GREEN] = "32", [COLOUR_RED] = "1;31", [COLOUR_CYAN] = "36", [COLOUR_MAGENTA] = "35",
 };
 
 static bool is_set(const char *variable)

@@ -100,8 +100,8 @@ void exposition_print(const struct view *view, FILE *stream)
 {
     put_number(stream, "icn_hook_leaks", "Pairs of cards between which a link is open that must not be.", view->leaks);
     put_number(stream, "icn_hook_drift_cards", "Cards that lack cuts which they should have.", view->drifts);
-    put_number(stream, "icn_hook_owners_known", "The owner of every card is known: 0 if part of the ledger is unreadable.",
-               !view->in_doubt);
+    put_number(stream, "icn_hook_owners_known",
+               "The owner of every card is known: 0 if part of the ledger is unreadable.", !view->in_doubt);
     put_number(stream, "icn_hook_unknown_holders", "Cards that a process holds open which is no known VM.",
                count_unknown_holders(view));
     put_cards(view, stream);

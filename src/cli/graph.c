@@ -11,12 +11,9 @@ static const char *const palette[] = {"#56B4E9", "#E69F00", "#009E73", "#F0E442"
 enum { PALETTE_SIZE = sizeof palette / sizeof palette[0], NO_NODE = -1 };
 
 static const char *const edges[] = {
-    [VERDICT_OPEN] = "color=black, penwidth=2",
-    [VERDICT_CUT] = "color=gray40, style=dashed",
-    [VERDICT_NEEDLESS] = "color=gray40, style=dashed",
-    [VERDICT_LEAK] = "color=red, penwidth=4",
-    [VERDICT_UNSEEN] = "color=gray50, style=dotted",
-    [VERDICT_UNSURE] = "color=gray50, style=dotted",
+    [VERDICT_OPEN] = "color=black, penwidth=2",        [VERDICT_CUT] = "color=gray40, style=dashed",
+    [VERDICT_NEEDLESS] = "color=gray40, style=dashed", [VERDICT_LEAK] = "color=red, penwidth=4",
+    [VERDICT_UNSEEN] = "color=gray50, style=dotted",   [VERDICT_UNSURE] = "color=gray50, style=dotted",
 };
 
 /* Within the quotes of a label, where Graphviz knows backslashes and &entities;. */

@@ -42,8 +42,7 @@ static const struct card *card_of(const struct matrix *matrix, int ppu)
 }
 
 /* The text goes to the right end of a cell; COLUMN counts from 0 in its block. */
-static void add_cell(struct table *table, const struct matrix *matrix, int column, enum colour colour,
-                     const char *text)
+static void add_cell(struct table *table, const struct matrix *matrix, int column, enum colour colour, const char *text)
 {
     char padded[32];
     bool wants_gap = matrix->cell == 1 && column > 0 && column % GROUP == 0;
@@ -158,7 +157,10 @@ static int facts_width(const struct matrix *matrix)
         int width = (int)strlen(card_of(matrix, ppu)->state.driver);
         driver = width > driver ? width : driver;
     }
-    return (int)strlen("0000:00:00.0" "NUMA" "GROUP") + driver + PLACE_CELLS * GAP;
+    return (int)strlen("0000:00:00.0"
+                       "NUMA"
+                       "GROUP") +
+           driver + PLACE_CELLS * GAP;
 }
 
 static int owner_width(const struct matrix *matrix)

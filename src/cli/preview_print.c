@@ -121,4 +121,3 @@ void preview_print(const struct preview *preview)
         printf("warning: %s\n", preview->warnings.items[i]);
     }
 }
-

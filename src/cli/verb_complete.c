@@ -55,8 +55,8 @@ static enum verb_id find_verb(const char *name)
     for (size_t i = 0; i < command_option_count; i++) {
         const struct option_row *row = &command_options[i];
         const char letter[] = {'-', row->letter, '\0'};
-        bool is_named = strncmp(name, "--", 2) == 0 ? strcmp(name + 2, row->name) == 0
-                                                   : row->letter && strcmp(name, letter) == 0;
+        bool is_named =
+            strncmp(name, "--", 2) == 0 ? strcmp(name + 2, row->name) == 0 : row->letter && strcmp(name, letter) == 0;
         if (is_named && option_is_verb(row)) {
             return row->verb;
         }

@@ -86,10 +86,11 @@ static int complain(const struct view *view, const char *text)
             snprintf(names + used, sizeof names - used, "%s%.256s", used > 0 ? ", " : "", snapshot->tenants[i].name);
         }
     }
-    error_set(&err, STATUS_INVALID,
-              "icn-hook: '%s' is no card, no VM or group that has cards, and no pair of cards (A-B); there are the PPUs "
-              "0 to %d, by id or address, and %s%s",
-              text, view->machine->topology.ppu_count - 1, names[0] ? "the owners " : "no owners", names);
+    error_set(
+        &err, STATUS_INVALID,
+        "icn-hook: '%s' is no card, no VM or group that has cards, and no pair of cards (A-B); there are the PPUs "
+        "0 to %d, by id or address, and %s%s",
+        text, view->machine->topology.ppu_count - 1, names[0] ? "the owners " : "no owners", names);
     fprintf(stderr, "%s\n", err.text);
     return STATUS_INVALID;
 }

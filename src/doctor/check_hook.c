@@ -155,8 +155,8 @@ static void check_engine(struct report *report, const struct hook_file *hook)
         char remedy[2 * HOOK_PATH_SIZE];
         snprintf(remedy, sizeof remedy, "add the line `%s PUx,` to " LOCAL_PROFILE ", and reload the profile",
                  hook->engine);
-        report_add(report, GROUP, "engine", RESULT_FAIL, remedy,
-                   "libvirtd's AppArmor profile does not let it start %s", hook->engine);
+        report_add(report, GROUP, "engine", RESULT_FAIL, remedy, "libvirtd's AppArmor profile does not let it start %s",
+                   hook->engine);
     } else {
         report_pass(report, GROUP, "engine", "the program that it starts can be executed");
     }

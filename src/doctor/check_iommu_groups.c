@@ -56,8 +56,8 @@ static void judge_member(struct card_findings *findings, const struct examinatio
 {
     struct bdf function;
     struct pci_state state;
-    if (!bdf_parse(name, &function) || bdf_compare(function, examination->machine->card[ppu]) == 0 ||
-        is_bridge(name) || card_function_is_taken(examination, function)) {
+    if (!bdf_parse(name, &function) || bdf_compare(function, examination->machine->card[ppu]) == 0 || is_bridge(name) ||
+        card_function_is_taken(examination, function)) {
         return;
     }
     sysfs_read_state(function, &state);

@@ -49,9 +49,9 @@ static void check_stale(struct examination *examination)
         if (tenant->entry && !tenant->alive) {
             stale++;
             report_add(&examination->report, GROUP, "current", RESULT_WARN,
-                       "the next start or stop of a VM with cards gives its cards back",
-                       "the entry of '%s' is %s", tenant->name,
-                       tenant->entry->other_boot                ? "of another boot"
+                       "the next start or stop of a VM with cards gives its cards back", "the entry of '%s' is %s",
+                       tenant->name,
+                       tenant->entry->other_boot             ? "of another boot"
                        : tenant->entry->phase == PHASE_ENDED ? "of a VM that ended, and its links are not all back"
                                                              : "stale: the VM is gone");
         }
@@ -74,7 +74,8 @@ static void check_foreign(struct examination *examination)
                 foreign++;
                 report_add(&examination->report, GROUP, "own", RESULT_WARN,
                            "give the card its id back in [map], or end that VM",
-                           "the entry of '%s' names %s, which has no id", entry->name, bdf_format(entry->cards[card].bdf, bdf));
+                           "the entry of '%s' names %s, which has no id", entry->name,
+                           bdf_format(entry->cards[card].bdf, bdf));
             }
         }
     }

@@ -98,7 +98,8 @@ static void check_ids(struct examination *examination, const struct machine *mac
         char bdf[BDF_TEXT_SIZE];
         char remedy[160];
         snprintf(remedy, sizeof remedy,
-                 "pin every card in [map], as in: 0 = %s; else one that is missing stops all VMs", bdf_format(machine->card[0], bdf));
+                 "pin every card in [map], as in: 0 = %s; else one that is missing stops all VMs",
+                 bdf_format(machine->card[0], bdf));
         report_add(report, GROUP, "ids", RESULT_WARN, remedy, "the ids of %d cards follow their addresses", mapped);
         return;
     }

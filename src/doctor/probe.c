@@ -53,8 +53,7 @@ static int find_card(struct probe *probe, const char *card, struct error *err)
     uint64_t number;
     struct bdf bdf;
     if (text_parse_number(card, PPU_MAX - 1, &number)) {
-        bool is_known =
-            (int)number < probe->machine->topology.ppu_count && probe->machine->mapped[(int)number];
+        bool is_known = (int)number < probe->machine->topology.ppu_count && probe->machine->mapped[(int)number];
         probe->ppu = is_known ? (int)number : -1;
     } else if (bdf_parse(card, &bdf)) {
         probe->ppu = machine_ppu_at(probe->machine, bdf);
@@ -182,8 +181,7 @@ static void try_cut(struct probe *probe)
 static int reset_function(const struct probe *probe, struct error *err)
 {
     char bdf[BDF_TEXT_SIZE];
-    CLEANUP_FREE char *path =
-        paths_resolve("%s/%s/reset", PATH_PCI_DEVICES, bdf_format(probe->address.bdf, bdf));
+    CLEANUP_FREE char *path = paths_resolve("%s/%s/reset", PATH_PCI_DEVICES, bdf_format(probe->address.bdf, bdf));
     CLEANUP_FD int fd = open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0 || write(fd, "1\n", 2) != 2) {
         return error_set_errno(err, STATUS_HARDWARE, errno, "cannot write to %s", path);
@@ -215,7 +213,8 @@ static void judge_reset(struct probe *probe, const char *methods)
     } else {
         snprintf(remedy, sizeof remedy,
                  "no hook can hold the near end on this card: QEMU resets it; what remains: far ends of idle cards, "
-                 "another reset_method%s", method);
+                 "another reset_method%s",
+                 method);
         report_add(probe->report, GROUP, "reset", RESULT_FAIL, remedy,
                    "%s loses cuts at a reset: 0x%08" PRIx32 " -> 0x%08" PRIx32, probe->name, probe->address.links,
                    after);
@@ -255,8 +254,7 @@ static void put_back(struct probe *probe)
     } else if (ledger_remove(&probe->session.ledger, probe->uuid, &err) < 0) {
         fail(probe, "back", NULL, "is as before, its ledger entry stays", err.text);
     } else {
-        report_pass(probe->report, GROUP, "back", "%s has its mask 0x%08" PRIx32 " again", probe->name,
-                    probe->before);
+        report_pass(probe->report, GROUP, "back", "%s has its mask 0x%08" PRIx32 " again", probe->name, probe->before);
     }
 }
 

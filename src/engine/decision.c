@@ -226,8 +226,8 @@ static void decide_card(struct decision *decision, struct snapshot *snapshot, st
     if (is_near) {
         decision->goals[ppu] = near_goal(decision, card, required);
     } else if (card->reading.kind == READING_FINE) {
-        decision->goals[ppu] = is_idle ? idle_goal(decision, snapshot, ppu, required)
-                                       : shared_goal(decision, snapshot, ppu, required);
+        decision->goals[ppu] =
+            is_idle ? idle_goal(decision, snapshot, ppu, required) : shared_goal(decision, snapshot, ppu, required);
     }
 }
 

@@ -58,7 +58,8 @@ static enum link_rule rule_of(int near, int far)
 static void say_tenant(struct explanation *explanation, const struct tenant *tenant)
 {
     char since[TIME_SIZE];
-    say(explanation, "%s '%s' (%s)", tenant->manual ? "group" : "VM", tenant->name, time_text(tenant_since(tenant), since));
+    say(explanation, "%s '%s' (%s)", tenant->manual ? "group" : "VM", tenant->name,
+        time_text(tenant_since(tenant), since));
 }
 
 /* "PPU 0 belongs to VM 'vm1' (since 2026-11-21 10:02:11)" */
@@ -185,8 +186,8 @@ static int64_t since_of(const struct inspection *inspection, int ppu, int peer)
 {
     int64_t near = tenant_since(sole_owner(inspection, ppu));
     int64_t far = tenant_since(sole_owner(inspection, peer));
-    bool both_known = (near != 0 || inspection->owners[ppu] == OWNER_IDLE) &&
-                      (far != 0 || inspection->owners[peer] == OWNER_IDLE);
+    bool both_known =
+        (near != 0 || inspection->owners[ppu] == OWNER_IDLE) && (far != 0 || inspection->owners[peer] == OWNER_IDLE);
     return !both_known ? 0 : near > far ? near : far;
 }
 

@@ -25,16 +25,18 @@ static int check_idle(const struct inspection *inspection, struct error *err)
     if (inspection->snapshot->claim_count > 0) {
         const struct claim *claim = &inspection->snapshot->claims[0];
         const struct tenant *tenant = &inspection->snapshot->tenants[claim->tenant];
-        return error_set(err, STATUS_CONFLICT, "%s '%s' has the card %s; %s it first: ppudbg sees no links that are cut",
-                         tenant->manual ? "the group" : "VM", tenant->name,
-                         bdf_format(machine->card[claim->ppu], bdf), tenant->manual ? "release" : "stop");
+        return error_set(err, STATUS_CONFLICT,
+                         "%s '%s' has the card %s; %s it first: ppudbg sees no links that are cut",
+                         tenant->manual ? "the group" : "VM", tenant->name, bdf_format(machine->card[claim->ppu], bdf),
+                         tenant->manual ? "release" : "stop");
     }
     for (int ppu = 0; ppu < machine->topology.ppu_count; ppu++) {
         if (inspection->owners[ppu] == OWNER_UNKNOWN) {
-            return error_set(err, STATUS_CONFLICT,
-                             "the card %s is held open by a process that is no libvirt VM; end it first: ppudbg sees no "
-                             "links that are cut",
-                             bdf_format(machine->card[ppu], bdf));
+            return error_set(
+                err, STATUS_CONFLICT,
+                "the card %s is held open by a process that is no libvirt VM; end it first: ppudbg sees no "
+                "links that are cut",
+                bdf_format(machine->card[ppu], bdf));
         }
     }
     return 0;

@@ -52,8 +52,8 @@ static void read_memory(const xmlNode *domain, struct domain_placement *placemen
 void domain_placement_read(const char *text, size_t length, struct domain_placement *placement)
 {
     *placement = (struct domain_placement){0};
-    xmlDocPtr document = xmlReadMemory(text, (int)length, NULL, NULL,
-                                       XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
+    xmlDocPtr document =
+        xmlReadMemory(text, (int)length, NULL, NULL, XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
     const xmlNode *domain = document ? find_domain(xmlDocGetRootElement(document)) : NULL;
     if (domain) {
         read_cpus(domain, placement);
