@@ -159,6 +159,8 @@ const struct option_row command_options[] = {
      "write nothing; without a verb: plan"},
     {"name", 0, "NAME", BIT(VERB_APPLY), ADD_NAME, 0, VERB_NONE, "a group's name; once for each group, in their order"},
     {"force", 0, NULL, BIT(VERB_RESET), SET_FLAG, FIELD(force), VERB_NONE, "although VMs are exposed by it"},
+    {"isolate", 0, NULL, BIT(VERB_RESET), SET_FLAG, FIELD(isolate), VERB_NONE,
+     "fail unless [policy] says idle = isolate: for boot"},
     {"quiet", 'q', NULL, BIT(VERB_DOCTOR), SET_FLAG, FIELD(quiet), VERB_NONE, "only warnings and failures"},
     {"probe", 0, "CARD", BIT(VERB_DOCTOR), SET_TEXT, FIELD(probe), VERB_NONE,
      "does this idle card take a cut, and keep it?"},

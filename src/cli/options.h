@@ -20,6 +20,7 @@ struct options {
 
     bool dry_run;
     bool force;
+    bool isolate;
     bool quiet;
     const char *names[NAMES_MAX]; /* one for each group, in their order */
     size_t name_count;

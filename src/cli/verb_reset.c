@@ -9,6 +9,10 @@ static int reset(struct manual_outcome *outcome, const struct options *options)
     if (manual_outcome_open(outcome, options) < 0) {
         return -1;
     }
+    if (options->isolate && outcome->machine->settings.idle != IDLE_ISOLATE) {
+        return error_set(&outcome->err, STATUS_INVALID,
+                         "the links of cards without owner are not to be cut: set idle = isolate in [policy]");
+    }
     return manual_reset(outcome->machine, options->force, options->dry_run, &outcome->report, &outcome->err);
 }
 
@@ -48,7 +52,8 @@ int verb_reset(const struct options *options)
         manual_print_groups(&outcome, options->dry_run ? "would be ended" : "is ended");
         manual_print_rest(&outcome);
         if (!outcome.failed && !options->dry_run) {
-            puts("Every card that could be reached has its links back.");
+            bool isolates = outcome.machine->settings.idle == IDLE_ISOLATE;
+            printf("Every card that could be reached has its links %s.\n", isolates ? "cut" : "back");
         }
     }
     return manual_outcome_close(&outcome);

@@ -137,13 +137,15 @@ static int execute(struct session *session, struct manual_report *report, struct
     return 0;
 }
 
-/* Cards that somebody holds open, or that the ledger knows nothing of, are told and
- * left; any other that could not be given back is a failure. */
+/* Cards that somebody holds open, or that nothing was to be done for, are told and
+ * left; any other that could not be reached is a failure. */
 static int check_reached(const struct session *session, struct manual_report *report, struct error *err)
 {
+    bool isolates = session->machine->settings.idle == IDLE_ISOLATE;
+    const char *lack = isolates ? "not all links are cut" : "not all links are back";
     int result = 0;
     if (session->execution->warnings.count > 0) {
-        result = error_set(err, STATUS_HARDWARE, "not all links are back: %s", session->execution->warnings.items[0]);
+        result = error_set(err, STATUS_HARDWARE, "%s: %s", lack, session->execution->warnings.items[0]);
     }
     for (int ppu = 0; session->registers.backend->reads_back && ppu < session->machine->topology.ppu_count; ppu++) {
         const struct card *card = &session->snapshot->cards[ppu];
@@ -152,9 +154,9 @@ static int check_reached(const struct session *session, struct manual_report *re
             continue;
         }
         machine_card_text(session->machine, ppu, text);
-        bool is_owed = card->has_original && card->reading.kind != READING_GONE;
+        bool is_owed = (card->has_original || isolates) && card->reading.kind != READING_GONE;
         if (result == 0 && !card->held && (is_owed || card->reading.kind == READING_FAILED)) {
-            result = error_set(err, STATUS_HARDWARE, "not all links are back: %s: %s", text, card->reading.why);
+            result = error_set(err, STATUS_HARDWARE, "%s: %s: %s", lack, text, card->reading.why);
         }
         manual_warn(report, "%s: %s; its links stay as they are", text, card->reading.why);
     }

@@ -177,6 +177,15 @@ class SimHost:
         link = self.device(bdf) / "driver"
         return os.path.basename(os.readlink(link)) if link.is_symlink() else None
 
+    def device_without_links(self, bdf):
+        """Makes its directory one, for strace, which wants paths that go over no link."""
+        device = self.device(bdf)
+        real = device.resolve()
+        if real != device:
+            device.unlink()
+            real.rename(device)
+        return device
+
     def set_driver(self, bdf, name):
         """Binds a driver, or none."""
         link = self.device(bdf) / "driver"

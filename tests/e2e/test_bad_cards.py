@@ -190,13 +190,7 @@ def test_ids_that_are_none(scene, name, text):
 
 def strace(scene, tmp_path, ppu, call, action):
     """An engine whose uses of CALL on the register's file are tampered with."""
-    # strace wants the path without links: then the card's directory is no link.
-    device = scene.host.device(GUIDE_BDFS[ppu])
-    real = device.resolve()
-    if real != device:
-        device.unlink()
-        real.rename(device)
-    path = device / "resource0"
+    path = scene.host.device_without_links(GUIDE_BDFS[ppu]) / "resource0"
     options = f"-e trace={call} -P '{path}' -e 'inject={call}:{action}'"
     scene.engine = standins.script(
         tmp_path / "engine",

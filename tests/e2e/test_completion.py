@@ -73,8 +73,8 @@ BOTH = {
 # readline replaces what stands behind a sign or colon, and repeats only that.
 ONLY_BASH = {
     "icn-hook status --": [*EVERYWHERE, "--connect", "--prometheus", "--output"],
-    "icn-hook reset --": [*EVERYWHERE, "--dry-run", "--force"],
-    "icn-hook -r --": [*EVERYWHERE, "--dry-run", "--force"],
+    "icn-hook reset --": [*EVERYWHERE, "--dry-run", "--force", "--isolate"],
+    "icn-hook -r --": [*EVERYWHERE, "--dry-run", "--force", "--isolate"],
     "icn-hook release -": [*EVERYWHERE, "--dry-run"],
     "icn-hook --": None,
     "icn-hook check 1,0000:08:00.0,2,": [

@@ -493,11 +493,40 @@ def test_reset(host):
     assert (host.masks(), host.ledger()) == ({**IDLE, 5: 0x20}, {})
 
 
+def every_link(host):
+    return {ppu: sum(1 << link for link in host.topology.links[ppu]) for ppu in range(8)}
+
+
 def test_reset_isolates_idle_cards(host):
     host.configure("[policy]\nidle = isolate\n")
     apply(host, "0,1")
-    fine(host.engine("reset"))
-    assert host.masks() == {ppu: sum(1 << link for link in host.topology.links[ppu]) for ppu in range(8)}
+    result = fine(host.engine("reset", "--isolate"))
+    assert result.stdout.decode().endswith("Every card that could be reached has its links cut.\n")
+    assert host.masks() == every_link(host)
+
+
+def test_reset_isolates_only_by_policy(host):
+    line = "the links of cards without owner are not to be cut: set idle = isolate in [policy]"
+    refused(host, 3, line, "reset", "--isolate")
+
+
+def reset_while_held(host, tmp_path, ppu, *arguments):
+    """A driver of the host holds the card's registers."""
+    path = host.device_without_links(GUIDE_BDFS[ppu]) / "resource0"
+    tracing = ["-e", "trace=mmap", "-P", path, "-e", "inject=mmap:error=EBUSY"]
+    command = ["strace", "-D", "-qq", "-o", tmp_path / "trace", *tracing, host.engine_program, "reset", *arguments]
+    return host.run(command, environment=host.environment_under_strace())
+
+
+def test_reset_cannot_isolate_every_card(host, tmp_path):
+    """Whoever relies on it has to learn of it; without the policy the card lacks nothing."""
+    assert reset_while_held(host, tmp_path, 3).status == 0
+    host.configure("[policy]\nidle = isolate\n")
+    result = reset_while_held(host, tmp_path, 3, "--isolate")
+    line = f"{card_text(3)}: resource0 cannot be mapped now: a driver or QEMU holds the card's registers (EBUSY)"
+    assert (result.status, result.stderr) == (5, f"icn-hook: not all links are cut: {line}\n")
+    assert result.stdout.decode() == f"warning: {line}; its links stay as they are\n"
+    assert host.masks() == {**every_link(host), 3: 0}
 
 
 def test_reset_while_vms_run(scene):
