@@ -180,7 +180,7 @@ check_distribution()
     if [[ ! -e .git ]] || ! command -v git >/dev/null; then
         return 0
     fi
-    missing=$(comm -23 <(git ls-files | grep -vE '^(\.ci/|\.gitignore$)' | sort) \
+    missing=$(comm -23 <(git ls-files | grep -vE '^(\.ci/|\.git(ignore|attributes)$)' | sort) \
         <(tar -tf build-check/icn-hook-*.tar.xz | sed 's|^[^/]*/||' | sort))
     if [[ -n $missing ]]; then
         printf 'EXTRA_DIST lacks:\n%s\n' "$missing" >&2
@@ -188,11 +188,57 @@ check_distribution()
     fi
 }
 
+# What is committed or edited, as `git archive` gives it to others.
+export_source()
+{
+    local commit
+    commit=$(git -c user.name=nobody -c user.email=nobody@localhost stash create)
+    git archive "${commit:-HEAD}" | tar -x -C "$1"
+}
+
+# Builds in $1/build from $1/source as somebody with other habits than ours.
+distribute_elsewhere()
+(
+    umask 077
+    export TZ=Asia/Shanghai LC_ALL=C XZ_OPT=-0 XZ_DEFAULTS=--threads=2 TAR_OPTIONS=--mtime=@1
+    cd "$1/source" || exit
+    autoreconf -fi
+    mkdir "$1/build"
+    cd "$1/build" || exit
+    ../source/configure --quiet
+    make --no-print-directory -j"$(nproc)" icn-hook hook/qemu
+    make --no-print-directory dist
+)
+
+# The source that others get builds, and its archive has the same bytes, wherever
+# and whenever it is made.
+check_reproducible()
+{
+    local place ours theirs same=0
+    if [[ ! -e .git ]] || ! command -v git >/dev/null; then
+        return 0
+    fi
+    place=$(mktemp -d)
+    mkdir "$place/source"
+    export_source "$place/source"
+    distribute_elsewhere "$place"
+    ours=$(echo build-check/icn-hook-*.tar.xz)
+    theirs=$place/build/${ours##*/}
+    if ! cmp "$ours" "$theirs"; then
+        diff <(tar -tvf "$ours") <(tar -tvf "$theirs") >&2 || true
+        echo "make dist gave two archives that differ" >&2
+        same=1
+    fi
+    rm -rf "$place"
+    return "$same"
+}
+
 step_distcheck()
 {
     build_checked
     make_tree build-check distcheck
     check_distribution
+    check_reproducible
 }
 
 step_system()
