@@ -25,6 +25,10 @@
  * stdout never gets a byte: libvirt would take it for XML in some operations.
  */
 
+/* By this text packaging/hook-place knows its own file among the administrator's,
+ * of whatever version it is: it must never change. */
+static const char mark[] __attribute__((used)) = "icn-hook: hook program for libvirt, placed by hook-place";
+
 enum operation_kind {
     OPERATION_OTHER,  /* nothing to do */
     OPERATION_START,  /* prepare, start: a failure refuses the start */
