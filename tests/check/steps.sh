@@ -6,7 +6,7 @@
 # shellcheck disable=SC2034
 LOGS=$ROOT/build-check/logs
 # shellcheck disable=SC2034
-STEPS=(build unit e2e lint corpus prove sanitizers valgrind clang coverage static distcheck system)
+STEPS=(build unit e2e lint corpus prove sanitizers valgrind clang coverage static distcheck rpm system apparmor)
 # shellcheck disable=SC2034
 declare -A STEP_TITLE=(
     [build]="gcc, every warning an error"
@@ -20,8 +20,10 @@ declare -A STEP_TITLE=(
     [clang]="clang, every warning an error, and its unit tests"
     [coverage]="src/core 100 % of lines and branches, everything else 90 % of lines"
     [static]="cppcheck, clang-tidy, shellcheck"
-    [distcheck]="make distcheck"
+    [distcheck]="make distcheck, and the same archive made elsewhere"
+    [rpm]="the RPM: built, looked at, installed, used, removed"
     [system]="VMs on a real libvirtd, with vfio and eight cards, watched from outside"
+    [apparmor]="the hook inside of libvirtd's AppArmor profile"
 )
 VALGRIND="valgrind -q --leak-check=full --errors-for-leak-kinds=definite --error-exitcode=99"
 # The core's exhaustive tests would take hours, and have no memory to go wrong.
@@ -241,8 +243,20 @@ step_distcheck()
     check_reproducible
 }
 
+step_rpm()
+{
+    build_checked
+    as_root env ICN_BUILD_DIR="$ROOT/build-check" tests/packages/rpm
+}
+
 step_system()
 {
     build_checked
     run_on build-check tests/system/run
+}
+
+step_apparmor()
+{
+    build_checked
+    as_root env ICN_BUILD_DIR="$ROOT/build-check" tests/packages/apparmor
 }
