@@ -9,6 +9,7 @@ PACKAGES_FUZZ="clang llvm libclang-rt-dev"
 PACKAGES_PROVER="frama-c-base why3 z3 cvc4"
 PACKAGES_BENCH="python3 valgrind time"
 PACKAGES_SYSTEM="python3 python3-pytest qemu-system-x86 debootstrap busybox-static xz-utils"
+PACKAGES_PACKAGES="python3 python3-pytest debootstrap xz-utils"
 PACKAGES_CHECK="python3-pytest-xdist libvirt-dev libvirt0 valgrind strace gcovr cppcheck clang-tidy
     shellcheck binutils mandoc zsh graphviz git rpm rpmlint apparmor"
 
@@ -37,6 +38,7 @@ packages_for()
     prove) packages_of_prover ;;
     bench) echo "$PACKAGES_BUILD $PACKAGES_BENCH" ;;
     system) echo "$PACKAGES_BUILD $PACKAGES_SYSTEM" ;;
+    packages) echo "$PACKAGES_BUILD $PACKAGES_PACKAGES" ;;
     check) echo "$PACKAGES_BUILD $PACKAGES_FUZZ $(packages_of_prover) $PACKAGES_SYSTEM $PACKAGES_CHECK" ;;
     esac
 }

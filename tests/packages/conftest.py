@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""ICN_PACKAGES_DIR is the directory that tests/packages/run has filled."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "e2e"))
+
+from root import Root  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def place():
+    return Path(os.environ["ICN_PACKAGES_DIR"])
+
+
+def fresh(place, kind):
+    root = Root(place, kind)
+    try:
+        yield root
+    finally:
+        root.end()
+
+
+@pytest.fixture
+def bare(place):
+    """A minimal system without libvirt and systemd."""
+    yield from fresh(place, "bare")
+
+
+@pytest.fixture
+def host(place):
+    """A minimal system with libvirt, QEMU and systemd; nothing runs."""
+    yield from fresh(place, "host")

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Installed without libvirt, removed, purged; boot; the demo on the installed files."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from root import APT_INSTALL
+
+TOP = Path(__file__).resolve().parents[2]
+HOOK, ASIDE = "/etc/libvirt/hooks/qemu", "/etc/libvirt/hooks/qemu.d/icn-hook"
+PROGRAM = "/usr/libexec/icn-hook/qemu"
+# What apt itself and dpkg write is not ours.
+EVERYWHERE = (
+    "/etc",
+    "/run",
+    "/usr/bin",
+    "/usr/lib/systemd",
+    "/usr/lib/tmpfiles.d",
+    "/usr/libexec",
+    "/usr/share/bash-completion",
+    "/usr/share/doc",
+    "/usr/share/man",
+    "/usr/share/zsh",
+    "/var/lib/systemd",
+)
+
+
+def install_libraries(root):
+    """So that what is compared before and after is the package alone."""
+    root.must(f"{APT_INSTALL} libpci3 libinih1 libjson-c5 libxml2")
+    root.must(f"mkdir -p {' '.join(EVERYWHERE)}")
+
+
+def test_without_libvirt(bare):
+    install_libraries(bare)
+    before = bare.tree(*EVERYWHERE)
+    bare.install()
+    assert bare.must(f"stat -c '%a %U %G %F' {HOOK}") == "755 root root regular file\n"
+    bare.must(f"cmp {HOOK} {PROGRAM}")
+    assert bare.must("/usr/libexec/icn-hook/hook-place where") == f"{HOOK}\n"
+    assert bare.must("stat -c '%a %U' /etc/icn-hook /etc/icn-hook/icn-hook.conf /usr/bin/icn-hook").split() == [
+        "755", "root", "644", "root", "755", "root",
+    ]  # fmt: skip
+    assert bare.run("ls /etc/icn-hook/icn_topo.cfg").returncode != 0, "there is no default topology"
+    assert "icn-hook" in bare.must("icn-hook --version")
+    assert bare.run("dpkg-query -W -f '${Package}\\n' '*libvirt*'").stdout.count("\tii") == 0
+    bare.must(f"printf '<domain/>' | {HOOK} vm1 prepare begin -")
+    output = bare.must("dpkg --remove icn-hook")
+    assert f"icn-hook: removed {HOOK}" in output
+    assert bare.run("ls -d /etc/libvirt").returncode != 0
+    bare.must("test -e /etc/icn-hook/icn-hook.conf")
+    bare.must("dpkg --purge icn-hook")
+    assert bare.tree(*EVERYWHERE) == before
+
+
+def test_purge_leaves_the_administrators_files(bare):
+    install_libraries(bare)
+    bare.write("/etc/libvirt/hooks/daemon", "#!/bin/sh\n", 0o755)
+    bare.install()
+    bare.write("/etc/icn-hook/icn_topo.cfg", "the topology\n")
+    bare.write("/etc/icn-hook/icn-hook.conf", "[policy]\nidle = isolate\n")
+    bare.must("mkdir -m 700 /run/icn-hook && echo {} >/run/icn-hook/77a7cfd9-1e57-5252-92d9-0bcdebe7a3c9.json")
+    output = bare.must("dpkg --remove icn-hook")
+    assert "their links stay cut until the host boots" in output
+    bare.must("test -e /run/icn-hook/77a7cfd9-1e57-5252-92d9-0bcdebe7a3c9.json")
+    bare.must("dpkg --purge icn-hook")
+    left = bare.must("find /etc/icn-hook /etc/libvirt /run/icn-hook 2>/dev/null | sort; true").split()
+    assert left == [
+        "/etc/icn-hook", "/etc/icn-hook/icn_topo.cfg",
+        "/etc/libvirt", "/etc/libvirt/hooks", "/etc/libvirt/hooks/daemon",
+    ]  # fmt: skip
+
+
+def test_a_person_installs_from_the_file(bare):
+    """apt install ./icn-hook_*.deb, with its recommendations."""
+    name = bare.bring("package")
+    bare.must(f"cd /tmp && apt-get install -y -q ./{Path(name).name}")
+    bare.must(f"test -x {HOOK}")
+    assert bare.run("dpkg -s libvirt-daemon-system").returncode != 0
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_beside_the_administrators_hook(bare, kind):
+    install_libraries(bare)
+    bare.write("/etc/libvirt/hooks/local", "#!/bin/sh\n# calls icn-hook? no\n", 0o755)
+    bare.must(f"cd /etc/libvirt/hooks && {'mv local qemu' if kind == 'file' else 'ln -s local qemu'}")
+    before = bare.tree(*EVERYWHERE)
+    output = bare.install()
+    assert f"icn-hook: {HOOK} is not icn-hook's and stays as it is; the hook is {ASIDE}" in output
+    bare.must(f"cmp {ASIDE} {PROGRAM}")
+    bare.must("dpkg --purge icn-hook")
+    assert bare.tree(*EVERYWHERE) == before
+
+
+def test_no_place_is_left(bare):
+    """It fails, because VMs would start with their links open; and can be repaired."""
+    install_libraries(bare)
+    for name in (HOOK, ASIDE):
+        bare.write(name, "#!/bin/sh\n", 0o755)
+    result = bare.run(f"dpkg --install {bare.bring('package')}")
+    assert result.returncode != 0
+    assert f"icn-hook: {HOOK} and {ASIDE} are not icn-hook's: move one of them, then run:" in result.stdout
+    bare.must(f"mv {ASIDE} {ASIDE}-local && dpkg --configure --pending && cmp {ASIDE} {PROGRAM}")
+
+
+def test_demo_on_the_installed_programs(bare):
+    """The package's own test, as autopkgtest runs it."""
+    bare.must(f"{APT_INSTALL} python3")
+    bare.install()
+    for name in ("demo", "e2e", "lib", "fixtures"):
+        shutil.copytree(TOP / "tests" / name, bare.file(f"/sources/tests/{name}"))
+    shutil.copytree(TOP / "packaging/debian", bare.file("/sources/debian"))
+    output = bare.must("cd /sources && debian/tests/demo")
+    assert "All registers had the golden values." in output
+
+
+def test_boot(host):
+    host.install()
+    unit = "/usr/lib/systemd/system/icn-hook-isolate.service"
+    host.must("systemd-tmpfiles --create /usr/lib/tmpfiles.d/icn-hook.conf")
+    assert host.must("stat -c '%a %U %G' /run/icn-hook") == "700 root root\n"
+    assert host.run("systemctl is-enabled icn-hook-isolate.service").stdout == "disabled\n"
+    assert host.must(f"systemd-analyze verify --man=no {unit}") == ""
+    host.must("systemctl enable icn-hook-isolate.service")
+    host.must("dpkg --purge icn-hook")
+    assert host.must("find /etc/systemd -name 'icn-hook*'") == ""
