@@ -38,7 +38,7 @@ def refusal(host):
 def test_a_running_daemon_is_reloaded(host):
     daemon = begin(host)
     host.must("virsh -q -c qemu:///system create /root/plain.xml")
-    machine = host.must("pgrep -f 'guest=plain'")
+    machine = host.must("pgrep -f '[g]uest=plain'")
     assert REFUSAL not in refusal(host)
     assert "icn-hook: libvirtd was reloaded\n" in host.install()
     host.write("/etc/icn-hook/icn-hook.conf", BROKEN)
@@ -46,18 +46,18 @@ def test_a_running_daemon_is_reloaded(host):
     assert "/etc/icn-hook/icn-hook.conf:2" in refusal(host)
     assert "icn-hook: libvirtd was reloaded\n" in host.must("dpkg --remove icn-hook")
     assert REFUSAL not in refusal(host)
-    assert host.daemon() == daemon and host.must("pgrep -f 'guest=plain'") == machine
+    assert host.daemon() == daemon and host.must("pgrep -f '[g]uest=plain'") == machine
 
 
 def test_an_upgrade_reloads_nothing(host):
     daemon = begin(host)
     host.install("previous")
     host.must("virsh -q -c qemu:///system create /root/plain.xml")
-    machine = host.must("pgrep -f 'guest=plain'")
+    machine = host.must("pgrep -f '[g]uest=plain'")
     assert "reloaded" not in host.install()
     host.write("/etc/icn-hook/icn-hook.conf", BROKEN)
     assert REFUSAL in refusal(host)
-    assert host.daemon() == daemon and host.must("pgrep -f 'guest=plain'") == machine
+    assert host.daemon() == daemon and host.must("pgrep -f '[g]uest=plain'") == machine
 
 
 def test_both_hooks_are_called(host):
