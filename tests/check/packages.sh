@@ -39,7 +39,10 @@ packages_for()
     bench) echo "$PACKAGES_BUILD $PACKAGES_BENCH" ;;
     system) echo "$PACKAGES_BUILD $PACKAGES_SYSTEM" ;;
     packages) echo "$PACKAGES_BUILD $PACKAGES_PACKAGES" ;;
-    check) echo "$PACKAGES_BUILD $PACKAGES_FUZZ $(packages_of_prover) $PACKAGES_SYSTEM $PACKAGES_CHECK" ;;
+    check)
+        echo "$PACKAGES_BUILD $PACKAGES_FUZZ $(packages_of_prover)" \
+            "$PACKAGES_SYSTEM $PACKAGES_PACKAGES $PACKAGES_CHECK"
+        ;;
     esac
 }
 

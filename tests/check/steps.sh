@@ -6,7 +6,8 @@
 # shellcheck disable=SC2034
 LOGS=$ROOT/build-check/logs
 # shellcheck disable=SC2034
-STEPS=(build unit e2e lint corpus prove sanitizers valgrind clang coverage static distcheck rpm system apparmor)
+STEPS=(build unit e2e lint corpus prove sanitizers valgrind clang coverage static
+    distcheck rpm packages system apparmor)
 # shellcheck disable=SC2034
 declare -A STEP_TITLE=(
     [build]="gcc, every warning an error"
@@ -22,6 +23,7 @@ declare -A STEP_TITLE=(
     [static]="cppcheck, clang-tidy, shellcheck"
     [distcheck]="make distcheck, and the same archive made elsewhere"
     [rpm]="the RPM: built, looked at, installed, used, removed"
+    [packages]="the Debian package: built, installed, used, upgraded, removed"
     [system]="VMs on a real libvirtd, with vfio and eight cards, watched from outside"
     [apparmor]="the hook inside of libvirtd's AppArmor profile"
 )
@@ -247,6 +249,12 @@ step_rpm()
 {
     build_checked
     as_root env ICN_BUILD_DIR="$ROOT/build-check" tests/packages/rpm
+}
+
+step_packages()
+{
+    build_checked
+    run_on build-check tests/packages/run
 }
 
 step_system()

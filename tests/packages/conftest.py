@@ -12,6 +12,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "e2e"))
 from root import Root  # noqa: E402
 
 
+skipped = []
+
+
+def pytest_runtest_logreport(report):
+    if report.skipped:
+        skipped.append(report.nodeid)
+
+
+def pytest_sessionfinish(session):
+    """What was not done has not passed."""
+    if skipped:
+        print(f"\nskipped: {' '.join(skipped)}")
+        session.exitstatus = session.exitstatus or 1
+
+
 @pytest.fixture(scope="session")
 def place():
     return Path(os.environ["ICN_PACKAGES_DIR"])
