@@ -23,9 +23,10 @@ class Place:
     root: Path
     program: Path
 
-    def run(self, *arguments):
+    def run(self, *arguments, path=os.defpath, umask=0o022):
         line = [HOOK_PLACE, *arguments, "--root", self.root, "--program", self.program]
-        return subprocess.run(line, capture_output=True, text=True, check=False)
+        environment = {**os.environ, "PATH": path}
+        return subprocess.run(line, capture_output=True, text=True, check=False, env=environment, umask=umask)
 
     def must(self, *arguments):
         result = self.run(*arguments)
@@ -75,6 +76,12 @@ def test_nothing_is_there(place):
     assert place.must("remove") == f"icn-hook: removed {MAIN}\n"
     assert place.tree() == {}
     assert place.must("remove") == ""
+
+
+def test_with_an_umask_that_hides(place):
+    assert place.run("install", umask=0o077).returncode == 0
+    assert place.has_program_at(MAIN)
+    assert [place.path(name).stat().st_mode for name in ("/etc", "/etc/libvirt", HOOKS)] == [0o040755] * 3
 
 
 def test_again_changes_nothing(place):
@@ -140,13 +147,14 @@ def test_ours_stays_aside_when_the_other_goes(place):
     assert place.has_program_at(ASIDE) and not place.path(MAIN).exists()
 
 
-def test_ours_under_another_name(place):
+@pytest.mark.parametrize("name", ["50 cards", ".cards"])
+def test_ours_under_another_name(place, name):
     place.write(MAIN, SCRIPT)
-    place.write(f"{HOOKS}/qemu.d/50 cards", other_version(place))
+    place.write(f"{HOOKS}/qemu.d/{name}", other_version(place))
     place.write(f"{HOOKS}/qemu.d/60-local", SCRIPT)
     assert place.must("install") == ""
-    assert place.has_program_at(f"{HOOKS}/qemu.d/50 cards") and not place.path(ASIDE).exists()
-    assert place.must("where") == f"{HOOKS}/qemu.d/50 cards\n"
+    assert place.has_program_at(f"{HOOKS}/qemu.d/{name}") and not place.path(ASIDE).exists()
+    assert place.must("where") == f"{HOOKS}/qemu.d/{name}\n"
     place.must("remove")
     assert sorted(os.listdir(place.path(f"{HOOKS}/qemu.d"))) == ["60-local"]
 
@@ -187,6 +195,18 @@ def test_what_a_killed_run_left_goes(place):
     place.write(f"{HOOKS}/.icn-hook.a1B2c3", "half", 0o600)
     place.must("install")
     assert sorted(os.listdir(place.path(HOOKS))) == ["qemu"]
+
+
+def test_what_cannot_be_put_in_place_leaves_nothing(place, tmp_path):
+    """Nor does it wait where libvirt runs every file."""
+    place.write(MAIN, SCRIPT)
+    place.write(ASIDE, other_version(place))
+    before = place.tree()
+    place.write("../standins/mv", f'#!/bin/sh\necho "$2" "$3" >{tmp_path}/moved\nexit 1\n')
+    assert place.run("install", path=f"{tmp_path}/standins:{os.defpath}").returncode == 1
+    waiting, target = (tmp_path / "moved").read_text().split()
+    assert (Path(waiting).parent, target) == (place.path(HOOKS), str(place.path(ASIDE)))
+    assert place.tree() == before
 
 
 def test_the_program_must_be_ours(place):

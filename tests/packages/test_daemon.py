@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A libvirtd that runs learns of the hook, and stays the same process throughout."""
 
+import shutil
+import subprocess
+
 HOOK = "/etc/libvirt/hooks/qemu"
 PLAIN = """\
 <domain type='qemu'>
@@ -130,3 +133,15 @@ def test_another_process_has_the_pid(host):
     place = "/usr/libexec/icn-hook/hook-place"
     assert host.must(f"{place} remove && {place} install") == f"icn-hook: removed {HOOK}\n"
     host.must("kill -0 $(cat /run/libvirtd.pid)")
+
+
+def test_a_daemon_of_another_root(host, tmp_path):
+    """A chroot may see it, but the hook that was put in place is not for it."""
+    host.install()
+    host.must("rm /usr/sbin/policy-rc.d")
+    with subprocess.Popen([shutil.copy("/bin/sleep", tmp_path / "libvirtd"), "1000"]) as outside:
+        host.write("/run/libvirtd.pid", f"{outside.pid}\n")
+        place = "/usr/libexec/icn-hook/hook-place"
+        assert host.must(f"{place} remove && {place} install") == f"icn-hook: removed {HOOK}\n"
+        assert outside.poll() is None
+        outside.kill()

@@ -93,6 +93,36 @@ def test_beside_the_administrators_hook(bare, kind):
     assert bare.tree(*EVERYWHERE) == before
 
 
+def test_a_link_to_our_program(bare):
+    bare.must(f"mkdir -p /etc/libvirt/hooks && ln -s {PROGRAM} {HOOK}")
+    output = bare.install()
+    assert f"icn-hook: {HOOK} is somebody's link to icn-hook's hook program and stays as it is\n" in output
+    bare.must("dpkg --purge icn-hook")
+    assert bare.must("find /etc/libvirt | sort").split() == ["/etc/libvirt", "/etc/libvirt/hooks", HOOK]
+
+
+CONFLICTING = """\
+Package: other
+Version: 1
+Architecture: all
+Maintainer: nobody <nobody@localhost>
+Conflicts: icn-hook
+Replaces: icn-hook
+Description: takes icn-hook's place, and fails
+"""
+
+
+def test_a_removal_that_fails_puts_the_hook_back(bare):
+    bare.install()
+    bare.write("/other/DEBIAN/control", CONFLICTING)
+    bare.write("/other/DEBIAN/preinst", "#!/bin/sh\nexit 1\n", 0o755)
+    bare.must("dpkg-deb --build /other /other.deb")
+    result = bare.run("dpkg --install /other.deb")
+    assert result.returncode != 0 and f"icn-hook: removed {HOOK}" in result.stdout
+    bare.must(f"cmp {HOOK} {PROGRAM}")
+    assert bare.must("dpkg-query -W -f '${Status}' icn-hook") == "install ok installed"
+
+
 def test_no_place_is_left(bare):
     """It fails, because VMs would start with their links open; and can be repaired."""
     install_libraries(bare)
