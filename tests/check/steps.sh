@@ -157,7 +157,7 @@ step_coverage()
 
 shell_scripts()
 {
-    find . \( -path ./.git -o -path './build*' \) -prune -o -type f -print0 |
+    find . \( -path ./.git -o -path './build*' \) -prune -o -type f ! -name '*.py' -print0 |
         xargs -0 grep -lE '^#!/bin/(ba)?sh|^# shellcheck shell='
 }
 
