@@ -126,12 +126,13 @@ class Monitor:
 
 
 class Machine:
-    def __init__(self, system, layer, work):
+    def __init__(self, system, layer, work, parameters=""):
         """SYSTEM: what build-root and initramfs made; LAYER: what layer made; WORK: a
-        directory of this run."""
+        directory of this run; PARAMETERS: more for the kernel."""
         self.system = Path(system)
         self.layer = Path(layer)
         self.work = Path(work)
+        self.parameters = parameters
         self.work.mkdir(parents=True, exist_ok=True)
         self.cards = [Card(self.work / f"card{index}") for index in range(CARDS)]
         self.bdfs = []
@@ -146,7 +147,7 @@ class Machine:
         line += ["-device", "intel-iommu,intremap=on"]
         line += ["-kernel", self.system / "vmlinuz", "-initrd", self.system / "initramfs"]
         line += ["-append", f"console=ttyS0 intel_iommu=on quiet panic=-1 mitigations=off"
-                            f" {PERIODIC_TIMER} {UNCHECKED_TIMER}"]
+                            f" {PERIODIC_TIMER} {UNCHECKED_TIMER} {self.parameters}"]
         line += ["-chardev", f"file,id=console,path={self.work}/console", "-serial", "chardev:console"]
         line += ["-chardev", f"socket,id=agent,path={self.work}/agent,server=on,wait=off", "-serial", "chardev:agent"]
         for tag, directory in (("root", self.system / "root"), ("layer", self.layer)):

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A host whose first process is systemd boots with all links cut, and its libvirtd
+starts a VM by itself."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from machine import Machine
+from scene import Scene, VM
+from watch import Watcher, describe
+
+ISOLATE = "\n[policy]\nidle = isolate\n"
+UNIT = "icn-hook-isolate.service"
+# Nothing finds devices here, so nobody would offer a login there.
+SYSTEMD = "first_process=/lib/systemd/systemd systemd.mask=serial-getty@ttyS0.service"
+
+
+def every_link(topology):
+    return {ppu: sum(1 << link for link in links) for ppu, links in topology.links.items()}
+
+
+def enable(layer, name):
+    """What `systemctl enable` leaves."""
+    unit = next(layer.glob(f"**/systemd/system/{name}"))
+    wanted = layer / "etc/systemd/system/multi-user.target.wants"
+    wanted.mkdir(exist_ok=True)
+    (wanted / name).symlink_to(f"/{unit.relative_to(layer)}")
+
+
+def make_layer(place, vm, bdfs):
+    """What an administrator has set up before the boot."""
+    layer, root = place / "boot-layer", place / "root"
+    shutil.rmtree(layer, ignore_errors=True)
+    subprocess.run(["cp", "-a", place / "layer", layer], check=True)
+    with open(layer / "etc/icn-hook/icn-hook.conf", "a", encoding="utf-8") as settings:
+        settings.write(ISOLATE)
+    (layer / "etc/systemd/system").mkdir(parents=True)
+    shutil.copy(layer / "system-test/agent.service", layer / "etc/systemd/system")
+    enable(layer, "agent.service")
+    enable(layer, UNIT)
+    (layer / "etc/modules-load.d").mkdir(parents=True)
+    (layer / "etc/modules-load.d/vfio.conf").write_text("vfio-pci\n")
+    libvirt = layer / "etc/libvirt"
+    (libvirt / "qemu/autostart").mkdir(parents=True)
+    (libvirt / "qemu.conf").write_text(
+        (root / "etc/libvirt/qemu.conf").read_text() + (layer / "system-test/qemu.conf").read_text())
+    (libvirt / f"qemu/{vm.name}.xml").write_text(vm.xml(bdfs))
+    (libvirt / f"qemu/autostart/{vm.name}.xml").symlink_to(f"/etc/libvirt/qemu/{vm.name}.xml")
+    return layer
+
+
+@pytest.fixture(name="vm", scope="module")
+def fixture_vm():
+    return VM(1, [0, 1])
+
+
+@pytest.fixture(name="boot", scope="module")
+def fixture_boot(place, host, vm):
+    layer = make_layer(place, vm, host.bdfs)
+    machine = Machine(place, layer, place / "boot", SYSTEMD)
+    watcher = Watcher(place / "watcher", host.topology, [card.path for card in machine.cards], machine.work)
+    machine.boot()
+    yield Scene(machine, host.topology)
+    machine.stop()
+    seen = watcher.finish()
+    assert not seen["violations"], describe(seen["violations"])
+
+
+def moment(boot, unit, event):
+    return int(boot.machine.must(f"systemctl show --value -p {event}TimestampMonotonic {unit}"))
+
+
+def test_links_are_cut_before_libvirt_starts_a_vm(boot, vm):
+    boot.machine.wait_for(f"virsh -q domstate {vm.name} | grep -q running", 240)
+    boot.expect({**every_link(boot.topology), 0: 0x19, 1: 0x31}, "autostarted")
+    assert 0 < moment(boot, UNIT, "ExecMainExit") < moment(boot, "libvirtd.service", "ExecMainStart")
+    assert boot.icn("check").status == 0
+
+
+def test_the_unit_fails_without_the_policy(boot):
+    """Nothing is written: with another policy the links would not stay cut."""
+    before = boot.machine.masks()
+    boot.machine.must("sed -i s/isolate/restore/ /etc/icn-hook/icn-hook.conf")
+    assert boot.machine.run(f"systemctl restart {UNIT}").status != 0
+    assert boot.machine.must(f"systemctl show --value -p ExecMainStatus {UNIT}") == "3\n"
+    assert "set idle = isolate in [policy]" in boot.machine.must(f"journalctl -u {UNIT}")
+    assert boot.machine.masks() == before
