@@ -139,9 +139,12 @@ def test_a_daemon_of_another_root(host, tmp_path):
     """A chroot may see it, but the hook that was put in place is not for it."""
     host.install()
     host.must("rm /usr/sbin/policy-rc.d")
-    with subprocess.Popen([shutil.copy("/bin/sleep", tmp_path / "libvirtd"), "1000"]) as outside:
+    outside = subprocess.Popen([shutil.copy("/bin/sleep", tmp_path / "libvirtd"), "1000"])
+    try:
         host.write("/run/libvirtd.pid", f"{outside.pid}\n")
         place = "/usr/libexec/icn-hook/hook-place"
         assert host.must(f"{place} remove && {place} install") == f"icn-hook: removed {HOOK}\n"
         assert outside.poll() is None
+    finally:
         outside.kill()
+        outside.wait()
