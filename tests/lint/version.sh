@@ -28,6 +28,11 @@ agree "icn-hook --version" "$("$ICN_BUILD_DIR/icn-hook" --version | sed -n '1s/^
 for page in doc/man/*.[58]; do
     agree "$page" "$(sed -nE 's/^\.TH .* "icn-hook ([^"]*)" .*/\1/p' "$page")"
 done
+for file in README*.md tests/system/README.md; do
+    while read -r said; do
+        agree "$file" "$said"
+    done < <(grep -oE 'icn-hook[-_][0-9]+(\.[0-9]+)+' "$file" | sed 's/^icn-hook.//')
+done
 agree packaging/icn-hook.spec "$(sed -nE 's/^Version: *//p' packaging/icn-hook.spec)"
 agree "the changelog of packaging/icn-hook.spec" \
     "$(sed -nE '/^%changelog/,$s/^\* .* - (.*)-[0-9]+$/\1/p' packaging/icn-hook.spec | head -n 1)"
