@@ -135,11 +135,11 @@ def test_another_process_has_the_pid(host):
     host.must("kill -0 $(cat /run/libvirtd.pid)")
 
 
-def test_a_daemon_of_another_root(host, tmp_path):
+def test_a_daemon_of_another_root(host):
     """A chroot may see it, but the hook that was put in place is not for it."""
     host.install()
     host.must("rm /usr/sbin/policy-rc.d")
-    outside = subprocess.Popen([shutil.copy("/bin/sleep", tmp_path / "libvirtd"), "1000"])
+    outside = subprocess.Popen([shutil.copy("/bin/sleep", host.file("/tmp/libvirtd")), "1000"])
     try:
         host.write("/run/libvirtd.pid", f"{outside.pid}\n")
         place = "/usr/libexec/icn-hook/hook-place"
