@@ -81,6 +81,7 @@ def test_policy_forbids_to_reload(host):
     host.write("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", 0o755)
     output = host.install()
     assert "icn-hook: policy-rc.d forbids to reload libvirtd" in output
+    assert "virtqemud" not in output
     assert "was reloaded" not in output
 
 
