@@ -10,6 +10,7 @@ from root import APT_INSTALL
 
 TOP = Path(__file__).resolve().parents[2]
 HOOK, ASIDE = "/etc/libvirt/hooks/qemu", "/etc/libvirt/hooks/qemu.d/icn-hook"
+NO_TOPOLOGY = "icn-hook: VMs with PPUs are refused until there is /etc/icn-hook/icn_topo.cfg: "
 PROGRAM = "/usr/libexec/icn-hook/qemu"
 # What apt itself and dpkg write is not ours.
 EVERYWHERE = (
@@ -35,7 +36,7 @@ def install_libraries(root):
 def test_without_libvirt(bare):
     install_libraries(bare)
     before = bare.tree(*EVERYWHERE)
-    bare.install()
+    assert NO_TOPOLOGY in bare.install()
     assert bare.must(f"stat -c '%a %U %G %F' {HOOK}") == "755 root root regular file\n"
     bare.must(f"cmp {HOOK} {PROGRAM}")
     assert bare.must("/usr/libexec/icn-hook/hook-place where") == f"{HOOK}\n"
@@ -57,8 +58,8 @@ def test_without_libvirt(bare):
 def test_purge_leaves_the_administrators_files(bare):
     install_libraries(bare)
     bare.write("/etc/libvirt/hooks/daemon", "#!/bin/sh\n", 0o755)
-    bare.install()
     bare.write("/etc/icn-hook/icn_topo.cfg", "the topology\n")
+    assert NO_TOPOLOGY not in bare.install()
     bare.write("/etc/icn-hook/icn-hook.conf", "[policy]\nidle = isolate\n")
     bare.must("mkdir -m 700 /run/icn-hook && echo {} >/run/icn-hook/77a7cfd9-1e57-5252-92d9-0bcdebe7a3c9.json")
     output = bare.must("dpkg --remove icn-hook")
