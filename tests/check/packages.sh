@@ -11,7 +11,7 @@ PACKAGES_BENCH="python3 valgrind time"
 PACKAGES_SYSTEM="python3 python3-pytest qemu-system-x86 debootstrap busybox-static xz-utils"
 PACKAGES_PACKAGES="python3 python3-pytest debootstrap xz-utils"
 PACKAGES_CHECK="python3-pytest-xdist libvirt-dev libvirt0 valgrind strace gcovr cppcheck clang-tidy
-    shellcheck binutils mandoc zsh graphviz git rpm rpmlint apparmor"
+    shellcheck binutils mandoc zsh graphviz git rpm rpmlint secilc apparmor"
 
 # Debian 12 has Frama-C; elsewhere the proofs run in a chroot of it.
 has_prover()
