@@ -153,6 +153,8 @@ def test_boot(host):
     assert host.must("stat -c '%a %U %G' /run/icn-hook") == "700 root root\n"
     assert host.run("systemctl is-enabled icn-hook-isolate.service").stdout == "disabled\n"
     assert host.must(f"systemd-analyze verify --man=no {unit}") == ""
+    host.must("systemctl preset icn-hook-isolate.service")
+    assert host.run("systemctl is-enabled icn-hook-isolate.service").stdout == "disabled\n"
     host.must("systemctl enable icn-hook-isolate.service")
     host.must("dpkg --purge icn-hook")
     assert host.must("find /etc/systemd -name 'icn-hook*'") == ""
