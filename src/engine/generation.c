@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A topology that lacks a link is dangerous: what is not in it is never cut.  The
- * tool sees only open links, so nobody may own a card while it looks, and links
- * that the present file has and the tool did not see are reported.
+ * tool sees only open links, so nobody may own a card while it looks, cards without
+ * owner may not be isolated, and links that the present file has and the tool did not
+ * see are reported.
  */
 #include "engine/generation.h"
 
@@ -18,6 +19,11 @@ static int check_idle(const struct inspection *inspection, struct error *err)
     const struct machine *machine = inspection->machine;
     char bdf[BDF_TEXT_SIZE];
     const struct error *doubt = snapshot_doubt(inspection->snapshot, "");
+    if (machine->settings.idle == IDLE_ISOLATE) {
+        return error_set(err, STATUS_INVALID,
+                         "with idle = isolate links are cut, and ppudbg sees no links that are cut; set idle = restore "
+                         "in [policy], run icn-hook reset, and then this");
+    }
     if (doubt) {
         return error_set(err, STATUS_CONFLICT, "%s; it may hide a VM whose links are cut, which ppudbg would not see",
                          doubt->text);
@@ -81,12 +87,29 @@ static void warn_of_numbers(const struct machine *machine, struct generation *ge
     }
 }
 
+/* Several cards without a link are not joined by ICN, or it could not be seen. */
+static int check_links(const struct topology *topology, struct error *err)
+{
+    uint32_t links = 0;
+    for (int ppu = 0; ppu < topology->ppu_count; ppu++) {
+        links |= topology_links(topology, ppu);
+    }
+    if (links == 0 && topology->ppu_count > 1) {
+        return error_set(err, STATUS_INVALID,
+                         "ppudbg --topo_read shows %d cards and no link: all links are cut, or the vendor's driver has "
+                         "not initialised them",
+                         topology->ppu_count);
+    }
+    return 0;
+}
+
 static int generate(const struct inspection *inspection, struct generation *generation, struct error *err)
 {
     const struct settings *settings = &inspection->machine->settings;
     if (check_idle(inspection, err) < 0 || ppudbg_read_topology(settings, &generation->text, err) < 0 ||
         topology_file_parse(generation->text.data, generation->text.length, "output of ppudbg --topo_read",
-                            &generation->topology, err) < 0) {
+                            &generation->topology, err) < 0 ||
+        check_links(&generation->topology, err) < 0) {
         return -1;
     }
     warn_of_leftovers(inspection->snapshot, &generation->warnings);

@@ -290,6 +290,33 @@ def test_generate_fails(tooled, fault, status, words):
     assert (state_of(path), os.listdir(path.parent)) == (before, names)
 
 
+def refused_generation(host, line):
+    path = host.path("/etc/icn-hook/icn_topo.cfg")
+    before = state_of(path)
+    result = host.engine("topo", "--generate")
+    assert (result.status, result.stdout, result.stderr) == (3, b"", f"icn-hook: {line}\n")
+    assert state_of(path) == before
+
+
+def test_generate_where_links_of_idle_cards_are_cut(host):
+    """What is not in the topology is never cut."""
+    host.configure(f"[ppudbg]\npath = {PPUDBG}\n[policy]\nidle = isolate\n")
+    refused_generation(
+        host, "with idle = isolate links are cut, and ppudbg sees no links that are cut; set idle = restore in [policy], "
+        "run icn-hook reset, and then this"
+    )
+    assert not host.path("/var/log/ppudbg.calls").exists()
+
+
+def test_generate_where_no_link_is_seen(host):
+    host.write("/etc/unlinked.cfg", Topology({ppu: {} for ppu in range(8)}).text())
+    host.write("/usr/bin/ppudbg", f"#!/bin/sh\nexec cat {host.path('/etc/unlinked.cfg')}\n").chmod(0o755)
+    refused_generation(
+        host, "ppudbg --topo_read shows 8 cards and no link: all links are cut, or the vendor's driver has not "
+        "initialised them"
+    )
+
+
 def test_generate_without_the_tool(host):
     result = host.engine("topo", "--generate")
     assert (result.status, result.stdout) == (5, b"")
