@@ -40,7 +40,7 @@ const struct verb command_verbs[VERB_COUNT] = {
             .name = "check",
             .run = verb_check,
             .argument = "[LIST]",
-            .what = "exit status 0 only if every VM is isolated",
+            .what = "exit status 0 only if no leak is known",
             .more = "With LIST (groups of ids or BDFs, \"0,1|2,3\"), only whether these groups are\n"
                     "isolated from everything else, and whole in themselves.",
             .examples = "icn-hook check\n"
@@ -106,7 +106,8 @@ const struct verb command_verbs[VERB_COUNT] = {
             .argument = "LIST",
             .what = "isolates groups of cards that libvirt does not manage",
             .more = "LIST: groups separated by '|', cards of a group by ',', as ids or BDFs. All\n"
-                    "groups or none. Each stays isolated until `release` ends it.",
+                    "groups or none. Each stays isolated until `release` or `reset` ends it, or\n"
+                    "the host boots.",
             .examples = "icn-hook apply \"0,1|2,3\"\n"
                         "icn-hook apply --name red --name blue \"0000:08:00.0|0000:7e:00.0\"\n"
                         "icn-hook apply --dry-run \"4,5,7\"",
