@@ -3,8 +3,7 @@
 # What each purpose needs from Debian, and its installation.
 
 PACKAGES_BUILD="gcc libc6-dev make autoconf automake autoconf-archive pkgconf
-    libxml2-dev libpci-dev libinih-dev libjson-c-dev libcmocka-dev"
-PACKAGES_DEMO="python3"
+    libxml2-dev libpci-dev libinih-dev libjson-c-dev libcmocka-dev python3"
 PACKAGES_FUZZ="clang llvm libclang-rt-dev"
 PACKAGES_PROVER="frama-c-base why3 z3 cvc4"
 PACKAGES_BENCH="python3 valgrind time"
@@ -33,7 +32,7 @@ packages_for()
 {
     case $1 in
     build) echo "$PACKAGES_BUILD" ;;
-    demo) echo "$PACKAGES_BUILD $PACKAGES_DEMO" ;;
+    demo) echo "$PACKAGES_BUILD" ;;
     fuzz) echo "$PACKAGES_BUILD $PACKAGES_FUZZ" ;;
     prove) packages_of_prover ;;
     bench) echo "$PACKAGES_BUILD $PACKAGES_BENCH" ;;
