@@ -24,8 +24,8 @@ struct domain_device {
     enum device_kind kind;
     struct bdf bdf;            /* the function; unless one of the next two is set */
     char mdev_uuid[UUID_SIZE]; /* "" unless the device is a mediated device */
-    bool unmanaged;            /* a <hostdev> that libvirt does not bind to vfio-pci itself */
     char *sysfs_path;          /* owned; NULL unless sysfsdev= is neither a BDF nor an mdev by its last part */
+    bool unmanaged;            /* a <hostdev> that libvirt does not bind to vfio-pci itself */
 };
 
 struct domain {

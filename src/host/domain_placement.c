@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "host/domain_placement.h"
 
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
