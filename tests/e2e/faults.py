@@ -9,8 +9,8 @@ too: so a run is traced once, and each later one is hit at (name, k-th use).
 import json
 import os
 import re
+import shutil
 import signal
-import subprocess
 from dataclasses import dataclass
 
 # In a sanitizer or coverage build the program has calls that are not its own.
@@ -115,8 +115,8 @@ def errors_of(points, program):
 
 
 class Tracer:
-    """Runs a program under strace.  -D: the program's parent is this process, as
-    libvirt is, and not strace."""
+    """Runs a program under strace.  -D: the program's parent is libvirt's daemon, and
+    not strace."""
 
     def __init__(self, host, program, log):
         self.host = host
@@ -128,12 +128,10 @@ class Tracer:
 
     def run(self, arguments, xml, options):
         environment = self.host.environment_under_strace()
-        command = ["strace", "-D", "-qq", "-o", str(self.log), *options, str(self.program), *arguments]
-        done = subprocess.run(
-            command, input=xml.encode(), capture_output=True, cwd="/", env=environment, timeout=120, check=False
-        )
+        command = [shutil.which("strace"), "-D", "-qq", "-o", str(self.log), *options, str(self.program), *arguments]
+        done = self.host.run_in_daemon(command, xml, environment, timeout=120)
         assert done.stdout == b"", f"stdout must stay empty: {done.stdout!r}"
-        return done.returncode, done.stderr.decode(errors="replace")
+        return done.status, done.stderr
 
     def points(self, arguments, xml):
         status, message = self.run(arguments, xml, [])

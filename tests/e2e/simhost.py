@@ -10,9 +10,11 @@ import os
 import shutil
 import struct
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from daemon import Daemon
 from topology import Topology
 
 # The cards of the vendor's guide, in the order of their ids.
@@ -36,8 +38,11 @@ COMMAND_MEMORY = 0x2
 # build reports.  libvirt hands on none of them.
 PASSED_ON = ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "GCOV_PREFIX", "GCOV_PREFIX_STRIP")
 
-# A caller that is gone when the hook has ended, as a libvirtd that was killed.
-DYING_CALLER = ["/bin/sh", "-c", '"$@"; exit $?', "sh"]
+# An administrator's hooks/qemu that calls ours: it is our parent, and is gone when
+# the call has ended.
+DISPATCHER = '#!/bin/sh\n"$ICN_TEST_HOOK" "$@"\nexit $?\n'
+# A caller that is gone before the hook has begun; init is its parent then.
+ORPHANING = 'exec 3<&0; { sleep 0.02; "$@" <&3; echo $? >"$ICN_TEST_STATUS"; } & exit 0'
 
 
 @dataclass
@@ -61,6 +66,7 @@ class SimHost:
         self.hook_program = self.build_dir / "hook/qemu"
         self.engine_program = self.build_dir / "icn-hook"
         self.functions = 0
+        self.daemon = Daemon(self.path("/usr/sbin/libvirtd"))
         self._lay_out()
 
     # The tree
@@ -187,12 +193,25 @@ class SimHost:
         return device
 
     def set_driver(self, bdf, name):
-        """Binds a driver, or none."""
+        """Binds a driver, or none.  The host's own switches the card on and claims its
+        BARs; vfio's does so only when somebody opens the card."""
         link = self.device(bdf) / "driver"
-        link.unlink(missing_ok=True)
-        if name:
+        if link.is_symlink() and self.driver(bdf) != name:
+            link.unlink()
+            self.set_enable(bdf, 0)
+        if name and not link.is_symlink():
             self.path(f"/sys/bus/pci/drivers/{name}").mkdir(exist_ok=True)
             link.symlink_to(f"../../../bus/pci/drivers/{name}")
+            if not is_vfio(name):
+                self.set_enable(bdf, 1)
+
+    def hold(self, bdf):
+        """QEMU opens the card through vfio."""
+        assert is_vfio(self.driver(bdf) or ""), f"{bdf} is not on a vfio driver: {self.driver(bdf)}"
+        self.set_enable(bdf, 1)
+
+    def let_go(self, bdf):
+        self.set_enable(bdf, 0)
 
     def set_enable(self, bdf, count):
         (self.device(bdf) / "enable").write_text(f"{count}\n")
@@ -292,15 +311,54 @@ class SimHost:
         )
         return Result(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
 
-    def hook(self, name, operation, xml, extra="-", suboperation=None, caller_dies=False, **environment):
+    def run_in_daemon(self, arguments, stdin="", environment=None, timeout=60, daemon=None):
+        """The same, as a child of libvirt's daemon."""
+        data = stdin if isinstance(stdin, bytes) else stdin.encode()
+        call = (daemon or self.daemon).call(arguments, data, environment or self.environment())
+        stdout, stderr = call.communicate(timeout)
+        return Result(call.status, stdout, stderr.decode(errors="replace"))
+
+    def _run_by_dispatcher(self, arguments, stdin, environment):
+        script = self.path("/usr/sbin/dispatcher")
+        if not script.exists():
+            script.parent.mkdir(parents=True, exist_ok=True)
+            script.write_text(DISPATCHER)
+            script.chmod(0o755)
+        environment = {**environment, "ICN_TEST_HOOK": str(arguments[0])}
+        return self.run_in_daemon([script, *arguments[1:]], stdin, environment)
+
+    def _run_as_orphan(self, arguments, stdin, environment):
+        with tempfile.NamedTemporaryFile("r") as status:
+            environment = {**environment, "ICN_TEST_STATUS": status.name}
+            result = self.run(["/bin/sh", "-c", ORPHANING, "sh", *arguments], stdin, environment)
+            result.status = int(status.read())
+        return result
+
+    def _run_in_dying_daemon(self, arguments, stdin, environment):
+        daemon = Daemon(self.path("/usr/sbin/virtqemud"))
+        result = self.run_in_daemon(arguments, stdin, environment, daemon=daemon)
+        daemon.kill()
+        return result
+
+    def hook(self, name, operation, xml, extra="-", suboperation=None, through="daemon", **environment):
         """Runs the hook program for one operation.  Whatever it does, it must leave
-        stdout empty and say at most one line."""
+        stdout empty and say at most one line.  THROUGH: who calls it,
+            daemon        libvirt's, as its parent
+            dispatcher    a script of the administrator's, which the daemon calls
+            dying daemon  one that is killed right after the call
+            orphan        somebody who has gone before the hook looks
+            plain         the test itself: there is no daemon among its ancestors"""
         if suboperation is None:
             suboperation = "end" if operation in ("stopped", "release") else "begin"
+        ways = {
+            "daemon": self.run_in_daemon,
+            "dispatcher": self._run_by_dispatcher,
+            "dying daemon": self._run_in_dying_daemon,
+            "orphan": self._run_as_orphan,
+            "plain": self.run,
+        }
         arguments = [self.hook_program, name, operation, suboperation, extra]
-        if caller_dies:
-            arguments = DYING_CALLER + arguments
-        result = self.run(arguments, xml, self.environment(**environment))
+        result = ways[through](arguments, xml, self.environment(**environment))
         assert result.stdout == b"", f"{operation}: stdout must stay empty: {result.stdout!r}"
         assert result.stderr.count("\n") <= 1, f"{operation}: more than one line on stderr:\n{result.stderr}"
         return result
@@ -308,6 +366,10 @@ class SimHost:
     def engine(self, *arguments, stdin="", **environment):
         """Runs icn-hook for a manual verb."""
         return self.run([self.engine_program, *arguments], stdin, self.environment(**environment))
+
+
+def is_vfio(driver):
+    return driver == "vfio-pci" or driver.endswith("-vfio-pci")
 
 
 def card_addresses(count):
