@@ -65,6 +65,7 @@ class Daemon:
         self.executable.parent.mkdir(parents=True, exist_ok=True)
         if not self.executable.is_symlink():
             self.executable.symlink_to(os.path.realpath(sys.executable))
+        self.starts_by_itself = True
         self.process = self.socket = None
         self._end = None
 
@@ -96,12 +97,16 @@ class Daemon:
         self.start()
 
     def call(self, arguments, data, environment):
-        self.start()
+        if self.starts_by_itself:
+            self.start()
+        calls = self.socket
+        if not calls:
+            raise OSError("the daemon does not run")
         pipes = [os.pipe() for _ in range(4)]
         theirs = [pipes[0][0]] + [writing for _, writing in pipes[1:]]
         call = {"arguments": [str(argument) for argument in arguments], "environment": environment}
         try:
-            socket.send_fds(self.socket, [json.dumps(call).encode()], theirs)
+            socket.send_fds(calls, [json.dumps(call).encode()], theirs)
         finally:
             for descriptor in theirs:
                 os.close(descriptor)

@@ -107,9 +107,9 @@ class SimHost:
     def configure(self, text):
         self.write("/etc/icn-hook/icn-hook.conf", text)
 
-    def pin_ids(self):
-        """Settings whose [map] names every card."""
-        self.configure("[map]\n" + "".join(f"{ppu} = {bdf}\n" for ppu, bdf in enumerate(self.bdfs)))
+    def pin_ids(self, more=""):
+        """Settings whose [map] names every card; MORE sections follow."""
+        self.configure("[map]\n" + "".join(f"{ppu} = {bdf}\n" for ppu, bdf in enumerate(self.bdfs)) + more)
 
     # PCI functions
 
@@ -318,14 +318,16 @@ class SimHost:
         stdout, stderr = call.communicate(timeout)
         return Result(call.status, stdout, stderr.decode(errors="replace"))
 
-    def _run_by_dispatcher(self, arguments, stdin, environment):
+    def dispatcher(self):
+        """The administrator's script; ICN_TEST_HOOK names our program to it."""
         script = self.path("/usr/sbin/dispatcher")
         if not script.exists():
-            script.parent.mkdir(parents=True, exist_ok=True)
-            script.write_text(DISPATCHER)
-            script.chmod(0o755)
+            self.write("/usr/sbin/dispatcher", DISPATCHER).chmod(0o755)
+        return script
+
+    def _run_by_dispatcher(self, arguments, stdin, environment):
         environment = {**environment, "ICN_TEST_HOOK": str(arguments[0])}
-        return self.run_in_daemon([script, *arguments[1:]], stdin, environment)
+        return self.run_in_daemon([self.dispatcher(), *arguments[1:]], stdin, environment)
 
     def _run_as_orphan(self, arguments, stdin, environment):
         with tempfile.NamedTemporaryFile("r") as status:
