@@ -51,6 +51,8 @@ CHANGES = re.compile(
     r"write\(|renameat\(|unlinkat\(|mkdir\(|flock\(|O_CREAT|O_RDWR|O_WRONLY|PROT_WRITE, MAP_SHARED|exit_group"
 )
 
+UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+
 # What main() begins with.
 DESCRIPTORS = re.compile(r'(fcntl|newfstatat|read)\(0,|poll\(\[\{fd=0,|openat\(AT_FDCWD, "/dev/null"')
 
@@ -158,6 +160,7 @@ class State:
 
     def __init__(self, host):
         self.masks = host.masks()
+        self.files = host.state_files()
         self.ledger = host.ledger_files()
         self.enable = {bdf: host.enable(bdf) for bdf in host.bdfs}
         self.drivers = {bdf: host.driver(bdf) for bdf in host.bdfs}
@@ -167,8 +170,8 @@ class State:
     def essence(self):
         """What two states share that differ in nothing but times and process ids."""
         ledger = []
-        for name, content in self.ledger.items():
-            text = re.sub(rb'"since":\d+', b"", content)
+        for name, content in self.files.items():
+            text = re.sub(rb'"(since|boottime_ms|at)":\d+', b"", content)
             ledger.append((re.sub(r"\.\d+\.tmp$", ".tmp", name), text))
         return tuple(self.masks.items()), tuple(self.enable.items()), tuple(ledger)
 
@@ -180,7 +183,7 @@ class State:
                 host.set_enable(bdf, self.enable[bdf])
             if found.drivers[bdf] != self.drivers[bdf]:
                 host.set_driver(bdf, self.drivers[bdf])
-        replace_files(host.path("/run/icn-hook"), found.ledger, self.ledger)
+        replace_files(host.path("/run/icn-hook"), found.files, self.files)
         replace_files(
             host.path("/run/libvirt/qemu"),
             {f"{name}.xml": content for name, content in found.status.items()},
@@ -202,13 +205,13 @@ def replace_files(directory, found, wanted):
 
 
 def check_ledger_files(files):
-    """Every entry is whole, and nothing else lies about but what a killed writer
-    may leave."""
+    """Every claim is whole, and nothing else lies about but what a killed writer or a
+    caller without the lock may leave."""
     for name, content in files.items():
         if name.endswith(".json") and not name.startswith("."):
             assert json.loads(content)["uuid"] == name[: -len(".json")]
         else:
-            assert re.fullmatch(r"\..*\.\d+\.tmp|enabled-[0-9a-f:.]+", name), f"an odd file in the ledger: {name}"
+            assert re.fullmatch(rf"\..*\.\d+\.tmp|enabled-[0-9a-f:.]+|ended-{UUID}", name), f"an odd file: {name}"
 
 
 # Slow builds take only every N-th point.

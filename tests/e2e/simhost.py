@@ -33,6 +33,7 @@ LINK_CONFIG, LINK_STATUS, STRIDE = 0xBE382, 0xBE383, 4
 BAR_SIZE = 4 << 20
 BAR_FLAGS = 0x40200  # memory, size-aligned
 COMMAND_MEMORY = 0x2
+MEMORY_OF_CARDS = "cards.json"
 
 # Handed on from the test runner to the programs: how a sanitizer or a coverage
 # build reports.  libvirt hands on none of them.
@@ -265,18 +266,27 @@ class SimHost:
     def remove_status(self, name):
         self.status_path(name).unlink(missing_ok=True)
 
-    # The ledger
+    # The state
 
-    def ledger_files(self):
-        """Name -> content of every file of the ledger but its lock."""
+    def state_files(self):
+        """Name -> content of every file in /run/icn-hook but the lock."""
         directory = self.path("/run/icn-hook")
         if not directory.is_dir():
             return {}
         return {path.name: path.read_bytes() for path in sorted(directory.iterdir()) if path.name != "lock"}
 
+    def ledger_files(self):
+        """Those that do not outlive the VMs: all but the memory of the cards."""
+        return {name: content for name, content in self.state_files().items() if name != MEMORY_OF_CARDS}
+
     def ledger(self):
-        """Name -> parsed entry."""
+        """Name -> parsed claim."""
         return {name: json.loads(content) for name, content in self.ledger_files().items() if name.endswith(".json")}
+
+    def remembered(self):
+        """BDF -> what is remembered of the card."""
+        content = self.state_files().get(MEMORY_OF_CARDS)
+        return {card["bdf"]: card for card in json.loads(content)["cards"]} if content else {}
 
     def log(self):
         path = self.path("/var/log/icn-hook.log")
