@@ -3,7 +3,8 @@
 becomes of the files that show them, and their sleep.
 
 A card that nobody has open sleeps on vfio-pci.  Its `resource0` is then a file of
-ones, and what is written there is lost; `on` in power/control wakes it.
+ones, and what is written there is lost; `on` in power/control wakes it.  Both files
+keep a name of their own, so `resource0` always is one of them.
 """
 
 import ctypes
@@ -50,6 +51,7 @@ class Kernel:
         self.cards = [host.device(bdf).resolve() for bdf in host.bdfs]
         self.registers = Registers([card / "resource0" for card in self.cards])
         self.sleepy = [False] * len(self.cards)  # goes to sleep when nobody keeps it awake
+        self.asleep = [False] * len(self.cards)
         self.lock = threading.Lock()
         self.watches = {}
         self.inotify = libc.inotify_init1(os.O_CLOEXEC)
@@ -57,6 +59,7 @@ class Kernel:
             (card / "power").mkdir()
             (card / "power/control").write_text("on\n")
             (card / "ones").write_bytes(b"\xff" * (card / "resource0").stat().st_size)
+            (card / "awake").hardlink_to(card / "resource0")
             self._set(card, "D0", "active")
             watch = libc.inotify_add_watch(self.inotify, os.fsencode(card / "power/control"), IN_CLOSE_WRITE)
             assert watch >= 0, os.strerror(ctypes.get_errno())
@@ -76,22 +79,25 @@ class Kernel:
                 self.settle(self.watches[struct.unpack_from("i", events, offset)[0]])
 
     def is_asleep(self, ppu):
-        return (self.cards[ppu] / "awake").exists()
+        return self.asleep[ppu]
+
+    def _show(self, ppu, name):
+        card = self.cards[ppu]
+        (card / "next").hardlink_to(card / name)
+        (card / "next").rename(card / "resource0")
+        self.asleep[ppu] = name == "ones"
 
     def settle(self, ppu):
         """Gives the card the power that power/control and its users ask for."""
         card = self.cards[ppu]
         with self.lock:
             keeps_awake = not self.sleepy[ppu] or (card / "power/control").read_text().strip() == "on"
-            asleep = self.is_asleep(ppu)
-            if keeps_awake and asleep:
-                (card / "resource0").rename(card / "ones")
-                (card / "awake").rename(card / "resource0")
+            if keeps_awake and self.asleep[ppu]:
+                self._show(ppu, "awake")
                 self._set(card, "D0", "active")
-            elif not keeps_awake and not asleep:
+            elif not keeps_awake and not self.asleep[ppu]:
                 self._set(card, "D3hot", "suspended")
-                (card / "resource0").rename(card / "awake")
-                (card / "ones").rename(card / "resource0")
+                self._show(ppu, "ones")
 
     def settle_all(self):
         for ppu in range(len(self.cards)):
