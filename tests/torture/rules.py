@@ -215,8 +215,8 @@ def debts_are_told(moment):
         ppu = card["ppu"]
         least, most = masks_between(moment.topology, moment.owners, ppu)
         excess = moment.masks[ppu] & ~most
+        judged += not moment.owners[ppu][1]
         if not moment.owners[ppu][1] and excess:
-            judged += 1
             demand(card["owed"] is not None, f"PPU {ppu} is idle and has {excess:#x} cut for nobody; owed is null")
         if card["owed"] is not None and ppu in moment.readable:
             demand(moment.masks[ppu] & ~least, f"PPU {ppu} has nothing too many in {moment.masks[ppu]:#x}; owed {card['owed']}")
