@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Theory of operation: makes the whole host what it has to be.
+ *
+ *   1. state   claims that nothing supports end; a damaged claim whose domain does not live hides nothing
+ *              that a hook would not find again, and is removed; a damaged memory of the cards is begun anew,
+ *              and until a reset the cuts that are there then count as wanted; VMs that run without a claim
+ *              get one
+ *   2. cards   every card that can be written gets the cuts that it lacks and the debts that it is owed
+ *   3. report  what stays unverified or owed
+ *
+ * Nothing is opened but debts, and cuts come first, as in every plan.
+ */
+#include "engine/reconcile.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "engine/groups_private.h"
+#include "engine/record.h"
+
+/* What cannot be read makes sense perhaps: only damage is cleared away, and only where it hides nobody. */
+static int clear_fault(struct session *session, const struct state_fault *fault, struct error *err)
+{
+    bool changes = session->access == SESSION_CHANGE;
+    const struct running_vm *vm = running_vms_find(&session->running, fault->uuid);
+    if (!fault->is_damaged || fault->kind == FAULT_FOREIGN) {
+        return 0;
+    }
+    notes_add(&session->notes, NOTE_INFO, NOTE_CHANGE, -1, NULL, "%s: %s", fault->error.text,
+              fault->kind == FAULT_CARDS
+                  ? "begun anew; cuts that are there now stay until `icn-hook reset`, when no card is in use"
+              : vm && vm->lives ? "written anew from libvirt's status file"
+                                : "removed, because no such VM runs");
+    if (!changes) {
+        return 0;
+    }
+    return fault->kind == FAULT_CARDS ? state_forget_cards_fault(&session->state, err)
+                                      : state_remove_claim(&session->state, fault->uuid, err);
+}
+
+/* From now on nothing that a fault could have hidden is in doubt. */
+static int clear_faults(struct session *session, struct error *err)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < session->state.fault_count; i++) {
+        struct state_fault *fault = &session->state.faults[i];
+        bool is_memory = fault->kind == FAULT_CARDS && fault->is_damaged;
+        if (clear_fault(session, fault, err) < 0) {
+            return -1;
+        }
+        for (int ppu = 0; is_memory && ppu < session->machine->topology.ppu_count; ppu++) {
+            if (session->machine->mapped[ppu]) {
+                struct card_memory *memory = state_remember(&session->state, session->machine->card[ppu]);
+                memory->has_written = true; /* without an original: nothing is ever owed from here on */
+                memory->written = topology_links(&session->machine->topology, ppu);
+            }
+        }
+        if (!fault->is_damaged || fault->kind == FAULT_FOREIGN) {
+            session->state.faults[kept++] = *fault;
+        }
+    }
+    session->state.fault_count = kept;
+    return 0;
+}
+
+/* VMs that run and of which no claim, or one with other cards, is known. */
+static int adopt(struct session *session, struct error *err)
+{
+    for (size_t i = 0; i < session->owners.count; i++) {
+        const struct owner *owner = &session->owners.items[i];
+        const struct claim *claim = state_claim(&session->state, owner->uuid);
+        if (owner->kind != OWNER_KIND_VM || !owner->runs) {
+            continue;
+        }
+        if (!claim) {
+            notes_add(&session->notes, NOTE_INFO, NOTE_CHANGE, -1, owner->name,
+                      "VM '%s' runs and icn-hook did not know of it; it has a claim on its cards now", owner->name);
+        }
+        if (session->access == SESSION_CHANGE && !claim_matches(session, claim, owner) &&
+            record_claim(session, owner, CLAIM_SEEN, false, err) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Cuts that are missing afterwards too, on cards that nobody holds open: more than a repair can do. */
+static int check_repaired(const struct session *session, struct error *err)
+{
+    for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
+        char card[CARD_TEXT_SIZE];
+        if (session->access == SESSION_CHANGE && links_missing(session, ppu) != 0) {
+            return error_set(err, STATUS_HARDWARE,
+                             "%s lacks cuts and did not take them (mask 0x%08x, required 0x%08x); take it out of use",
+                             machine_card_text(session->machine, ppu, card), session->cards[ppu].reading.mask,
+                             policy_required(session, ppu));
+        }
+    }
+    return 0;
+}
+
+/* What the registers are known to hold after the writes: what they took was read back. */
+static void update_readings(struct session *session)
+{
+    for (size_t i = 0; session->access == SESSION_CHANGE && i < session->plan->count; i++) {
+        const struct plan_write *write = &session->plan->writes[i];
+        if (session->outcomes[i] == APPLY_DONE && session_is_read(session, write->ppu)) {
+            session->cards[write->ppu].reading.mask = write->to;
+        }
+    }
+}
+
+int repair_host(struct session *session, struct repair_report *report, struct error *err)
+{
+    CLEANUP_FREE struct turn *turn = memory_alloc(1, sizeof *turn);
+    int result = 0;
+    turn->intent = INTENT_REPAIR;
+    if (clear_faults(session, err) < 0 || record_ends(session, turn, err) < 0 || adopt(session, err) < 0) {
+        return -1;
+    }
+    policy_decide(session, turn);
+    if (session->access == SESSION_CHANGE &&
+        (record_intent(session, turn, true, err) < 0 || session_write(session, true, true, err) < 0 ||
+         record_result(session, turn, false, err) < 0)) {
+        result = -1;
+    }
+    session_list_writes(session, &report->writes, &report->write_count);
+    update_readings(session);
+    links_find(session);
+    report->coverage = coverage_count(session);
+    return result < 0 ? -1 : check_repaired(session, err);
+}
+
+void repair_report_free(struct repair_report *report)
+{
+    free(report->writes);
+    *report = (struct repair_report){0};
+}
