@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/line.h"
+#include "base/text.h"
 
 /* Escaping never shortens, so what is cut off at this size would be cut off in
  * error.text too. */
@@ -23,7 +23,7 @@ int error_set(struct error *err, enum status status, const char *format, ...)
     va_end(arguments);
 
     err->status = status;
-    line_copy(err->text, sizeof(err->text), raw);
+    text_copy_line(err->text, sizeof(err->text), raw);
     return -1;
 }
 
@@ -37,7 +37,7 @@ int error_set_errno(struct error *err, enum status status, int number, const cha
     vsnprintf(raw, sizeof(raw), format, arguments);
     va_end(arguments);
 
-    line_copy(line, sizeof(line), raw);
+    text_copy_line(line, sizeof(line), raw);
     return error_set(err, status, "%s: %s", line, strerror(number));
 }
 
@@ -51,6 +51,17 @@ int error_wrap(struct error *err, const char *format, ...)
     vsnprintf(raw, sizeof(raw), format, arguments);
     va_end(arguments);
 
-    line_copy(context, sizeof(context), raw);
+    text_copy_line(context, sizeof(context), raw);
     return error_set(err, err->status, "%s: %s", context, err->text);
+}
+
+int error_append(struct error *err, const char *format, ...)
+{
+    char raw[RAW_SIZE];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(raw, sizeof(raw), format, arguments);
+    va_end(arguments);
+    return error_set(err, err->status, "%s%s", err->text, raw);
 }

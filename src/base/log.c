@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "base/line.h"
 #include "base/memory.h"
 #include "base/paths.h"
 #include "base/text.h"
@@ -91,7 +90,7 @@ void log_message(enum log_level level, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(raw, sizeof(raw), format, arguments);
     va_end(arguments);
-    line_copy(message, sizeof(message), raw);
+    text_copy_line(message, sizeof(message), raw);
 
     switch (destination) {
     case TO_SYSLOG:

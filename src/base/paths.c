@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/line.h"
 #include "base/memory.h"
+#include "base/text.h"
 
 static const char *environment_value(void)
 {
@@ -59,13 +59,13 @@ char *paths_resolve(const char *format, ...)
     va_list arguments;
 
     va_start(arguments, format);
-    char *path = line_format(format, arguments);
+    char *path = text_format(format, arguments);
     va_end(arguments);
 
     if (sysroot[0] == '\0' || lies_under(path, sysroot)) {
         return path;
     }
-    char *result = line_join(sysroot, path);
+    char *result = text_join(sysroot, path);
     free(path);
     return result;
 }

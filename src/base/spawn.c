@@ -12,9 +12,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/line.h"
 #include "base/memory.h"
 #include "base/paths.h"
+#include "base/text.h"
 
 /*
  * Theory of operation
@@ -80,7 +80,7 @@ static pid_t start_child(char *const argv[], int output)
     pid_t pid = -1;
 
     if (paths_simulated()) {
-        sysroot = line_join("ICN_SYSROOT=", paths_sysroot());
+        sysroot = text_join("ICN_SYSROOT=", paths_sysroot());
         environment[2] = sysroot;
     }
     /* posix_spawn tells of this too, but not under valgrind and other emulators
