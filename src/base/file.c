@@ -22,7 +22,6 @@ enum { FIRST_CAPACITY = 4096, WORD_LIMIT = 4096 };
 static int64_t monotonic_ms(void)
 {
     struct timespec now;
-
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
@@ -35,7 +34,6 @@ int64_t deadline_after_ms(int64_t milliseconds)
 int64_t deadline_left_ms(int64_t deadline)
 {
     int64_t left = deadline - monotonic_ms();
-
     return left > 0 ? left : 0;
 }
 
@@ -71,7 +69,6 @@ static int wait_readable(int fd, const char *name, int64_t deadline, struct erro
 {
     struct pollfd wanted = {.fd = fd, .events = POLLIN};
     int timeout = -1;
-
     if (deadline != NO_DEADLINE) {
         int64_t left = deadline_left_ms(deadline);
         if (left == 0) {
@@ -91,7 +88,6 @@ static int wait_readable(int fd, const char *name, int64_t deadline, struct erro
 static int read_more(int fd, const char *name, size_t capacity, struct buffer *buffer, struct error *err)
 {
     ssize_t got = read(fd, buffer->data + buffer->length, capacity - buffer->length);
-
     if (got < 0) {
         int number = errno;
         if (number == EINTR || number == EAGAIN) {
@@ -109,7 +105,6 @@ static int read_all(int fd, const char *name, size_t limit, int64_t deadline, st
     bool regular = fstat(fd, &facts) == 0 && S_ISREG(facts.st_mode); /* always readable */
     size_t capacity = first_capacity(regular ? facts.st_size : 0, limit);
     int more = 1;
-
     buffer->data = memory_alloc(capacity + 1, 1);
     while (more > 0) {
         int ready = regular ? 1 : wait_readable(fd, name, deadline, err);
@@ -135,7 +130,6 @@ static int read_all(int fd, const char *name, size_t limit, int64_t deadline, st
 int file_read_fd(int fd, const char *name, size_t limit, int64_t deadline, struct buffer *buffer, struct error *err)
 {
     struct buffer content = {0};
-
     if (read_all(fd, name, limit, deadline, &content, err) < 0) {
         buffer_free(&content);
         return -1;
@@ -150,15 +144,14 @@ int file_read(const char *path, size_t limit, struct buffer *buffer, bool *missi
     CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     int number = errno;
     struct stat facts;
-
-    if (missing != NULL) {
+    if (missing) {
         *missing = fd < 0 && number == ENOENT;
     }
     if (fd < 0) {
         enum status status = number == ENOENT ? STATUS_INVALID : STATUS_HARDWARE;
         return error_set_errno(err, status, number, "cannot open %s", path);
     }
-    if (fstat(fd, &facts) != 0) {
+    if (fstat(fd, &facts) < 0) {
         number = errno;
         return error_set_errno(err, STATUS_HARDWARE, number, "cannot examine %s", path);
     }
@@ -209,7 +202,6 @@ int file_list(const char *path, struct text_list *names, bool *missing, struct e
 {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int number = errno;
-
     if (missing) {
         *missing = fd < 0 && number == ENOENT;
     }
@@ -224,7 +216,6 @@ int file_list(const char *path, struct text_list *names, bool *missing, struct e
 int file_list_at(int dirfd, const char *name_in_messages, struct text_list *names, struct error *err)
 {
     int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
     if (fd < 0) {
         int number = errno;
         return error_set_errno(err, STATUS_HARDWARE, number, "cannot list %s", name_in_messages);
@@ -238,7 +229,6 @@ bool file_read_word_at(int dirfd, const char *path, char *word, size_t size)
     char text[WORD_LIMIT];
     CLEANUP_FD int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     ssize_t got = -1;
-
     if (fd >= 0) {
         do {
             got = read(fd, text, sizeof text);
@@ -262,7 +252,6 @@ int file_write_word_at(int dirfd, const char *path, const char *word)
     size_t length = strlen(word);
     CLEANUP_FD int fd = openat(dirfd, path, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     ssize_t written;
-
     if (fd < 0) {
         return -errno;
     }
@@ -295,12 +284,11 @@ static int write_all(int fd, const char *data, size_t length)
 static int create_at(int dirfd, const char *temporary, const void *data, size_t length, mode_t mode)
 {
     CLEANUP_FD int fd = openat(dirfd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
-
     if (fd < 0) {
         return -1;
     }
     /* The umask must not take away what the caller asks for. */
-    if (fchmod(fd, mode) != 0) {
+    if (fchmod(fd, mode) < 0) {
         return -1;
     }
     return write_all(fd, data, length);
@@ -316,17 +304,16 @@ int file_replace_at(int dirfd, const char *name, const void *data, size_t length
 {
     char temporary[NAME_MAX + 1];
     int number;
-
-    int size = snprintf(temporary, sizeof(temporary), ".%s.%ld.tmp", name, (long)getpid());
-    if (size < 0 || (size_t)size >= sizeof(temporary)) {
+    int size = snprintf(temporary, sizeof temporary, ".%s.%ld.tmp", name, (long)getpid());
+    if (size < 0 || (size_t)size >= sizeof temporary) {
         return error_set(err, STATUS_INVALID, "cannot write %s: the name is too long", name);
     }
     unlinkat(dirfd, temporary, 0);
-    if (create_at(dirfd, temporary, data, length, mode) != 0) {
+    if (create_at(dirfd, temporary, data, length, mode) < 0) {
         number = errno;
         goto fail;
     }
-    if (renameat(dirfd, temporary, dirfd, name) != 0) {
+    if (renameat(dirfd, temporary, dirfd, name) < 0) {
         number = errno;
         goto fail;
     }

@@ -11,8 +11,7 @@
 static const char *environment_value(void)
 {
     const char *value = getenv("ICN_SYSROOT");
-
-    return value == NULL ? "" : value;
+    return value ? value : "";
 }
 
 bool paths_simulated(void)
@@ -23,7 +22,6 @@ bool paths_simulated(void)
 static size_t sysroot_length(const char *value)
 {
     size_t length = strlen(value);
-
     while (length > 0 && value[length - 1] == '/') {
         length--;
     }
@@ -37,7 +35,6 @@ const char *paths_sysroot(void)
     static char *sysroot;
     const char *value = environment_value();
     size_t length = sysroot_length(value);
-
     if (sysroot == NULL || strlen(sysroot) != length || strncmp(sysroot, value, length) != 0) {
         free(sysroot);
         sysroot = memory_alloc(length + 1, 1);
@@ -49,7 +46,6 @@ const char *paths_sysroot(void)
 static bool lies_under(const char *path, const char *directory)
 {
     size_t length = strlen(directory);
-
     return strncmp(path, directory, length) == 0 && (path[length] == '/' || path[length] == '\0');
 }
 
@@ -57,7 +53,6 @@ char *paths_resolve(const char *format, ...)
 {
     const char *sysroot = paths_sysroot();
     va_list arguments;
-
     va_start(arguments, format);
     char *path = text_format(format, arguments);
     va_end(arguments);

@@ -22,7 +22,6 @@ size_t text_utf8_length(const char *text)
     unsigned char low = 0x80;
     unsigned char high = 0xbf;
     size_t length;
-
     if (bytes[0] < 0x80) {
         return 1;
     }
@@ -53,7 +52,6 @@ size_t text_utf8_length(const char *text)
 static void copy_escaped(char *target, size_t size, const char *source, bool escape_backslash)
 {
     size_t used = 0;
-
     if (size == 0) {
         return;
     }
@@ -62,7 +60,6 @@ static void copy_escaped(char *target, size_t size, const char *source, bool esc
         size_t length = text_utf8_length(source);
         size_t taken = length == 0 ? 1 : length;
         size_t needed = escape ? 4 : taken;
-
         if (needed >= size - used) {
             break;
         }
@@ -105,7 +102,6 @@ char *text_join(const char *first, const char *second)
     size_t first_length = strlen(first);
     size_t second_size = strlen(second) + 1;
     char *text = memory_alloc(first_length + second_size, 1);
-
     memcpy(text, first, first_length);
     memcpy(text + first_length, second, second_size);
     return text;
@@ -129,7 +125,6 @@ bool text_parse_number(const char *text, uint64_t max, uint64_t *value)
 {
     uint64_t base = 10;
     uint64_t number = 0;
-
     if (text[0] == '0' && text[1] == 'x') {
         base = 16;
         text += 2;
@@ -140,7 +135,6 @@ bool text_parse_number(const char *text, uint64_t max, uint64_t *value)
     for (; *text != '\0'; text++) {
         int value_of_digit = text_hex_digit(*text);
         uint64_t digit = (uint64_t)value_of_digit;
-
         if (value_of_digit < 0 || digit >= base || digit > max || number > (max - digit) / base) {
             return false;
         }
@@ -164,7 +158,6 @@ static char *text_list_line(const char *format, va_list arguments)
     CLEANUP_FREE char *raw = text_format(format, arguments);
     size_t size = strlen(raw) * 4 + 1;
     char *line = memory_alloc(size, 1);
-
     text_copy_line(line, size, raw);
     return line;
 }
@@ -172,7 +165,6 @@ static char *text_list_line(const char *format, va_list arguments)
 void text_list_add(struct text_list *list, const char *format, ...)
 {
     va_list arguments;
-
     va_start(arguments, format);
     text_list_take(list, text_list_line(format, arguments));
     va_end(arguments);
@@ -181,7 +173,6 @@ void text_list_add(struct text_list *list, const char *format, ...)
 void text_list_add_once(struct text_list *list, const char *format, ...)
 {
     va_list arguments;
-
     va_start(arguments, format);
     char *line = text_list_line(format, arguments);
     va_end(arguments);
@@ -229,7 +220,6 @@ bool text_parse_uuid(const char *text, char uuid[UUID_SIZE])
     static const char digits[] = "0123456789abcdef";
     char result[UUID_SIZE];
     size_t used = 0;
-
     text = skip_blanks(text);
     for (int pair = 0; pair < 16; pair++) {
         text += strspn(text, "- ");
@@ -249,7 +239,7 @@ bool text_parse_uuid(const char *text, char uuid[UUID_SIZE])
         return false;
     }
     result[used] = '\0';
-    memcpy(uuid, result, sizeof(result));
+    memcpy(uuid, result, sizeof result);
     return true;
 }
 
@@ -258,7 +248,6 @@ bool text_make_uuid(char uuid[UUID_SIZE])
 {
     char text[UUID_SIZE];
     int fd = open("/proc/sys/kernel/random/uuid", O_RDONLY | O_CLOEXEC);
-
     if (fd < 0) {
         return false;
     }
