@@ -25,8 +25,7 @@ static int is_status_name(const struct dirent *entry)
 {
     static const char suffix[] = ".xml";
     size_t length = strlen(entry->d_name);
-
-    return length >= sizeof(suffix) && strcmp(entry->d_name + length - (sizeof(suffix) - 1), suffix) == 0;
+    return length >= sizeof suffix && strcmp(entry->d_name + length - (sizeof suffix - 1), suffix) == 0;
 }
 
 static int compare_names(const struct dirent **a, const struct dirent **b)
@@ -39,7 +38,6 @@ static int read_status_file(int directory, const char *name, const char *path, s
 {
     struct stat facts;
     CLEANUP_FD int fd = openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-
     if (fd < 0) {
         int number = errno;
         return number == ENOENT ? 0 : error_set_errno(err, STATUS_HARDWARE, number, "cannot open %s", path);
@@ -55,7 +53,6 @@ static int load_domain(int directory, const char *name, const char *path, struct
 {
     struct buffer text = {0};
     int result = read_status_file(directory, name, path, &text, err);
-
     if (result <= 0) {
         return result;
     }
@@ -77,14 +74,13 @@ static void add_domain(struct running_domains *running, int directory, const cha
     struct domain domain = {0};
     struct error err;
     int result = load_domain(directory, name, path, &domain, &err);
-
     if (result < 0) {
         text_list_add(&running->warnings, "%s", err.text);
     }
     if (result <= 0) {
         return;
     }
-    running->domains = memory_grow(running->domains, running->count + 1, sizeof(*running->domains));
+    running->domains = memory_grow(running->domains, running->count + 1, sizeof *running->domains);
     running->domains[running->count++] = domain;
 }
 
@@ -95,7 +91,6 @@ static int load_all(struct running_domains *running, struct error *err)
     CLEANUP_FD int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     struct running_domains result = {0};
     struct dirent **names = NULL;
-
     if (directory < 0) {
         int number = errno;
         if (number != ENOENT) {

@@ -102,7 +102,6 @@ static bool take_pin(struct reading *reading, const struct settings_line *line)
     uint64_t id;
     struct bdf bdf;
     char text[BDF_TEXT_SIZE];
-
     bool decimal = line->key[strspn(line->key, "0123456789")] == '\0' && (line->key[0] != '0' || line->key[1] == '\0');
     if (!decimal || !text_parse_number(line->key, PPU_MAX - 1, &id)) {
         return fail(reading, line->number, "\"%s\" is not a PPU id; a line of [map] is \"id = BDF\", id 0 to %d",
@@ -164,7 +163,6 @@ int settings_parse(const char *text, size_t length, const char *name, struct set
     int key_lines[SETTINGS_KEY_COUNT] = {0};
     CLEANUP_FREE struct settings *parsed = memory_alloc(1, sizeof *parsed);
     struct reading reading = {.name = name, .settings = parsed, .err = err, .key_lines = key_lines};
-
     settings_default(parsed);
     settings_lines_read(text, length, take_line, &reading);
     if (reading.failed || !check_offset(&reading, "link_config", parsed->link_config) ||
@@ -179,7 +177,6 @@ int settings_load(const char *path, struct settings *settings, struct error *err
 {
     struct buffer content = {0};
     bool missing = false;
-
     if (file_read(path, FILE_LIMIT, &content, &missing, err) < 0) {
         if (missing) {
             settings_default(settings);
@@ -206,7 +203,7 @@ static bool may_mean_match(const struct settings_line *line)
 {
     bool in_ppu = line->section[0] == '\0' || strcmp(line->section, "ppu") == 0;
     bool unknown = settings_find_key("ppu", line->key) == NO_KEY;
-    return strcasecmp(line->key, "match") == 0 || (in_ppu && unknown && strchr(line->value, ':') != NULL);
+    return strcasecmp(line->key, "match") == 0 || (in_ppu && unknown && strchr(line->value, ':'));
 }
 
 static bool salvage_line(void *user, const struct settings_line *line)
@@ -235,7 +232,6 @@ bool settings_salvage_match(const char *path, char match[MATCH_SIZE])
     struct buffer content = {0};
     bool missing = false;
     struct salvage salvage = {0};
-
     settings_default(&salvage.settings);
     if (file_read(path, FILE_LIMIT, &content, &missing, &ignored) < 0 && !missing) {
         return false;

@@ -23,7 +23,6 @@ static bool filter_is_valid(const char *filter)
         size_t digits;
         bool wildcard;
     } fields[] = {{4, false}, {4, false}, {4, true}, {2, false}};
-
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
         size_t length = strcspn(filter, ":");
         if (!filter_field_is_valid(filter, length, fields[i].digits, fields[i].wildcard)) {

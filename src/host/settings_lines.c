@@ -53,7 +53,6 @@ static const char *next_line(struct source *source, size_t *length)
     size_t left = source->length - source->offset;
     const char *newline = memchr(start, '\n', left);
     size_t size = newline ? (size_t)(newline - start) : left;
-
     source->offset += size + (newline ? 1 : 0);
     source->number++;
     if (source->number == 1 && size >= strlen(byte_order_mark) &&
