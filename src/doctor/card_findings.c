@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/line.h"
 #include "base/memory.h"
+#include "base/text.h"
 
 enum { IDS_SIZE = 512 };
 
@@ -62,7 +62,7 @@ void card_findings_add(struct card_findings *findings, int ppu, enum finding_res
     findings->items = memory_grow(findings->items, findings->count + 1, sizeof *findings->items);
     va_start(arguments, format);
     findings->items[findings->count++] =
-        (struct card_finding){.ppu = ppu, .result = result, .text = line_format(format, arguments), .remedy = remedy};
+        (struct card_finding){.ppu = ppu, .result = result, .text = text_format(format, arguments), .remedy = remedy};
     va_end(arguments);
 }
 
@@ -133,7 +133,7 @@ void card_findings_report(struct card_findings *findings, struct examination *ex
     if (findings->count == 0) {
         va_list arguments;
         va_start(arguments, format);
-        CLEANUP_FREE char *text = line_format(format, arguments);
+        CLEANUP_FREE char *text = text_format(format, arguments);
         va_end(arguments);
         report_pass(&examination->report, group, check, "%s", text);
     }

@@ -5,15 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/line.h"
 #include "base/memory.h"
+#include "base/text.h"
 
 enum { TEXT_SIZE = 1024 };
 
 static char *one_line(const char *text)
 {
     char line[TEXT_SIZE];
-    line_copy(line, sizeof line, text);
+    text_copy_line(line, sizeof line, text);
     return memory_copy_text(line);
 }
 
@@ -22,7 +22,7 @@ static void add(struct report *report, const struct finding *finding, const char
 static void add(struct report *report, const struct finding *finding, const char *remedy, const char *format,
                 va_list arguments)
 {
-    CLEANUP_FREE char *text = line_format(format, arguments);
+    CLEANUP_FREE char *text = text_format(format, arguments);
     report->findings = memory_grow(report->findings, report->count + 1, sizeof *report->findings);
     struct finding *added = &report->findings[report->count++];
     *added = *finding;
