@@ -30,6 +30,7 @@ void settings_default(struct settings *settings)
         .far_end = FAR_END_CUT,
         .on_leak = LEAK_ALERT,
         .lock_timeout = 30,
+        .start_timeout = 3600,
     };
 }
 
@@ -63,6 +64,7 @@ static const struct settings_key {
     {"policy", "far_end", KEY_WORD, FIELD(far_end), .words = {"cut", "leave"}},
     {"policy", "on_leak", KEY_WORD, FIELD(on_leak), .words = {"alert", "kill"}},
     {"policy", "lock_timeout", KEY_NUMBER, FIELD(lock_timeout), .min = 0, .max = 3600, .unit = " of seconds"},
+    {"policy", "start_timeout", KEY_NUMBER, FIELD(start_timeout), .min = 0, .max = 86400, .unit = " of seconds"},
 #undef FIELD
 };
 

@@ -32,6 +32,7 @@ static void check_bounds(const struct settings *settings)
     require((uint64_t)settings->link_status * settings->stride % 4 == 0);
     require(settings->ppudbg_timeout >= 1 && settings->ppudbg_timeout <= 3600);
     require(settings->lock_timeout >= 0 && settings->lock_timeout <= 3600);
+    require(settings->start_timeout >= 0 && settings->start_timeout <= 86400);
     require(settings->map_count >= 0 && settings->map_count <= PPU_MAX);
     for (int i = 0; i < settings->map_count; i++) {
         require(settings->map[i].ppu >= 0 && settings->map[i].ppu < PPU_MAX);
