@@ -288,7 +288,7 @@ static bool take_settings_line(void *user, const struct settings_line *line)
                            line->section);
     }
     if (line->section[0] == '\0') {
-        return refuse_line(reading, line->number, "\"%s\" stands before the first [section]", line->key);
+        return refuse_line(reading, line->number, "\"%s\" is before the first [section]", line->key);
     }
     return strcmp(line->section, "map") == 0 ? take_pin(reading, line) : take_key(reading, line);
 }

@@ -47,7 +47,7 @@ LINES = {
     "unknown section": ("[polcy]\n", ":1: unknown section [polcy]; the sections are [ppu], [map], "),
     "section with blanks": ("[ policy ]\n", ":1: unknown section [ policy ]"),
     "unclosed section": ("[policy\n", ":1: a section's line must be [name]"),
-    "key before a section": ("idle = restore\n", ':1: "idle" stands before the first [section]'),
+    "key before a section": ("idle = restore\n", ':1: "idle" is before the first [section]'),
     "no value": ("[policy]\nidle\n", ':2: a line must be "key = value", [section] or a comment'),
     "colon": ("[policy]\nidle: restore\n", ':2: a line must be "key = value", [section] or a comment'),
     "key twice": ("[policy]\nidle = restore\nidle = restore\n", ':3: "idle" is already set in line 2'),
