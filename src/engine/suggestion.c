@@ -142,7 +142,6 @@ static int check_number(const struct offer *offer, uint64_t wanted, struct error
 static void choose(struct suggestion *suggestion, const struct offer *offer, int count)
 {
     const struct machine *machine = offer->inspection->machine;
-    CLEANUP_FREE struct choice_work *work = memory_alloc(1, choice_work_size());
     int numa_nodes[PPU_MAX];
     int16_t part[PPU_MAX];
 
@@ -156,7 +155,7 @@ static void choose(struct suggestion *suggestion, const struct offer *offer, int
         .count = count,
         .budget = CHOICE_BUDGET,
     };
-    choice_make(&suggestion->choice, work, &request);
+    choice_make(&suggestion->choice, &request);
     suggestion->connected = topology_parts(&machine->topology, suggestion->choice.chosen, part) == 1;
     suggestion->node_count =
         advice_nodes(machine, offer->inspection->snapshot, suggestion->choice.chosen, suggestion->nodes);

@@ -211,13 +211,15 @@ def test_many_cards(tmp_path):
     host = SimHost(tmp_path / "many", cards=128, topology=octets(128))
     answer = suggest(host, "8")
     assert (ppus(answer), answer["links"], answer["stranded"]) == (list(range(8)), 16, 2)
-    assert answer["exact"] is True
+    # 1.4e12 choices; of four cards there are few enough.
+    assert answer["exact"] is False
+    assert suggest(host, "4")["exact"] is True
     taken = [0, 9, 18, 27, 36]
     assert Libvirt(host).start(Domain("b", [Hostdev(host.bdfs[ppu]) for ppu in taken])).running
     answer = suggest(host, "16")
     # The last octet's link to card 0 is lost already.
     assert (ppus(answer), answer["links"], answer["stranded"]) == (list(range(112, 128)), 33, 1)
-    assert (answer["exact"], answer["connected"]) == (True, True)
+    assert (answer["exact"], answer["connected"]) == (False, True)
     assert len(ppus(suggest(host, "100"))) == 100
     assert_refused(
         host,
