@@ -23,7 +23,7 @@ static void require(bool condition)
 
 static void check_bounds(const struct settings *settings)
 {
-    require(strchr(settings->match, ':') != NULL);
+    require(strchr(settings->match, ':'));
     require(settings->topology[0] == '/' && settings->ppudbg_path[0] == '/');
     require(settings->bar >= 0 && settings->bar <= 5);
     require(settings->cut_bit == 0 || settings->cut_bit == 1);
@@ -48,7 +48,7 @@ static void check_refusal(const struct error *err)
     int line = 0;
     require(err->status == STATUS_INVALID);
     require(sscanf(err->text, "conf:%d: ", &line) == 1 && line >= 1);
-    require(strchr(err->text, '\n') == NULL);
+    require(!strchr(err->text, '\n'));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -57,7 +57,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static struct settings second;
     struct error err = {0};
     struct error again = {0};
-
     memset(&first, 0x55, sizeof first);
     memset(&second, 0x55, sizeof second);
     int result = settings_parse((const char *)data, size, "conf", &first, &err);
