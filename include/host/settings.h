@@ -42,7 +42,8 @@ struct settings {
     enum idle_policy idle;
     enum far_end_policy far_end;
     enum leak_policy on_leak;
-    int lock_timeout; /* seconds, 0..3600 */
+    int lock_timeout;  /* seconds, 0..3600 */
+    int start_timeout; /* seconds, 0..86400 */
 };
 
 void settings_default(struct settings *settings);

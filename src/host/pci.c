@@ -57,7 +57,6 @@ static void on_error(char *message, ...) __attribute__((noreturn, format(printf,
 static void on_error(char *message, ...)
 {
     va_list arguments;
-
     va_start(arguments, message);
     vsnprintf(guarded_pci->complaint, sizeof guarded_pci->complaint, message, arguments);
     va_end(arguments);
@@ -90,7 +89,6 @@ static void step_init(struct pci *pci)
 static void step_read_function(struct pci *pci)
 {
     int fields = PCI_FILL_IDENT;
-
     if (pci->filter.device_class >= 0) {
         fields |= PCI_FILL_CLASS;
     }
@@ -107,7 +105,6 @@ static void step_read_function(struct pci *pci)
 static const char *parse_match(const char *match, struct pci_filter *filter)
 {
     char expression[EXPRESSION_SIZE];
-
     if (strlen(match) >= sizeof expression) {
         return "Expression too long";
     }
@@ -120,8 +117,7 @@ bool pci_match_is_valid(const char *match, const char **reason)
 {
     struct pci_filter filter;
     const char *fault = parse_match(match, &filter);
-
-    if (fault != NULL) {
+    if (fault) {
         *reason = fault;
         return false;
     }
@@ -132,8 +128,7 @@ int pci_open(const char *match, struct pci **pci, struct error *err)
 {
     struct pci *opened = memory_alloc(1, sizeof *opened);
     const char *fault = parse_match(match, &opened->filter);
-
-    if (fault != NULL) {
+    if (fault) {
         free(opened);
         return error_set(err, STATUS_INVALID, "\"%s\" is not a PCI filter ([vendor]:[device][:class[:prog-if]]): %s",
                          match, fault);
@@ -155,7 +150,7 @@ int pci_open(const char *match, struct pci **pci, struct error *err)
 
 void pci_close(struct pci *pci)
 {
-    if (pci == NULL) {
+    if (!pci) {
         return;
     }
     /* pci_cleanup uses the method's table, which pci_init sets last. */
@@ -173,7 +168,6 @@ static int check_number(const char *function, const char *attribute, uint64_t ma
     CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
     uint64_t value;
-
     if (length < 0) {
         return error_set_errno(err, STATUS_HARDWARE, errno, "cannot read %s", path);
     }
@@ -189,8 +183,7 @@ static int check_number(const char *function, const char *attribute, uint64_t ma
 static int read_function(struct pci *pci, const char *function, struct error *err)
 {
     bool fine = guarded(pci, step_read_function);
-
-    if (pci->device != NULL) {
+    if (pci->device) {
         pci_free_dev(pci->device);
         pci->device = NULL;
     }
@@ -209,7 +202,6 @@ static int read_function(struct pci *pci, const char *function, struct error *er
 static bool function_exists(const char *path)
 {
     struct stat status;
-
     return stat(path, &status) == 0;
 }
 
@@ -218,7 +210,6 @@ int pci_look_up(struct pci *pci, struct bdf bdf, bool *present, bool *matches, s
     char function[BDF_TEXT_SIZE];
     CLEANUP_FREE char *path = paths_resolve("%s/%s", PATH_PCI_DEVICES, bdf_format(bdf, function));
     bool exists = function_exists(path);
-
     pci->bdf = bdf;
     pci->fits = false;
     if (exists && read_function(pci, function, err) != 0) {
@@ -258,7 +249,6 @@ static int consider(struct pci *pci, const char *name, struct function_list *lis
     bool present;
     bool matches;
     struct bdf bdf;
-
     if (name[0] == '.') {
         return 0;
     }
@@ -277,13 +267,11 @@ static int consider(struct pci *pci, const char *name, struct function_list *lis
 static int consider_all(struct pci *pci, DIR *directory, struct function_list *list, struct error *err)
 {
     const struct dirent *entry;
-
     for (;;) {
         errno = 0;
         entry = readdir(directory);
-        if (entry == NULL) {
+        if (!entry) {
             int number = errno;
-
             return number == 0 ? 0 : error_set_errno(err, STATUS_HARDWARE, number, "cannot list the PCI functions");
         }
         if (consider(pci, entry->d_name, list, err) != 0) {
@@ -298,8 +286,7 @@ int pci_list_matching(struct pci *pci, struct bdf **functions, size_t *count, st
     struct function_list list = {0};
     DIR *directory = opendir(path);
     int result;
-
-    if (directory == NULL) {
+    if (!directory) {
         return error_set_errno(err, STATUS_HARDWARE, errno, "cannot list the PCI functions: %s", path);
     }
     result = consider_all(pci, directory, &list, err);

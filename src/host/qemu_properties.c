@@ -10,7 +10,7 @@
 
 static void add_property(struct qemu_properties *properties, char *name, char *value)
 {
-    properties->items = memory_grow(properties->items, properties->count + 1, sizeof(*properties->items));
+    properties->items = memory_grow(properties->items, properties->count + 1, sizeof *properties->items);
     properties->items[properties->count++] = (struct qemu_property){.name = name, .value = value};
 }
 
@@ -34,7 +34,6 @@ static char *take_value(const char **text)
     const char *end = value_end(*text);
     char *value = memory_alloc((size_t)(end - *text) + 1, 1);
     size_t used = 0;
-
     for (const char *at = *text; at < end; at++) {
         if (*at == ',') {
             at++;
@@ -48,10 +47,8 @@ static char *take_value(const char **text)
 void qemu_properties_split(const char *text, struct qemu_properties *properties)
 {
     bool first = true;
-
     while (*text != '\0') {
         size_t name_length = strcspn(text, "=,");
-
         if (text[name_length] == '=') {
             char *name = copy_part(text, name_length);
             text += name_length + 1;
@@ -69,7 +66,7 @@ static int hex_value(char digit)
 {
     static const char digits[] = "0123456789abcdef0123456789ABCDEF";
     const char *at = digit != '\0' ? strchr(digits, digit) : NULL;
-    return at != NULL ? (int)((at - digits) % 16) : -1;
+    return at ? (int)((at - digits) % 16) : -1;
 }
 
 /* The character of \uXXXX, and *TEXT behind it.  Nothing that is looked for has
@@ -77,7 +74,6 @@ static int hex_value(char digit)
 static char decode_unicode(const char **text)
 {
     int value = 0;
-
     for (int i = 0; i < 4; i++, (*text)++) {
         int digit = hex_value(**text);
         if (digit < 0) {
@@ -95,11 +91,10 @@ static char decode_escape(const char **text)
     static const char characters[] = "\b\f\n\r\t";
     char letter = *(*text)++;
     const char *at = strchr(letters, letter);
-
     if (letter == 'u') {
         return decode_unicode(text);
     }
-    return at != NULL ? characters[at - letters] : letter;
+    return at ? characters[at - letters] : letter;
 }
 
 /* Behind the last character of the string whose first one is at TEXT. */
@@ -118,7 +113,6 @@ static char *take_json_string(const char **text)
     const char *at = *text + 1;
     const char *end = json_string_end(at, **text);
     size_t used = 0;
-
     if (*end == '\0') {
         return NULL;
     }
@@ -140,8 +134,7 @@ bool qemu_properties_from_json(const char *text, struct qemu_properties *propert
 {
     for (text += strcspn(text, "\"'"); *text != '\0'; text += strcspn(text, "\"'")) {
         CLEANUP_FREE char *name = take_json_string(&text);
-
-        if (name == NULL) {
+        if (!name) {
             return false;
         }
         text = skip_blanks(text);
@@ -153,7 +146,7 @@ bool qemu_properties_from_json(const char *text, struct qemu_properties *propert
             continue;
         }
         char *value = take_json_string(&text);
-        if (value == NULL) {
+        if (!value) {
             return false;
         }
         add_property(properties, memory_copy_text(name), value);

@@ -20,8 +20,7 @@ enum { ATTRIBUTE_LIMIT = 4096 };
 static const char *last_part(const char *path)
 {
     const char *slash = strrchr(path, '/');
-
-    return slash == NULL ? path : slash + 1;
+    return !slash ? path : slash + 1;
 }
 
 /* Where the link DIRECTORY/NAME points, as written: what it points to need not
@@ -30,7 +29,6 @@ static bool read_link(const char *directory, const char *name, char target[PATH_
 {
     CLEANUP_FREE char *path = paths_resolve("%s/%s", directory, name);
     ssize_t length = readlink(path, target, PATH_MAX - 1);
-
     if (length <= 0) {
         return false;
     }
@@ -42,7 +40,6 @@ static bool read_link(const char *directory, const char *name, char target[PATH_
 static int parse_number(const char *text)
 {
     uint64_t value;
-
     return text_parse_number(text, INT_MAX, &value) ? (int)value : UNKNOWN_NUMBER;
 }
 
@@ -52,7 +49,6 @@ static int read_number(const char *directory, const char *name)
     struct buffer text = {0};
     struct error unused;
     int number;
-
     if (file_read(path, ATTRIBUTE_LIMIT, &text, NULL, &unused) != 0) {
         return UNKNOWN_NUMBER;
     }
@@ -65,14 +61,12 @@ static int read_number(const char *directory, const char *name)
 static bool is_directory(const char *path)
 {
     struct stat status;
-
     return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
 }
 
 static bool ends_in(const char *text, const char *end)
 {
     size_t length = strlen(text);
-
     return length >= strlen(end) && strcmp(text + length - strlen(end), end) == 0;
 }
 
@@ -82,7 +76,6 @@ static bool ends_in(const char *text, const char *end)
 static bool is_vfio(const char *directory, const char *driver)
 {
     CLEANUP_FREE char *vfio_dev = paths_resolve("%s/vfio-dev", directory);
-
     return strcmp(driver, "vfio-pci") == 0 || ends_in(driver, "-vfio-pci") || ends_in(driver, "_vfio_pci") ||
            is_directory(vfio_dev);
 }
@@ -90,7 +83,6 @@ static bool is_vfio(const char *directory, const char *driver)
 static bool read_physical_function(const char *directory, struct bdf *physical)
 {
     char target[PATH_MAX];
-
     return read_link(directory, "physfn", target) && bdf_parse(last_part(target), physical);
 }
 
@@ -98,7 +90,6 @@ bool sysfs_physical_function(struct bdf function, struct bdf *physical)
 {
     char text[BDF_TEXT_SIZE];
     CLEANUP_FREE char *directory = paths_resolve("%s/%s", PATH_PCI_DEVICES, bdf_format(function, text));
-
     return read_physical_function(directory, physical);
 }
 
@@ -107,7 +98,6 @@ bool sysfs_physical_function(struct bdf function, struct bdf *physical)
 static bool is_absent(const char *path)
 {
     struct stat status;
-
     return stat(path, &status) != 0 ? errno == ENOENT || errno == ENOTDIR : !S_ISDIR(status.st_mode);
 }
 
@@ -116,7 +106,6 @@ void sysfs_read_state(struct bdf bdf, struct pci_state *state)
     char text[BDF_TEXT_SIZE];
     char target[PATH_MAX];
     CLEANUP_FREE char *directory = paths_resolve("%s/%s", PATH_PCI_DEVICES, bdf_format(bdf, text));
-
     *state = (struct pci_state){.enable = UNKNOWN_NUMBER, .iommu_group = UNKNOWN_NUMBER, .numa_node = UNKNOWN_NUMBER};
     if (is_absent(directory)) {
         return;
@@ -152,10 +141,9 @@ void sysfs_virtual_functions(struct bdf bdf, struct bdf **functions, size_t *cou
     const struct dirent *entry;
     struct bdf function;
     DIR *directory = opendir(path);
-
     *functions = NULL;
     *count = 0;
-    if (directory == NULL) {
+    if (!directory) {
         return;
     }
     while ((entry = readdir(directory)) != NULL) {
@@ -176,8 +164,7 @@ void sysfs_virtual_functions(struct bdf bdf, struct bdf **functions, size_t *cou
 static bool parse_parent(char *path, struct bdf *parent)
 {
     char *slash = strrchr(path, '/');
-
-    if (slash == NULL) {
+    if (!slash) {
         return false;
     }
     *slash = '\0';
@@ -190,7 +177,6 @@ bool sysfs_mdev_parent(const char *uuid, struct bdf *parent)
 {
     char canonical[UUID_SIZE];
     char target[PATH_MAX];
-
     return text_parse_uuid(uuid, canonical) && read_link(PATH_MDEV_DEVICES, canonical, target) &&
            parse_parent(target, parent);
 }
@@ -202,7 +188,7 @@ bool sysfs_resolve_path(const char *path, struct bdf *bdf, char mdev_uuid[])
     CLEANUP_FREE char *resolved = realpath(rooted, NULL);
     char uuid[UUID_SIZE];
 
-    if (resolved == NULL) {
+    if (!resolved) {
         return false;
     }
     if (bdf_parse(last_part(resolved), bdf)) {

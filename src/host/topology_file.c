@@ -164,7 +164,6 @@ static int take_line(struct reading *reading, const char *line)
 {
     unsigned int number;
     unsigned int peer;
-
     if (line[0] == '\0' || line[0] == '#') {
         return 0;
     }
@@ -185,7 +184,6 @@ static int take_line(struct reading *reading, const char *line)
 static int read_line(struct reading *reading, const char *start, size_t length)
 {
     char line[LINE_LIMIT + 1];
-
     if (length > 0 && start[length - 1] == '\r') {
         length--;
     }
@@ -235,7 +233,6 @@ static int check_links(struct reading *reading)
     const struct topology *topology = &reading->topology;
     struct topology_fault fault = topology_validate(topology);
     int line = fault.ppu >= 0 && fault.link >= 0 ? reading->link_lines[fault.ppu][fault.link] : 0;
-
     switch (fault.kind) {
     case TOPOLOGY_FINE:
         return 0;

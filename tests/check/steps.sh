@@ -166,7 +166,7 @@ shell_scripts()
 step_static()
 {
     local -a flags
-    read -ra flags <<<"$(pkg-config --cflags libxml-2.0 libpci inih json-c | sed 's/-I/-isystem /g')"
+    read -ra flags <<<"$(pkg-config --cflags libxml-2.0 libpci json-c | sed 's/-I/-isystem /g')"
     build_checked
     shell_scripts | xargs shellcheck -x
     # From 2.12 on cppcheck counts "not all branches looked at" as a finding.

@@ -13,6 +13,16 @@
 
 enum { BUS_MAX = 0xff, SLOT_MAX = 0x1f, FUNCTION_MAX = 7 };
 
+void domain_add_device(struct domain_parser *parser, const struct domain_device *device)
+{
+    struct domain *domain = &parser->domain;
+    if (domain->device_count == parser->device_capacity) {
+        parser->device_capacity = parser->device_capacity == 0 ? 8 : parser->device_capacity * 2;
+        domain->devices = memory_grow(domain->devices, parser->device_capacity, sizeof *domain->devices);
+    }
+    domain->devices[domain->device_count++] = *device;
+}
+
 /* A host address as the XML gives it; libvirt keeps all four as 32 bits. */
 struct raw_address {
     unsigned int domain;
@@ -31,13 +41,12 @@ static int number_base(const char *text)
     return text[1] == 'x' || text[1] == 'X' ? 16 : 8;
 }
 
-/* As virStrToLong_uip: leading blanks and '+' are fine, '-', junk behind the
+/* As virStrToLong_uip: leading blanks and '+' are fine, '-', junk after the
  * number and more than 32 bits are not. */
 static bool parse_unsigned(const char *text, unsigned int *number)
 {
     const char *digits = text + strspn(text, " \t\n\v\f\r");
     char *end = NULL;
-
     if (*digits == '+') {
         digits++;
     }
@@ -53,11 +62,11 @@ static bool parse_unsigned(const char *text, unsigned int *number)
 }
 
 /* An attribute that is not there leaves *NUMBER 0. */
-static int read_number(struct domain_parser *parser, const xmlNode *node, const char *name, unsigned int *number)
+static int read_address_number(struct domain_parser *parser, const xmlNode *node, const char *name,
+                               unsigned int *number)
 {
     XML_TEXT_CLEANUP xmlChar *text = xml_attribute(node, name);
-
-    if (text == NULL || parse_unsigned((const char *)text, number)) {
+    if (!text || parse_unsigned((const char *)text, number)) {
         return 0;
     }
     return domain_invalid(parser, xmlGetLineNo(node), "<address>: %s='%s' is not a number that libvirt accepts", name,
@@ -75,8 +84,8 @@ static int check_bound(struct domain_parser *parser, const xmlNode *node, const 
 
 static int check_address(struct domain_parser *parser, const xmlNode *node, const struct raw_address *raw)
 {
-    if (check_bound(parser, node, "bus", raw->bus, BUS_MAX) != 0 ||
-        check_bound(parser, node, "slot", raw->slot, SLOT_MAX) != 0) {
+    if (check_bound(parser, node, "bus", raw->bus, BUS_MAX) < 0 ||
+        check_bound(parser, node, "slot", raw->slot, SLOT_MAX) < 0) {
         return -1;
     }
     return check_bound(parser, node, "function", raw->function, FUNCTION_MAX);
@@ -86,10 +95,10 @@ static int check_address(struct domain_parser *parser, const xmlNode *node, cons
 static int add_address(struct domain_parser *parser, struct domain_device device, const xmlNode *address)
 {
     struct raw_address raw = {0};
-
-    if (read_number(parser, address, "domain", &raw.domain) != 0 ||
-        read_number(parser, address, "bus", &raw.bus) != 0 || read_number(parser, address, "slot", &raw.slot) != 0 ||
-        read_number(parser, address, "function", &raw.function) != 0) {
+    if (read_address_number(parser, address, "domain", &raw.domain) < 0 ||
+        read_address_number(parser, address, "bus", &raw.bus) < 0 ||
+        read_address_number(parser, address, "slot", &raw.slot) < 0 ||
+        read_address_number(parser, address, "function", &raw.function) < 0) {
         return -1;
     }
     /* libvirt takes any function of 0000:00:00 and fails later, because there
@@ -99,7 +108,7 @@ static int add_address(struct domain_parser *parser, struct domain_device device
                       xmlGetLineNo(address), raw.function);
         return 0;
     }
-    if (check_address(parser, address, &raw) != 0) {
+    if (check_address(parser, address, &raw) < 0) {
         return -1;
     }
     device.bdf = (struct bdf){
@@ -116,8 +125,7 @@ static int add_address(struct domain_parser *parser, struct domain_device device
 static int add_source(struct domain_parser *parser, struct domain_device device, const xmlNode *source)
 {
     const xmlNode *address = xml_child(source, "address");
-
-    if (address == NULL) {
+    if (!address) {
         domain_add_device(parser, &device);
         return 0;
     }
@@ -127,10 +135,9 @@ static int add_source(struct domain_parser *parser, struct domain_device device,
 static int read_mdev(struct domain_parser *parser, const xmlNode *source)
 {
     const xmlNode *address = xml_child(source, "address");
-    XML_TEXT_CLEANUP xmlChar *uuid = address != NULL ? xml_attribute(address, "uuid") : NULL;
+    XML_TEXT_CLEANUP xmlChar *uuid = address ? xml_attribute(address, "uuid") : NULL;
     struct domain_device device = {.kind = DEVICE_MDEV};
-
-    if (uuid == NULL) {
+    if (!uuid) {
         return domain_invalid(parser, xmlGetLineNo(source), "<hostdev type='mdev'> has no <address uuid=…>");
     }
     if (!text_parse_uuid((const char *)uuid, device.mdev_uuid)) {
@@ -148,13 +155,13 @@ static int read_hostdev(struct domain_parser *parser, const xmlNode *node)
     /* Whatever is not "yes" is no (virDomainHostdevDefParseXMLSubsys). */
     struct domain_device device = {.kind = DEVICE_HOSTDEV, .unmanaged = !xml_attribute_is(node, "managed", "yes")};
 
-    if (mode != NULL && strcmp((const char *)mode, "subsystem") != 0) {
+    if (mode && strcmp((const char *)mode, "subsystem") != 0) {
         return 0;
     }
     if (!is_mdev && !xml_attribute_is(node, "type", "pci")) {
         return 0;
     }
-    if (source == NULL) {
+    if (!source) {
         return domain_invalid(parser, xmlGetLineNo(node), "<hostdev type='%s'> has no <source>",
                               is_mdev ? "mdev" : "pci");
     }
@@ -165,9 +172,8 @@ static int read_hostdev(struct domain_parser *parser, const xmlNode *node)
 static int read_hostdev_interface(struct domain_parser *parser, const xmlNode *node)
 {
     const xmlNode *source = xml_child(node, "source");
-    const xmlNode *address = source != NULL ? xml_child(source, "address") : NULL;
-
-    if (!xml_attribute_is(node, "type", "hostdev") || address == NULL || !xml_attribute_is(address, "type", "pci")) {
+    const xmlNode *address = source ? xml_child(source, "address") : NULL;
+    if (!xml_attribute_is(node, "type", "hostdev") || !address || !xml_attribute_is(address, "type", "pci")) {
         return 0;
     }
     return add_address(parser, (struct domain_device){.kind = DEVICE_INTERFACE}, address);
@@ -178,7 +184,7 @@ static int read_interface(struct domain_parser *parser, const xmlNode *node)
     /* Only a status file says which function a network pool has given. */
     if (parser->status_form && xml_attribute_is(node, "type", "network")) {
         const xmlNode *actual = xml_child(node, "actual");
-        return actual != NULL ? read_hostdev_interface(parser, actual) : 0;
+        return actual ? read_hostdev_interface(parser, actual) : 0;
     }
     return read_hostdev_interface(parser, node);
 }
@@ -188,16 +194,15 @@ static int read_interface(struct domain_parser *parser, const xmlNode *node)
 static int read_nvme(struct domain_parser *parser, const xmlNode *node)
 {
     bool is_nvme = xml_attribute_is(node, "type", "nvme");
-
-    for (const xmlNode *child = node->children; child != NULL; child = child->next) {
-        if (child->type != XML_ELEMENT_NODE || child->ns != NULL) {
+    for (const xmlNode *child = node->children; child; child = child->next) {
+        if (child->type != XML_ELEMENT_NODE || child->ns) {
             continue;
         }
         if (is_nvme && xml_is_element(child, "source") && xml_attribute_is(child, "type", "pci") &&
-            add_source(parser, (struct domain_device){.kind = DEVICE_NVME}, child) != 0) {
+            add_source(parser, (struct domain_device){.kind = DEVICE_NVME}, child) < 0) {
             return -1;
         }
-        if (read_nvme(parser, child) != 0) {
+        if (read_nvme(parser, child) < 0) {
             return -1;
         }
     }
@@ -214,11 +219,79 @@ domain_element_reader domain_device_reader(const xmlChar *element_name)
         {"interface", read_interface},
         {"disk", read_nvme},
     };
-
-    for (size_t i = 0; i < sizeof(readers) / sizeof(readers[0]); i++) {
+    for (size_t i = 0; i < sizeof readers / sizeof readers[0]; i++) {
         if (strcmp(readers[i].name, (const char *)element_name) == 0) {
             return readers[i].read;
         }
     }
     return NULL;
+}
+
+static int compare_identity(const struct domain_device *a, const struct domain_device *b)
+{
+    int by_path = strcmp(a->sysfs_path ? a->sysfs_path : "", b->sysfs_path ? b->sysfs_path : "");
+    int by_uuid = strcmp(a->mdev_uuid, b->mdev_uuid);
+    if (by_path != 0) {
+        return by_path;
+    }
+    return by_uuid != 0 ? by_uuid : bdf_compare(a->bdf, b->bdf);
+}
+
+/* For qsort over pointers into one array: same identities in document order. */
+static int compare_entries(const void *a, const void *b)
+{
+    const struct domain_device *const *first = a;
+    const struct domain_device *const *second = b;
+    int by_identity = compare_identity(*first, *second);
+    return by_identity != 0 ? by_identity : (*first > *second) - (*first < *second);
+}
+
+static void warn_repeated(struct domain *domain, const struct domain_device *device, size_t times)
+{
+    char text[BDF_TEXT_SIZE];
+    const char *what = device->sysfs_path;
+    if (!what) {
+        what = device->mdev_uuid[0] != '\0' ? device->mdev_uuid : bdf_format(device->bdf, text);
+    }
+    text_list_add(&domain->warnings, "the device %s is named %zu times", what, times);
+}
+
+/* Marks all but the first of each run of equal devices in the sorted ENTRIES. */
+static void mark_repeated(struct domain *domain, struct domain_device **entries, bool *repeated)
+{
+    size_t first = 0;
+    for (size_t i = 1; i <= domain->device_count; i++) {
+        if (i < domain->device_count && compare_identity(entries[first], entries[i]) == 0) {
+            repeated[entries[i] - domain->devices] = true;
+            continue;
+        }
+        if (i - first > 1) {
+            warn_repeated(domain, entries[first], i - first);
+        }
+        first = i;
+    }
+}
+
+void domain_unite_devices(struct domain *domain)
+{
+    CLEANUP_FREE struct domain_device **entries = memory_alloc(domain->device_count, sizeof *entries);
+    CLEANUP_FREE bool *repeated = memory_alloc(domain->device_count, sizeof *repeated);
+    size_t kept = 0;
+    if (domain->device_count == 0) {
+        return;
+    }
+    for (size_t i = 0; i < domain->device_count; i++) {
+        entries[i] = &domain->devices[i];
+    }
+    qsort(entries, domain->device_count, sizeof *entries, compare_entries);
+    mark_repeated(domain, entries, repeated);
+
+    for (size_t i = 0; i < domain->device_count; i++) {
+        if (repeated[i]) {
+            free(domain->devices[i].sysfs_path);
+        } else {
+            domain->devices[kept++] = domain->devices[i];
+        }
+    }
+    domain->device_count = kept;
 }
