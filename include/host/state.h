@@ -38,6 +38,7 @@ struct claim {
     int64_t boottime_ms;             /* CLOCK_BOOTTIME when it was made; later than now: the caller judges it */
     struct claim_card *cards;        /* owned; no card twice */
     size_t card_count;
+    enum claim_verdict verdict; /* set by the engine (engine/owners.c) */
     bool is_ended;        /* a tombstone says that the domain has ended */
     bool is_carried_over; /* read from an entry of version 0.1 and not written anew yet; boottime_ms is when it was read
                            */

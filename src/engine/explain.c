@@ -17,7 +17,8 @@ static PRINTF_LIKE(2, 3) void say(struct explanation *explanation, const char *f
     va_end(arguments);
 }
 
-static const char *time_text(int64_t seconds, const char *format, char text[TIME_SIZE])
+__attribute__((format(strftime, 2, 0))) static const char *time_text(int64_t seconds, const char *format,
+                                                                      char text[TIME_SIZE])
 {
     time_t moment = (time_t)seconds;
     struct tm local;

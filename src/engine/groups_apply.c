@@ -208,7 +208,7 @@ static int cut(const struct application *application, struct error *err)
     struct session *session = application->session;
     for (int group = 0; group < application->groups->count; group++) {
         const struct group_identity *identity = &application->identities[group];
-        if (record_claim(session, owners_find(&session->owners, identity->uuid), CLAIM_ADMITTED, !identity->existed,
+        if (record_claim(session, owners_find(&session->owners, identity->uuid), CLAIM_SEEN, !identity->existed,
                          err) < 0) {
             return -1;
         }

@@ -100,7 +100,7 @@ static int refuse_stranger(const struct session *session, const struct owner *st
                            struct error *err)
 {
     char card[CARD_TEXT_SIZE];
-    char process[64] = "a process that is not a known VM";
+    char process[128] = "a process that is not a known VM";
     if (stranger && stranger->pid != 0) {
         snprintf(process, sizeof process, "process %ld (%.32s), which is not a known VM", (long)stranger->pid,
                  stranger->name);

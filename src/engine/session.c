@@ -23,7 +23,7 @@ static int load_running(struct session *session, struct error *err)
     for (size_t i = 0; i < session->state.claim_count; i++) {
         text_list_add_copy(&claimed, session->state.claims[i].uuid);
     }
-    int result = running_vms_load(&claimed, &session->running, err);
+    int result = running_vms_load(&session->running, &claimed, err);
     text_list_free(&claimed);
     for (size_t i = 0; result == 0 && i < session->running.warnings.count; i++) {
         notes_add(&session->notes, NOTE_WARNING, NOTE_STATUS, -1, NULL, "%s", session->running.warnings.items[i]);
