@@ -17,13 +17,12 @@ static PRINTF_LIKE(2, 3) void say(struct explanation *explanation, const char *f
     va_end(arguments);
 }
 
-__attribute__((format(strftime, 2, 0))) static const char *time_text(int64_t seconds, const char *format,
-                                                                      char text[TIME_SIZE])
+static const char *moment_text(int64_t seconds, char text[TIME_SIZE])
 {
     time_t moment = (time_t)seconds;
     struct tm local;
-    if (seconds == 0 || !localtime_r(&moment, &local) || strftime(text, TIME_SIZE, format, &local) == 0) {
-        snprintf(text, TIME_SIZE, "since when is not known");
+    if (!localtime_r(&moment, &local) || strftime(text, TIME_SIZE, "%Y-%m-%d %H:%M:%S", &local) == 0) {
+        snprintf(text, TIME_SIZE, "a time that cannot be shown");
     }
     return text;
 }
@@ -45,8 +44,8 @@ static enum link_rule rule_of(int near, int far)
 static void say_who(struct explanation *explanation, const struct owner *owner)
 {
     char since[TIME_SIZE];
-    say(explanation, "%s '%s' (%s)", owner->kind == OWNER_KIND_GROUP ? "group" : "VM", owner->name,
-        time_text(owner->since, "since %Y-%m-%d %H:%M:%S", since));
+    say(explanation, "%s '%s' (since %s)", owner->kind == OWNER_KIND_GROUP ? "group" : "VM", owner->name,
+        owner->since == 0 ? "when is not known" : moment_text(owner->since, since));
 }
 
 /* "PPU 0 belongs to VM 'vm1' (since 2026-11-21 10:02:11)" */
@@ -99,7 +98,7 @@ static void say_state(struct explanation *explanation)
         say(explanation, "OPEN at both ends");
     } else if (view->verdict == VERDICT_GATED) {
         say(explanation, "CUT when it was read back at %s, before QEMU opened the card",
-            time_text(view->since, "%Y-%m-%d %H:%M:%S", since));
+            moment_text(view->since, since));
     } else if (view->near == view->far) {
         say(explanation, "UNKNOWN (neither card can be read)");
     } else {
