@@ -93,16 +93,24 @@ void assert_refused(enum status status, const char *format, const char *path)
     assert_refused_as(STATE_CHANGE, status, format, path);
 }
 
-int look(struct error *err)
+static int open_and_close(enum state_access access, struct error *err)
 {
     struct state state;
-    return state_open(&state, STATE_LOOK, deadline_after_ms(0), err);
+    if (state_open(&state, access, deadline_after_ms(0), err) < 0) {
+        return -1;
+    }
+    state_close(&state);
+    return 0;
+}
+
+int look(struct error *err)
+{
+    return open_and_close(STATE_LOOK, err);
 }
 
 int change(struct error *err)
 {
-    struct state state;
-    return state_open(&state, STATE_CHANGE, deadline_after_ms(0), err);
+    return open_and_close(STATE_CHANGE, err);
 }
 
 struct error error_in_child(int (*prepare)(void), int (*attempt)(struct error *err))

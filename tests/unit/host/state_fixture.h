@@ -42,7 +42,7 @@ void assert_refused_as(enum state_access access, enum status status, const char 
 /* Both ways. */
 void assert_refused(enum status status, const char *format, const char *path);
 
-/* Opens and keeps open. */
+/* Opens and closes. */
 int look(struct error *err);
 int change(struct error *err);
 

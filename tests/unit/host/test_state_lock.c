@@ -146,15 +146,15 @@ static pid_t start_holder(void)
 {
     int ready[2];
     char byte;
-    struct error err;
-
     assert_int_equal(pipe(ready), 0);
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
-        if (change(&err) == 0 && write(ready[1], "", 1) == 1) {
+        struct state state = open_state(STATE_CHANGE);
+        if (write(ready[1], "", 1) == 1) {
             sleep(60);
         }
+        state_close(&state);
         child_exit(1);
     }
     assert_int_equal(read(ready[0], &byte, 1), 1);
@@ -190,6 +190,7 @@ static pid_t start_waiter(enum state_access access, struct state *held, int *ans
         if (state_open(&state, access, deadline_after_ms(10000), &err) == 0 &&
             fstat(state.lockfd == -1 ? state.dirfd : state.lockfd, &facts) == 0 &&
             write(ends[1], &facts.st_ino, sizeof facts.st_ino) == sizeof facts.st_ino) {
+            state_close(&state);
             child_exit(0);
         }
         child_exit(1);

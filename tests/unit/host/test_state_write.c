@@ -316,16 +316,23 @@ static int fill_disk(void)
     return leave_mounts() == 0 ? mount("tmpfs", simulated_path(RUN), "tmpfs", 0, "size=65536,mode=0700") : -1;
 }
 
-/* Writes VM_A's claim with a long name. */
+/* Writes VM_A's claim with this name. */
+static int write_named(const char *name, struct error *err)
+{
+    struct state state;
+    if (state_open(&state, STATE_CHANGE, deadline_after_ms(0), err) < 0) {
+        return -1;
+    }
+    int result = state_write_claim(&state, state_claim_add(&state, VM_A, name), err);
+    state_close(&state);
+    return result;
+}
+
 static int write_long(struct error *err)
 {
     static char name[200000];
-    struct state state;
-
     memset(name, 'n', sizeof name - 1);
-    return state_open(&state, STATE_CHANGE, deadline_after_ms(0), err) < 0
-               ? -1
-               : state_write_claim(&state, state_claim_add(&state, VM_A, name), err);
+    return write_named(name, err);
 }
 
 static void test_no_room(void **unused)
@@ -419,17 +426,18 @@ static int as_it_is(void)
 
 static int write_short(struct error *err)
 {
-    struct state state;
-    return state_open(&state, STATE_CHANGE, deadline_after_ms(0), err) < 0
-               ? -1
-               : state_write_claim(&state, state_claim_add(&state, VM_A, "a"), err);
+    return write_named("a", err);
 }
 
 static int note(struct error *err)
 {
     struct state state;
-    return state_open(&state, STATE_CHANGE, deadline_after_ms(0), err) < 0 ? -1
-                                                                           : state_note_enabled(&state, card_a, err);
+    if (state_open(&state, STATE_CHANGE, deadline_after_ms(0), err) < 0) {
+        return -1;
+    }
+    int result = state_note_enabled(&state, card_a, err);
+    state_close(&state);
+    return result;
 }
 
 /* As root a mount, as a user the mode. */
