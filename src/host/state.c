@@ -266,14 +266,19 @@ static void merge_carried(struct reading_pass *pass)
     }
 }
 
-static void unlink_claim(const struct state *state, const char *uuid, bool with_tombstone)
+static bool unlink_claim(const struct state *state, const char *uuid)
 {
     char name[CLAIM_FILE_SIZE];
-    char tombstone[TOMBSTONE_SIZE];
     snprintf(name, sizeof name, "%s" CLAIM_ENDING, uuid);
-    snprintf(tombstone, sizeof tombstone, TOMBSTONE_PREFIX "%s", uuid);
-    if (unlinkat(state->dirfd, name, 0) == 0 && with_tombstone) {
-        unlinkat(state->dirfd, tombstone, 0);
+    return unlinkat(state->dirfd, name, 0) == 0;
+}
+
+static void unlink_with_tombstone(struct state *state, const char *uuid)
+{
+    char name[TOMBSTONE_SIZE];
+    snprintf(name, sizeof name, TOMBSTONE_PREFIX "%s", uuid);
+    if (unlink_claim(state, uuid) && unlinkat(state->dirfd, name, 0) == 0) {
+        state_drop_tombstone(state, uuid);
     }
 }
 
@@ -292,7 +297,7 @@ static void carry_over(struct reading_pass *pass)
         }
     }
     for (size_t i = 0; i < pass->ended.count; i++) {
-        unlink_claim(state, pass->ended.items[i], false);
+        unlink_claim(state, pass->ended.items[i]);
     }
 }
 
@@ -308,7 +313,7 @@ static void tidy(struct reading_pass *pass, const struct text_list *names)
         }
     }
     for (size_t i = 0; i < pass->obsolete.count; i++) {
-        unlink_claim(state, pass->obsolete.items[i], true);
+        unlink_with_tombstone(state, pass->obsolete.items[i]);
     }
     carry_over(pass);
 }

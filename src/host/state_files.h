@@ -47,3 +47,6 @@ bool state_is_canonical(const char *uuid);
 
 /* Writes one claim's file, and nothing else (state_write_claim does more). */
 MUST_CHECK int state_replace_claim(struct state *state, const struct claim *claim, struct error *err);
+
+/* From the list in memory. */
+void state_drop_tombstone(struct state *state, const char *uuid);

@@ -131,7 +131,7 @@ static void drop_fault(struct state *state, enum state_fault_kind kind, const ch
     }
 }
 
-static void drop_tombstone(struct state *state, const char *uuid)
+void state_drop_tombstone(struct state *state, const char *uuid)
 {
     struct text_list kept = {0};
     for (size_t i = 0; i < state->tombstones.count; i++) {
@@ -161,7 +161,7 @@ int state_write_claim(struct state *state, struct claim *claim, struct error *er
         if (remove_state_file(state->dirfd, TOMBSTONE_PREFIX, claim->uuid, "", err) < 0) {
             return -1;
         }
-        drop_tombstone(state, claim->uuid);
+        state_drop_tombstone(state, claim->uuid);
     }
     claim->is_ended = false;
     return 0;
@@ -186,7 +186,7 @@ int state_remove_claim(struct state *state, const char *uuid, struct error *err)
     if (remove_state_file(state->dirfd, TOMBSTONE_PREFIX, kept_uuid, "", err) < 0) {
         return -1;
     }
-    drop_tombstone(state, kept_uuid);
+    state_drop_tombstone(state, kept_uuid);
     return 0;
 }
 
