@@ -17,6 +17,10 @@ struct buffer {
 };
 void buffer_free(struct buffer *buffer);
 
+/* The last line that is not blank, without the blanks at its end, as one printable line
+ * (text_copy_line), cut to SIZE; "" if there is none. */
+void buffer_last_line(const struct buffer *buffer, char *line, size_t size);
+
 /* A point in time on CLOCK_MONOTONIC, in milliseconds. */
 int64_t deadline_after_ms(int64_t milliseconds);
 /* Milliseconds left, never negative. */

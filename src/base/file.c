@@ -44,6 +44,24 @@ void buffer_free(struct buffer *buffer)
     buffer->length = 0;
 }
 
+void buffer_last_line(const struct buffer *buffer, char *line, size_t size)
+{
+    size_t end = buffer->length;
+    while (end > 0 && strchr(" \t\r\n", buffer->data[end - 1])) {
+        end--;
+    }
+    size_t begin = end;
+    while (begin > 0 && buffer->data[begin - 1] != '\n') {
+        begin--;
+    }
+    size_t length = end - begin;
+    CLEANUP_FREE char *raw = memory_alloc(length + 1, 1);
+    if (length > 0) {
+        memcpy(raw, buffer->data + begin, length);
+    }
+    text_copy_line(line, size, raw);
+}
+
 void file_close_fd(int *fd)
 {
     if (*fd != -1) {
