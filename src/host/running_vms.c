@@ -112,10 +112,7 @@ static int load_vm(struct status_reading *reading, const char *name, const char 
         is_parsed = true;
     }
     vm->process.pid = vm->domain.pid;
-    vm->lives = process_pid_exists(vm->process.pid);
-    if (vm->lives && is_parsed && !process_start_ticks(vm->process.pid, &vm->process.start)) {
-        vm->process.start = 0;
-    }
+    vm->lives = is_parsed ? process_find(vm->domain.pid, &vm->process) : process_pid_exists(vm->domain.pid);
     return 1;
 }
 
