@@ -114,7 +114,7 @@ static struct json_object *describe_option(const struct option_row *row)
     return entry;
 }
 
-static void print_json(void)
+static void help_print_json(void)
 {
     struct json_object *object = json_object_new_object();
     json_put_text(object, "schema", "icn-hook/help/1");
@@ -142,7 +142,7 @@ int verb_help(const struct options *options)
         return command_usage_error("unknown verb", options->argument);
     }
     if (options->json) {
-        print_json();
+        help_print_json();
     } else {
         command_help(verb);
     }

@@ -79,7 +79,7 @@ static const struct option_row *find_row(int code)
     return NULL;
 }
 
-static int choose(struct command *command, enum verb_id verb, const char *word)
+static int command_choose(struct command *command, enum verb_id verb, const char *word)
 {
     if (command->verb != VERB_NONE) {
         return command_usage_error("not with another verb:", word);
@@ -140,13 +140,13 @@ static int take_option(struct command *command, const struct option_row *row, co
     case SET_COLOUR:
         return take_colour(command, value);
     case CHOOSE:
-        return choose(command, row->verb, row->name);
+        return command_choose(command, row->verb, row->name);
     case CHOOSE_WITH_FLAG:
         *(bool *)field = true;
-        return choose(command, row->verb, row->name);
+        return command_choose(command, row->verb, row->name);
     case CHOOSE_WITH_ARGUMENT:
         command->options.argument = value;
-        return choose(command, row->verb, row->name);
+        return command_choose(command, row->verb, row->name);
     case SHOW_HELP:
         command->help = true;
         return 0;
@@ -157,7 +157,7 @@ static int take_option(struct command *command, const struct option_row *row, co
     return 0;
 }
 
-static int complain(int code, const char *word)
+static int command_complain(int code, const char *word)
 {
     const struct option_row *row = optopt ? find_row(optopt) : NULL;
     char letter[] = {'-', (char)optopt, '\0'};
@@ -178,7 +178,7 @@ static int take_code(struct command *command, int code, char *argv[])
         return take_word(command, optarg);
     }
     if (code == '?' || code == ':') {
-        return complain(code, argv[optind - 1]);
+        return command_complain(code, argv[optind - 1]);
     }
     const struct option_row *row = find_row(code);
     command->given |= UINT64_C(1) << (row - command_options);
@@ -206,7 +206,7 @@ static int take_all(int argc, char *argv[], const struct grammar *grammar, struc
 }
 
 /* Every option goes with the verb, and the verb has its argument. */
-static int check(const struct command *command)
+static int command_check(const struct command *command)
 {
     const struct verb *verb = &command_verbs[command->verb];
     for (size_t i = 0; i < command_option_count; i++) {
@@ -237,5 +237,5 @@ int command_parse(int argc, char *argv[], struct command *command)
     if (command->verb == VERB_NONE && command->options.dry_run) {
         command->verb = VERB_PLAN;
     }
-    return command->verb == VERB_NONE ? command_usage_error("no verb given to", "icn-hook") : check(command);
+    return command->verb == VERB_NONE ? command_usage_error("no verb given to", "icn-hook") : command_check(command);
 }

@@ -53,8 +53,8 @@ enum option_effect {
 
 struct option_row {
     const char *name;
-    char letter;       /* 0: none */
-    const char *value; /* as help shows it; NULL: takes none */
+    char letter;        /* 0: none */
+    const char *value;  /* as help shows it; NULL: takes none */
     unsigned int verbs; /* bit VERB_…: which verbs take it; EVERY_VERB */
     enum option_effect effect;
     size_t offset;     /* in struct options, of SET_FLAG, SET_TEXT and CHOOSE_WITH_FLAG */

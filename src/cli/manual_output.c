@@ -21,7 +21,7 @@ struct json_object *manual_begin_json(const struct manual_outcome *outcome, cons
     return object;
 }
 
-static void put_address(const struct manual_outcome *outcome, struct json_object *entry, int ppu)
+static void groups_put_address(const struct manual_outcome *outcome, struct json_object *entry, int ppu)
 {
     char bdf[BDF_TEXT_SIZE];
     json_put_number(entry, "ppu", ppu);
@@ -38,7 +38,7 @@ void manual_put_cards(struct json_object *object, const struct manual_outcome *o
             continue;
         }
         struct json_object *entry = json_object_new_object();
-        put_address(outcome, entry, party->ppus[i]);
+        groups_put_address(outcome, entry, party->ppus[i]);
         json_object_array_add(ppus, entry);
     }
 }
@@ -63,7 +63,7 @@ void manual_end_json(const struct manual_outcome *outcome, struct json_object *o
     for (size_t i = 0; i < outcome->report.write_count; i++) {
         const struct plan_write *write = &outcome->report.writes[i];
         struct json_object *entry = json_object_new_object();
-        put_address(outcome, entry, write->ppu);
+        groups_put_address(outcome, entry, write->ppu);
         json_put_mask(entry, "from", write->from);
         json_put_mask(entry, "to", write->to);
         json_object_array_add(writes, entry);
@@ -86,7 +86,7 @@ void manual_print_groups(const struct manual_outcome *outcome, const char *is)
     }
 }
 
-static void print_writes(const struct manual_outcome *outcome)
+static void groups_print_writes(const struct manual_outcome *outcome)
 {
     puts("Register writes, in this order (bit set = link cut):");
     for (size_t i = 0; i < outcome->report.write_count; i++) {
@@ -103,7 +103,7 @@ static void print_writes(const struct manual_outcome *outcome)
 void manual_print_rest(const struct manual_outcome *outcome)
 {
     if (outcome->options->dry_run && !outcome->failed) {
-        print_writes(outcome);
+        groups_print_writes(outcome);
     }
     /* Where nothing was done the error says it all. */
     bool is_of_interest = !outcome->failed || outcome->report.write_count > 0;

@@ -13,7 +13,7 @@
 #include "engine/advice.h"
 #include "hypervisor/libvirt.h"
 
-static int read_text(const char *file, struct buffer *text, struct error *err)
+static int plan_read_text(const char *file, struct buffer *text, struct error *err)
 {
     return strcmp(file, "-") == 0
                ? file_read_fd(STDIN_FILENO, "standard input", DOMAIN_XML_LIMIT, NO_DEADLINE, text, err)
@@ -21,7 +21,7 @@ static int read_text(const char *file, struct buffer *text, struct error *err)
 }
 
 /* A text that is no domain's XML leaves a domain without a name. */
-static int parse_domain(const char *name, const struct buffer *text, struct domain *domain, struct error *err)
+static int plan_parse_domain(const char *name, const struct buffer *text, struct domain *domain, struct error *err)
 {
     if (domain_parse(text->data, text->length, name, domain, err) == 0) {
         return 0;
@@ -30,7 +30,7 @@ static int parse_domain(const char *name, const struct buffer *text, struct doma
     return error_set(err, err->status, "%s; correct the VM with virsh edit", err->text);
 }
 
-static void copy_warnings(struct preview *preview, const struct text_list *list)
+static void plan_copy_warnings(struct preview *preview, const struct text_list *list)
 {
     for (size_t i = 0; i < list->count; i++) {
         text_list_add(&preview->warnings, "%s", list->items[i]);
@@ -50,17 +50,17 @@ static void warn_of_unread_ends(struct preview *preview)
 }
 
 /* The path of prepare, without what it writes. */
-static int look_ahead(struct preview *preview, const char *config, struct error *err)
+static int plan_look_ahead(struct preview *preview, const char *config, struct error *err)
 {
     int found = inquiry_make(&preview->inquiry, config, &preview->domain, err);
-    copy_warnings(preview, &preview->inquiry.warnings);
+    plan_copy_warnings(preview, &preview->inquiry.warnings);
     if (found <= 0) {
         return found;
     }
     if (inspection_open(&preview->inspection, preview->inquiry.machine, err) < 0) {
         return -1;
     }
-    copy_warnings(preview, &preview->inspection.snapshot->findings);
+    plan_copy_warnings(preview, &preview->inspection.snapshot->findings);
     if (decision_admit(preview->inspection.snapshot, &preview->inquiry.demand, preview->domain.uuid, err) < 0) {
         return -1;
     }
@@ -75,29 +75,29 @@ static int look_ahead(struct preview *preview, const char *config, struct error 
     return decision_check_near(preview->decision, preview->inspection.snapshot, err);
 }
 
-static int judge(struct preview *preview, const struct options *options, const char *name, const struct buffer *text,
-                 struct error *err)
+static int plan_judge(struct preview *preview, const struct options *options, const char *name,
+                      const struct buffer *text, struct error *err)
 {
-    if (parse_domain(name, text, &preview->domain, err) < 0) {
+    if (plan_parse_domain(name, text, &preview->domain, err) < 0) {
         return error_wrap(err, "icn-hook: no VM would be started with this XML");
     }
-    copy_warnings(preview, &preview->domain.warnings);
+    plan_copy_warnings(preview, &preview->domain.warnings);
     domain_placement_read(text->data, text->length, &preview->placement);
-    if (look_ahead(preview, options->config, err) < 0) {
+    if (plan_look_ahead(preview, options->config, err) < 0) {
         return error_wrap(err, "icn-hook: VM '%s' would not be started", preview->domain.name);
     }
     return 0;
 }
 
 /* The text, and NAME: what it is called in messages. */
-static int fetch(const struct options *options, struct buffer *text, const char **name, struct error *err)
+static int plan_fetch(const struct options *options, struct buffer *text, const char **name, struct error *err)
 {
     if (options->domain) {
         *name = options->domain;
         return libvirt_domain_xml(options->connect ? options->connect : LIBVIRT_USUAL_URI, options->domain, text, err);
     }
     *name = strcmp(options->argument, "-") == 0 ? "standard input" : options->argument;
-    return read_text(options->argument, text, err);
+    return plan_read_text(options->argument, text, err);
 }
 
 int preview_open(struct preview *preview, const struct options *options)
@@ -109,11 +109,11 @@ int preview_open(struct preview *preview, const struct options *options)
     if (options->domain && options->argument) {
         return command_usage_error("either --domain or a file, not both:", options->argument);
     }
-    if (fetch(options, &text, &name, &err) < 0) {
+    if (plan_fetch(options, &text, &name, &err) < 0) {
         fprintf(stderr, "icn-hook: %s\n", err.text);
         return (int)err.status;
     }
-    preview->is_refused = judge(preview, options, name, &text, &preview->reason) < 0;
+    preview->is_refused = plan_judge(preview, options, name, &text, &preview->reason) < 0;
     buffer_free(&text);
     return STATUS_OK;
 }

@@ -3,18 +3,18 @@
 
 #include "cli/preview.h"
 
-static uint32_t mask_after(const struct preview *preview, int ppu)
+static uint32_t plan_mask_after(const struct preview *preview, int ppu)
 {
     return preview->decision->goals[ppu].want;
 }
 
-static const char *peer_owner(const struct preview *preview, int peer, char text[OWNER_TEXT_SIZE])
+static const char *plan_peer_owner(const struct preview *preview, int peer, char text[OWNER_TEXT_SIZE])
 {
     return preview->decision->near[peer] ? preview->domain.name
                                          : snapshot_owner_text(preview->inspection.snapshot, peer, text);
 }
 
-static void put_devices(const struct preview *preview, struct json_object *object)
+static void plan_put_devices(const struct preview *preview, struct json_object *object)
 {
     struct json_object *array = json_put_array(object, "devices");
     for (size_t i = 0; i < preview->inquiry.demand.count; i++) {
@@ -28,7 +28,7 @@ static void put_devices(const struct preview *preview, struct json_object *objec
     }
 }
 
-static void put_writes(const struct preview *preview, struct json_object *array)
+static void plan_put_writes(const struct preview *preview, struct json_object *array)
 {
     for (size_t i = 0; i < preview->decision->plan.count; i++) {
         const struct plan_write *write = &preview->decision->plan.writes[i];
@@ -42,7 +42,7 @@ static void put_writes(const struct preview *preview, struct json_object *array)
     }
 }
 
-static void put_links(const struct preview *preview, struct json_object *array)
+static void plan_put_links(const struct preview *preview, struct json_object *array)
 {
     const struct topology *topology = &preview->inquiry.machine->topology;
     for (int ppu = 0; ppu < topology->ppu_count; ppu++) {
@@ -56,8 +56,8 @@ static void put_links(const struct preview *preview, struct json_object *array)
             json_put_number(entry, "ppu", ppu);
             json_put_number(entry, "link", link);
             json_put_number(entry, "peer", peer);
-            json_put_text(entry, "state", ((mask_after(preview, ppu) >> link) & 1) ? "cut" : "open");
-            json_put_text(entry, "peer_owner", peer_owner(preview, peer, owner));
+            json_put_text(entry, "state", ((plan_mask_after(preview, ppu) >> link) & 1) ? "cut" : "open");
+            json_put_text(entry, "peer_owner", plan_peer_owner(preview, peer, owner));
             json_object_array_add(array, entry);
         }
     }
@@ -75,12 +75,12 @@ void preview_put_plan(const struct preview *preview, struct json_object *object)
 {
     json_put_text(object, "verdict", preview->is_refused ? "refuse" : preview->isolates ? "isolate" : "pass");
     json_put_text(object, "reason", preview->is_refused ? preview->reason.text : NULL);
-    put_devices(preview, object);
+    plan_put_devices(preview, object);
     struct json_object *writes = json_put_array(object, "writes");
     struct json_object *links = json_put_array(object, "links");
     if (preview->isolates && !preview->is_refused) {
-        put_writes(preview, writes);
-        put_links(preview, links);
+        plan_put_writes(preview, writes);
+        plan_put_links(preview, links);
     }
     json_put_list(object, "warnings", &preview->warnings);
 }
@@ -93,7 +93,7 @@ static const char *describe_role(const struct preview *preview, const struct pla
     return preview->decision->owners[write->ppu] == OWNER_IDLE ? "idle card" : "card of others";
 }
 
-static void print_writes(const struct preview *preview)
+static void plan_print_writes(const struct preview *preview)
 {
     printf("VM '%s' would be isolated. Register writes, in this order (bit set = link cut):\n", preview->domain.name);
     for (size_t i = 0; i < preview->decision->plan.count; i++) {
@@ -113,7 +113,7 @@ void preview_print(const struct preview *preview)
         return;
     }
     if (preview->isolates) {
-        print_writes(preview);
+        plan_print_writes(preview);
     } else {
         printf("VM '%s' takes no PPU: it passes untouched.\n", preview->domain.name);
     }

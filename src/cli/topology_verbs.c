@@ -17,7 +17,7 @@
 enum { FILE_LIMIT = 4 << 20 };
 
 /* Every link has two ends. */
-static int count_links(const struct topology *topology)
+static int topo_count_links(const struct topology *topology)
 {
     int ends = 0;
     for (int ppu = 0; ppu < topology->ppu_count; ppu++) {
@@ -26,14 +26,14 @@ static int count_links(const struct topology *topology)
     return ends / 2;
 }
 
-static void warn(const struct text_list *warnings)
+static void topo_warn(const struct text_list *warnings)
 {
     for (size_t i = 0; i < warnings->count; i++) {
         fprintf(stderr, "icn-hook: warning: %s\n", warnings->items[i]);
     }
 }
 
-static int load(const char *path, struct topology *topology, struct error *err)
+static int topo_load(const char *path, struct topology *topology, struct error *err)
 {
     struct buffer text;
     if (strcmp(path, "-") != 0) {
@@ -49,8 +49,8 @@ static int load(const char *path, struct topology *topology, struct error *err)
 
 /* The file is checked on any machine, under any configuration: nothing is said if
  * the cards cannot be found. */
-static void compare_with_host(const struct options *options, const struct topology *topology,
-                              struct text_list *warnings)
+static void topo_compare_with_host(const struct options *options, const struct topology *topology,
+                                   struct text_list *warnings)
 {
     struct machine *machine;
     struct error ignored;
@@ -66,19 +66,19 @@ static void compare_with_host(const struct options *options, const struct topolo
     machine_close(machine);
 }
 
-static void put_counts(struct json_object *object, const struct topology *topology)
+static void topo_put_counts(struct json_object *object, const struct topology *topology)
 {
     json_put_known_number(object, "cards", topology ? topology->ppu_count : -1);
-    json_put_known_number(object, "links", topology ? count_links(topology) : -1);
+    json_put_known_number(object, "links", topology ? topo_count_links(topology) : -1);
 }
 
-static void print_validation(const struct output *output, const struct topology *topology, const char *error,
-                             const struct text_list *warnings)
+static void topo_print_validation(const struct output *output, const struct topology *topology, const char *error,
+                                  const struct text_list *warnings)
 {
     struct json_object *object = json_object_new_object();
     json_put_text(object, "schema", "icn-hook/validate/1");
     json_put_bool(object, "ok", !error);
-    put_counts(object, topology);
+    topo_put_counts(object, topology);
     json_put_text(object, "error", error);
     json_put_list(object, "warnings", warnings);
     json_write(output->stream, object);
@@ -90,41 +90,41 @@ int topo_validate(const struct options *options)
     struct text_list warnings = {0};
     struct output output;
     struct error err;
-    bool is_valid = load(options->validate, topology, &err) == 0;
+    bool is_valid = topo_load(options->validate, topology, &err) == 0;
     output_open(&output, options);
     if (is_valid) {
-        compare_with_host(options, topology, &warnings);
-        warn(&warnings);
+        topo_compare_with_host(options, topology, &warnings);
+        topo_warn(&warnings);
     } else {
         fprintf(stderr, "icn-hook: %s\n", err.text);
     }
     if (options->json) {
-        print_validation(&output, is_valid ? topology : NULL, is_valid ? NULL : err.text, &warnings);
+        topo_print_validation(&output, is_valid ? topology : NULL, is_valid ? NULL : err.text, &warnings);
     } else if (is_valid) {
         fprintf(output.stream, "%s: valid, %d cards, %d links\n",
                 strcmp(options->validate, "-") == 0 ? "standard input" : options->validate, topology->ppu_count,
-                count_links(topology));
+                topo_count_links(topology));
     }
     text_list_free(&warnings);
     return output_close(&output, is_valid ? STATUS_OK : (int)err.status);
 }
 
-static void report(const struct options *options, const char *path, const struct generation *generation)
+static void topo_report(const struct options *options, const char *path, const struct generation *generation)
 {
     if (options->json) {
         struct json_object *object = json_object_new_object();
         json_put_text(object, "schema", "icn-hook/generate/1");
         json_put_text(object, "file", path);
-        put_counts(object, &generation->topology);
+        topo_put_counts(object, &generation->topology);
         json_put_list(object, "warnings", &generation->warnings);
         json_print(object);
     } else {
         printf("%s: written, %d cards, %d links\n", path, generation->topology.ppu_count,
-               count_links(&generation->topology));
+               topo_count_links(&generation->topology));
     }
 }
 
-static int generate(const struct options *options, struct machine *machine, struct error *err)
+static int topo_write(const struct options *options, struct machine *machine, struct error *err)
 {
     struct generation generation;
     CLEANUP_FREE char *usual = paths_resolve("%s", machine->settings.topology);
@@ -134,8 +134,8 @@ static int generate(const struct options *options, struct machine *machine, stru
     }
     int result = output_replace_file(path, generation.text.data, generation.text.length, err);
     if (result == 0) {
-        warn(&generation.warnings);
-        report(options, path, &generation);
+        topo_warn(&generation.warnings);
+        topo_report(options, path, &generation);
     }
     generation_free(&generation);
     return result;
@@ -149,7 +149,7 @@ int topo_generate(const struct options *options)
         fprintf(stderr, "icn-hook: %s\n", err.text);
         return (int)err.status;
     }
-    int result = generate(options, machine, &err);
+    int result = topo_write(options, machine, &err);
     if (result < 0) {
         fprintf(stderr, "icn-hook: %s\n", err.text);
     }

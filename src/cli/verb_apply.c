@@ -13,7 +13,7 @@ static int apply_list(struct manual_outcome *outcome, const struct options *opti
                         &outcome->report, &outcome->err);
 }
 
-static void print_json(const struct manual_outcome *outcome)
+static void apply_print_json(const struct manual_outcome *outcome)
 {
     struct json_object *object = manual_begin_json(outcome, "icn-hook/apply/1");
     manual_put_parties(object, "groups", outcome, &outcome->report.groups, CARDS_WITH_ADDRESS);
@@ -25,7 +25,7 @@ int verb_apply(const struct options *options)
     struct manual_outcome outcome;
     outcome.failed = apply_list(&outcome, options) < 0;
     if (options->json) {
-        print_json(&outcome);
+        apply_print_json(&outcome);
     } else {
         manual_print_groups(&outcome, options->dry_run ? "would be isolated" : "is isolated");
         manual_print_rest(&outcome);

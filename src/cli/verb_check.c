@@ -17,7 +17,7 @@ void verb_check_put_drift(const struct inspection *inspection, struct json_objec
     }
 }
 
-static void print_json(const struct view *view, bool ok)
+static void check_print_json(const struct view *view, bool ok)
 {
     struct json_object *object = json_object_new_object();
     json_put_text(object, "schema", "icn-hook/check/1");
@@ -32,7 +32,7 @@ static void print_json(const struct view *view, bool ok)
     json_print(object);
 }
 
-static void print_text(const struct view *view, bool ok)
+static void check_print_text(const struct view *view, bool ok)
 {
     for (size_t i = 0; i < view->findings.count; i++) {
         puts(view->findings.items[i]);
@@ -51,6 +51,6 @@ int verb_check(const struct options *options)
     if (options->argument) {
         return verb_check_list(options);
     }
-    int status = view_show(options, print_json, print_text, &ok);
+    int status = view_show(options, check_print_json, check_print_text, &ok);
     return status == STATUS_OK && !ok ? STATUS_CHECK_FAILED : status;
 }

@@ -15,7 +15,7 @@ struct list_check {
 };
 
 /* For this check whoever is in a group owns his cards, and nobody else any. */
-static void own_by_groups(struct list_check *check)
+static void check_list_own(struct list_check *check)
 {
     for (int ppu = 0; ppu < PPU_MAX; ppu++) {
         int group = check->groups.of[ppu];
@@ -23,9 +23,9 @@ static void own_by_groups(struct list_check *check)
     }
 }
 
-static void check_all(struct list_check *check)
+static void check_list_run(struct list_check *check)
 {
-    own_by_groups(check);
+    check_list_own(check);
     for (int group = 0; group < check->groups.count; group++) {
         struct text_list faults = {0};
         group_check(check->view.inspection.snapshot, &check->groups, group, &faults, &check->findings);
@@ -38,7 +38,7 @@ static void check_all(struct list_check *check)
     }
 }
 
-static void put_groups(const struct list_check *check, struct json_object *object)
+static void check_list_put_groups(const struct list_check *check, struct json_object *object)
 {
     struct json_object *array = json_put_array(object, "groups");
     for (int group = 0; group < check->groups.count; group++) {
@@ -52,7 +52,7 @@ static void put_groups(const struct list_check *check, struct json_object *objec
     }
 }
 
-static void print_json(const struct list_check *check)
+static void check_list_print_json(const struct list_check *check)
 {
     const struct inspection *inspection = &check->view.inspection;
     struct json_object *object = json_object_new_object();
@@ -65,12 +65,12 @@ static void print_json(const struct list_check *check)
             verb_check_put_drift(inspection, drift, ppu);
         }
     }
-    put_groups(check, object);
+    check_list_put_groups(check, object);
     json_put_list(object, "findings", &check->findings);
     json_print(object);
 }
 
-static void print_text(const struct list_check *check)
+static void check_list_print_text(const struct list_check *check)
 {
     for (size_t i = 0; i < check->findings.count; i++) {
         puts(check->findings.items[i]);
@@ -101,8 +101,8 @@ int verb_check_list(const struct options *options)
         fprintf(stderr, "icn-hook: %s\n", err.text);
         status = (int)err.status;
     } else {
-        check_all(&check);
-        (options->json ? print_json : print_text)(&check);
+        check_list_run(&check);
+        (options->json ? check_list_print_json : check_list_print_text)(&check);
         status = check.failed == 0 ? STATUS_OK : STATUS_CHECK_FAILED;
     }
     text_list_free(&check.findings);

@@ -30,7 +30,7 @@ static void print_finding(const struct finding *finding, bool in_colour)
     }
 }
 
-static void print_text(const struct report *report, const struct options *options, const struct preview *preview)
+static void doctor_print_text(const struct report *report, const struct options *options, const struct preview *preview)
 {
     bool in_colour = colour_is_wanted(options->colour, stdout);
     for (size_t i = 0; i < report->count; i++) {
@@ -44,7 +44,7 @@ static void print_text(const struct report *report, const struct options *option
 }
 
 /* PREVIEW: of the domain that it was about, or NULL. */
-static void print_json(const struct report *report, const struct options *options, const struct preview *preview)
+static void doctor_print_json(const struct report *report, const struct options *options, const struct preview *preview)
 {
     struct json_object *object = json_object_new_object();
     json_put_text(object, "schema", "icn-hook/doctor/1");
@@ -72,13 +72,13 @@ static void print_json(const struct report *report, const struct options *option
     json_print(object);
 }
 
-static int finish(const struct report *report, const struct options *options, const struct preview *preview)
+static int doctor_finish(const struct report *report, const struct options *options, const struct preview *preview)
 {
-    (options->json ? print_json : print_text)(report, options, preview);
+    (options->json ? doctor_print_json : doctor_print_text)(report, options, preview);
     return report_failed(report) ? STATUS_CHECK_FAILED : STATUS_OK;
 }
 
-static int probe(const struct options *options)
+static int doctor_probe(const struct options *options)
 {
     struct report report = {0};
     struct error err;
@@ -91,7 +91,7 @@ static int probe(const struct options *options)
         fprintf(stderr, "icn-hook: %s\n", err.text);
         status = (int)err.status;
     } else {
-        status = finish(&report, options, NULL);
+        status = doctor_finish(&report, options, NULL);
     }
     report_free(&report);
     return status;
@@ -103,7 +103,7 @@ static int examine_host(const struct options *options)
     examination_open(&examination, options->config);
     examination.connect = options->connect;
     examination_run(&examination);
-    int status = finish(&examination.report, options, NULL);
+    int status = doctor_finish(&examination.report, options, NULL);
     examination_close(&examination);
     return status;
 }
@@ -130,7 +130,7 @@ static int examine_domain(const struct options *options)
         examination_run(&examination);
         examination_check_domain(&examination, &preview.placement);
         report_verdict(&examination.report, &preview);
-        status = finish(&examination.report, options, &preview);
+        status = doctor_finish(&examination.report, options, &preview);
         examination_close(&examination);
     }
     preview_close(&preview);
@@ -140,7 +140,7 @@ static int examine_domain(const struct options *options)
 int verb_doctor(const struct options *options)
 {
     if (options->probe) {
-        return probe(options);
+        return doctor_probe(options);
     }
     return options->argument || options->domain ? examine_domain(options) : examine_host(options);
 }

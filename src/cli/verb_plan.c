@@ -5,7 +5,7 @@
 #include "cli/preview.h"
 #include "cli/verbs.h"
 
-static void print_json(const struct preview *preview)
+static void plan_print_json(const struct preview *preview)
 {
     struct json_object *object = json_object_new_object();
     json_put_text(object, "schema", "icn-hook/plan/1");
@@ -26,7 +26,7 @@ int verb_plan(const struct options *options)
             fprintf(stderr, "%s\n", preview.reason.text);
             status = (int)preview.reason.status;
         }
-        (options->json ? print_json : preview_print)(&preview);
+        (options->json ? plan_print_json : preview_print)(&preview);
     }
     preview_close(&preview);
     return status;

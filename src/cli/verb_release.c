@@ -2,7 +2,7 @@
 #include "cli/manual_output.h"
 #include "cli/verbs.h"
 
-static int release(struct manual_outcome *outcome, const struct options *options)
+static int release_group(struct manual_outcome *outcome, const struct options *options)
 {
     if (manual_outcome_open(outcome, options) < 0) {
         return -1;
@@ -10,7 +10,7 @@ static int release(struct manual_outcome *outcome, const struct options *options
     return manual_release(outcome->machine, options->argument, options->dry_run, &outcome->report, &outcome->err);
 }
 
-static void print_json(const struct manual_outcome *outcome)
+static void release_print_json(const struct manual_outcome *outcome)
 {
     struct json_object *object = manual_begin_json(outcome, "icn-hook/release/1");
     const struct manual_party *group = outcome->report.groups.count > 0 ? outcome->report.groups.items : NULL;
@@ -23,9 +23,9 @@ static void print_json(const struct manual_outcome *outcome)
 int verb_release(const struct options *options)
 {
     struct manual_outcome outcome;
-    outcome.failed = release(&outcome, options) < 0;
+    outcome.failed = release_group(&outcome, options) < 0;
     if (options->json) {
-        print_json(&outcome);
+        release_print_json(&outcome);
     } else {
         if (!outcome.failed) {
             manual_print_groups(&outcome, options->dry_run ? "would be released" : "is released");

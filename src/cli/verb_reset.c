@@ -4,7 +4,7 @@
 #include "cli/manual_output.h"
 #include "cli/verbs.h"
 
-static int reset(struct manual_outcome *outcome, const struct options *options)
+static int reset_host(struct manual_outcome *outcome, const struct options *options)
 {
     if (manual_outcome_open(outcome, options) < 0) {
         return -1;
@@ -16,7 +16,7 @@ static int reset(struct manual_outcome *outcome, const struct options *options)
     return manual_reset(outcome->machine, options->force, options->dry_run, &outcome->report, &outcome->err);
 }
 
-static void print_json(const struct manual_outcome *outcome)
+static void reset_print_json(const struct manual_outcome *outcome)
 {
     struct json_object *object = manual_begin_json(outcome, "icn-hook/reset/1");
     struct json_object *ended = json_put_array(object, "ended");
@@ -28,7 +28,7 @@ static void print_json(const struct manual_outcome *outcome)
 }
 
 /* A refusal names them itself. */
-static void tell_exposed(const struct manual_outcome *outcome)
+static void reset_name_exposed(const struct manual_outcome *outcome)
 {
     for (size_t i = 0; outcome->options->force && i < outcome->report.exposed.count; i++) {
         const struct manual_party *party = &outcome->report.exposed.items[i];
@@ -44,10 +44,10 @@ static void tell_exposed(const struct manual_outcome *outcome)
 int verb_reset(const struct options *options)
 {
     struct manual_outcome outcome;
-    outcome.failed = reset(&outcome, options) < 0;
-    tell_exposed(&outcome);
+    outcome.failed = reset_host(&outcome, options) < 0;
+    reset_name_exposed(&outcome);
     if (options->json) {
-        print_json(&outcome);
+        reset_print_json(&outcome);
     } else {
         manual_print_groups(&outcome, options->dry_run ? "would be ended" : "is ended");
         manual_print_rest(&outcome);

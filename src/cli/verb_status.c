@@ -13,7 +13,7 @@
 #include "cli/view.h"
 #include "engine/link_state.h"
 
-static void put_owners(const struct snapshot *snapshot, int ppu, struct json_object *array)
+static void status_put_owners(const struct snapshot *snapshot, int ppu, struct json_object *array)
 {
     for (size_t i = 0; i < snapshot->claim_count; i++) {
         if (snapshot->claims[i].ppu == ppu) {
@@ -32,7 +32,7 @@ static void put_owners(const struct snapshot *snapshot, int ppu, struct json_obj
     }
 }
 
-static void put_links(const struct inspection *inspection, int ppu, struct json_object *array)
+static void status_put_links(const struct inspection *inspection, int ppu, struct json_object *array)
 {
     for (int link = 0; link < LINK_MAX; link++) {
         int peer = inspection->machine->topology.peer[ppu][link];
@@ -50,7 +50,7 @@ static void put_links(const struct inspection *inspection, int ppu, struct json_
     }
 }
 
-static struct json_object *describe_card(const struct view *view, int ppu)
+static struct json_object *status_card_object(const struct view *view, int ppu)
 {
     const struct inspection *inspection = &view->inspection;
     const struct card *card = &inspection->snapshot->cards[ppu];
@@ -64,25 +64,25 @@ static struct json_object *describe_card(const struct view *view, int ppu)
     json_put_bool(entry, "in_use", card->held);
     json_put_known_number(entry, "iommu_group", mapped && card->state.present ? card->state.iommu_group : -1);
     json_put_known_number(entry, "numa_node", mapped && card->state.present ? card->state.numa_node : -1);
-    put_owners(inspection->snapshot, ppu, json_put_array(entry, "owners"));
+    status_put_owners(inspection->snapshot, ppu, json_put_array(entry, "owners"));
     if (card->was_read && card->reading.kind == READING_FINE) {
         json_put_mask(entry, "mask", card->reading.mask);
     } else {
         json_put_text(entry, "mask", NULL);
     }
     json_put_mask(entry, "expected", inspection_expected(inspection, ppu));
-    put_links(inspection, ppu, json_put_array(entry, "links"));
+    status_put_links(inspection, ppu, json_put_array(entry, "links"));
     return entry;
 }
 
-static void print_json(const struct view *view, bool ok, const struct output *output)
+static void status_print_json(const struct view *view, bool ok, const struct output *output)
 {
     struct json_object *object = json_object_new_object();
     json_put_text(object, "schema", "icn-hook/status/1");
     json_put_bool(object, "ok", ok);
     struct json_object *ppus = json_put_array(object, "ppus");
     for (int ppu = 0; ppu < view->machine->topology.ppu_count; ppu++) {
-        json_object_array_add(ppus, describe_card(view, ppu));
+        json_object_array_add(ppus, status_card_object(view, ppu));
     }
     view_put_leaks(view, object);
     json_put_list(object, "findings", &view->findings);
@@ -90,7 +90,7 @@ static void print_json(const struct view *view, bool ok, const struct output *ou
 }
 
 /* "1 -2 !3": the cards at the other ends, a sign before each. */
-static void add_links(struct table *table, const struct inspection *inspection, int ppu, signs_used *used)
+static void status_add_links(struct table *table, const struct inspection *inspection, int ppu, signs_used *used)
 {
     bool is_first = true;
     table_add(table, COLOUR_PLAIN, "%s", "");
@@ -108,7 +108,7 @@ static void add_links(struct table *table, const struct inspection *inspection, 
     }
 }
 
-static void add_card(struct table *table, const struct view *view, int ppu, signs_used *used)
+static void status_add_card(struct table *table, const struct view *view, int ppu, signs_used *used)
 {
     const struct card *card = &view->inspection.snapshot->cards[ppu];
     table_add(table, COLOUR_PLAIN, "%d", ppu);
@@ -119,10 +119,10 @@ static void add_card(struct table *table, const struct view *view, int ppu, sign
         table_add(table, COLOUR_PLAIN, "unknown");
     }
     card_cells_add_owner(table, view, ppu);
-    add_links(table, &view->inspection, ppu, used);
+    status_add_links(table, &view->inspection, ppu, used);
 }
 
-static void print_text(const struct view *view, bool ok, const struct output *output)
+static void status_print_text(const struct view *view, bool ok, const struct output *output)
 {
     signs_used used = 0;
     struct table table;
@@ -135,7 +135,7 @@ static void print_text(const struct view *view, bool ok, const struct output *ou
     table_add(&table, COLOUR_BOLD, "OWNER");
     table_add(&table, COLOUR_BOLD, "LINKS");
     for (int ppu = 0; ppu < view->machine->topology.ppu_count; ppu++) {
-        add_card(&table, view, ppu, &used);
+        status_add_card(&table, view, ppu, &used);
     }
     table_print(&table, output);
     table_free(&table);
@@ -160,11 +160,11 @@ int verb_status(const struct options *options)
     bool ok = view_is_fine(&view);
     output_open(&output, options);
     if (options->json) {
-        print_json(&view, ok, &output);
+        status_print_json(&view, ok, &output);
     } else if (options->prometheus) {
         exposition_print(&view, output.stream);
     } else {
-        print_text(&view, ok, &output);
+        status_print_text(&view, ok, &output);
     }
     view_close(&view);
     return output_close(&output, status);

@@ -52,7 +52,7 @@ static int next_chosen(const struct answer *answer, int ppu)
     return ppu < answer->machine->topology.ppu_count ? ppu : -1;
 }
 
-static void print_json(const struct answer *answer)
+static void suggest_print_json(const struct answer *answer)
 {
     const struct suggestion *suggestion = &answer->suggestion;
     struct json_object *object = json_object_new_object();
@@ -77,7 +77,7 @@ static void print_json(const struct answer *answer)
     json_print(object);
 }
 
-static void print_warnings(const struct answer *answer, FILE *stream, const char *prefix)
+static void suggest_print_warnings(const struct answer *answer, FILE *stream, const char *prefix)
 {
     for (size_t i = 0; i < answer->suggestion.warnings.count; i++) {
         fprintf(stream, "%swarning: %s\n", prefix, answer->suggestion.warnings.items[i]);
@@ -86,7 +86,7 @@ static void print_warnings(const struct answer *answer, FILE *stream, const char
 
 /* `virsh attach-device` takes one device from a file, so each stands on a line of
  * its own: a loop of the shell hands them over one by one. */
-static void print_xml(const struct answer *answer)
+static void suggest_print_xml(const struct answer *answer)
 {
     for (int ppu = next_chosen(answer, -1); ppu >= 0; ppu = next_chosen(answer, ppu)) {
         struct bdf bdf = answer->machine->card[ppu];
@@ -94,10 +94,10 @@ static void print_xml(const struct answer *answer)
                "slot='0x%02x' function='0x%x'/></source></hostdev>\n",
                bdf.domain, bdf.bus, bdf.slot, bdf.function);
     }
-    print_warnings(answer, stderr, "icn-hook: ");
+    suggest_print_warnings(answer, stderr, "icn-hook: ");
 }
 
-static void print_nodes(const struct suggestion *suggestion)
+static void suggest_print_nodes(const struct suggestion *suggestion)
 {
     printf("NUMA nodes: ");
     for (int i = 0; i < suggestion->node_count; i++) {
@@ -107,7 +107,7 @@ static void print_nodes(const struct suggestion *suggestion)
     printf("%s%s\n", some_unknown && suggestion->node_count > 0 ? ", " : "", some_unknown ? "unknown" : "");
 }
 
-static void print_text(const struct answer *answer)
+static void suggest_print_text(const struct answer *answer)
 {
     const struct choice *choice = &answer->suggestion.choice;
     char card[CARD_TEXT_SIZE];
@@ -116,9 +116,9 @@ static void print_text(const struct answer *answer)
     }
     printf("links among them: %d\n", choice->links);
     printf("stranded links, to other idle cards: %d\n", choice->stranded);
-    print_nodes(&answer->suggestion);
+    suggest_print_nodes(&answer->suggestion);
     puts(choice->exact ? "the best choice of all" : "the best choice found; too many to compare them all");
-    print_warnings(answer, stdout, "");
+    suggest_print_warnings(answer, stdout, "");
 }
 
 static int find_answer(struct answer *answer, struct error *err)
@@ -142,11 +142,11 @@ int verb_suggest(const struct options *options)
         fprintf(stderr, "icn-hook: %s\n", err.text);
         status = (int)err.status;
     } else if (options->json) {
-        print_json(&answer);
+        suggest_print_json(&answer);
     } else if (options->xml) {
-        print_xml(&answer);
+        suggest_print_xml(&answer);
     } else {
-        print_text(&answer);
+        suggest_print_text(&answer);
     }
     suggestion_free(&answer.suggestion);
     inspection_close(&answer.inspection);

@@ -25,7 +25,7 @@ static const char *state_text(const struct pair *pair)
     return pair->open == pair->wired ? "open" : pair->open == 0 ? "cut" : "partly";
 }
 
-static void put_ends(const struct view *view, int ppu, int peer, struct json_object *array)
+static void topo_put_ends(const struct view *view, int ppu, int peer, struct json_object *array)
 {
     for (int link = 0; link < LINK_MAX; link++) {
         if (view->machine->topology.peer[ppu][link] == peer) {
@@ -37,7 +37,7 @@ static void put_ends(const struct view *view, int ppu, int peer, struct json_obj
     }
 }
 
-static void put_pair(const struct view *view, int a, int b, struct json_object *array)
+static void topo_put_pair(const struct view *view, int a, int b, struct json_object *array)
 {
     struct pair pair = pair_look(&view->inspection, a, b);
     if (pair.wired == 0) {
@@ -47,8 +47,8 @@ static void put_pair(const struct view *view, int a, int b, struct json_object *
     json_put_number(object, "a", a);
     json_put_number(object, "b", b);
     struct json_object *ends = json_put_array(object, "links");
-    put_ends(view, a, b, ends);
-    put_ends(view, b, a, ends);
+    topo_put_ends(view, a, b, ends);
+    topo_put_ends(view, b, a, ends);
     json_put_number(object, "wired", pair.wired);
     json_put_known_number(object, "open", is_unread(&pair) ? -1 : pair.open);
     json_put_text(object, "state", state_text(&pair));
@@ -56,7 +56,7 @@ static void put_pair(const struct view *view, int a, int b, struct json_object *
     json_object_array_add(array, object);
 }
 
-static void put_card(const struct view *view, int ppu, struct json_object *array)
+static void topo_put_card(const struct view *view, int ppu, struct json_object *array)
 {
     const struct snapshot *snapshot = view->inspection.snapshot;
     const struct card *card = &snapshot->cards[ppu];
@@ -82,25 +82,25 @@ static void put_card(const struct view *view, int ppu, struct json_object *array
     json_object_array_add(array, object);
 }
 
-static void print_json(const struct view *view, FILE *stream)
+static void topo_print_json(const struct view *view, FILE *stream)
 {
     int count = view->machine->topology.ppu_count;
     struct json_object *object = json_object_new_object();
     json_put_text(object, "schema", "icn-hook/topo/1");
     struct json_object *ppus = json_put_array(object, "ppus");
     for (int ppu = 0; ppu < count; ppu++) {
-        put_card(view, ppu, ppus);
+        topo_put_card(view, ppu, ppus);
     }
     struct json_object *pairs = json_put_array(object, "pairs");
     for (int a = 0; a < count; a++) {
         for (int b = a + 1; b < count; b++) {
-            put_pair(view, a, b, pairs);
+            topo_put_pair(view, a, b, pairs);
         }
     }
     json_write(stream, object);
 }
 
-static int show(const struct options *options)
+static int topo_show(const struct options *options)
 {
     struct output output;
     struct view view;
@@ -110,7 +110,7 @@ static int show(const struct options *options)
     }
     output_open(&output, options);
     if (options->json) {
-        print_json(&view, output.stream);
+        topo_print_json(&view, output.stream);
     } else if (options->dot) {
         graph_print(&view, output.stream);
     } else {
@@ -134,5 +134,5 @@ int verb_topo(const struct options *options)
     if (options->validate) {
         return topo_validate(options);
     }
-    return options->generate ? topo_generate(options) : show(options);
+    return options->generate ? topo_generate(options) : topo_show(options);
 }

@@ -51,7 +51,7 @@ static void find_nodes(const struct examination *examination, struct nodes *node
     }
 }
 
-static void check_node(struct examination *examination, const struct nodes *nodes)
+static void domain_check_node(struct examination *examination, const struct nodes *nodes)
 {
     char remedy[96];
     int cards = card_count(examination);
@@ -159,7 +159,7 @@ void examination_check_domain(struct examination *examination, const struct doma
         return;
     }
     find_nodes(examination, &nodes);
-    check_node(examination, &nodes);
+    domain_check_node(examination, &nodes);
     if (nodes.cpus[0] && fact_exists(NODES "/node1")) {
         check_vcpus(examination, placement, &nodes);
         check_memory(examination, placement, &nodes);

@@ -17,10 +17,10 @@ static char *one_line(const char *text)
     return memory_copy_text(line);
 }
 
-static void add(struct report *report, const struct finding *finding, const char *remedy, const char *format,
-                va_list arguments) PRINTF_LIKE(4, 0);
-static void add(struct report *report, const struct finding *finding, const char *remedy, const char *format,
-                va_list arguments)
+static void report_append(struct report *report, const struct finding *finding, const char *remedy, const char *format,
+                          va_list arguments) PRINTF_LIKE(4, 0);
+static void report_append(struct report *report, const struct finding *finding, const char *remedy, const char *format,
+                          va_list arguments)
 {
     CLEANUP_FREE char *text = line_format(format, arguments);
     report->findings = memory_grow(report->findings, report->count + 1, sizeof *report->findings);
@@ -35,7 +35,7 @@ void report_pass(struct report *report, const char *group, const char *check, co
     const struct finding finding = {.group = group, .check = check, .result = RESULT_PASS};
     va_list arguments;
     va_start(arguments, format);
-    add(report, &finding, NULL, format, arguments);
+    report_append(report, &finding, NULL, format, arguments);
     va_end(arguments);
 }
 
@@ -45,7 +45,7 @@ void report_add(struct report *report, const char *group, const char *check, enu
     const struct finding finding = {.group = group, .check = check, .result = result};
     va_list arguments;
     va_start(arguments, format);
-    add(report, &finding, remedy, format, arguments);
+    report_append(report, &finding, remedy, format, arguments);
     va_end(arguments);
 }
 
