@@ -12,7 +12,8 @@
 #include <string.h>
 
 #include "cli/card_cells.h"
-#include "cli/sign.h"
+#include "cli/output.h"
+#include "engine/verdict.h"
 
 enum {
     EASY_COUNT = 32, /* without a terminal: more cards make narrow cells */

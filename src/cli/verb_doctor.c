@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <stdio.h>
 
-#include "cli/colour.h"
+#include "cli/output.h"
 #include "cli/commands.h"
 #include "cli/json.h"
 #include "cli/preview.h"

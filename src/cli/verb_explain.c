@@ -3,7 +3,7 @@
 
 #include "base/memory.h"
 #include "cli/json.h"
-#include "cli/sign.h"
+#include "cli/output.h"
 #include "cli/verbs.h"
 #include "cli/view.h"
 #include "engine/explanation.h"

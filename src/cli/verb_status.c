@@ -7,11 +7,11 @@
 #include "cli/exposition.h"
 #include "cli/json.h"
 #include "cli/output.h"
-#include "cli/sign.h"
 #include "cli/table.h"
 #include "cli/verbs.h"
 #include "cli/view.h"
 #include "engine/link_state.h"
+#include "engine/verdict.h"
 
 static void status_put_owners(const struct snapshot *snapshot, int ppu, struct json_object *array)
 {
