@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "cli/graph.h"
+#include "cli/view.h"
 
 #include "base/text.h"
 #include "core/mask.h"

@@ -7,11 +7,10 @@
  * printed in blocks of columns, each with those cards only that have a link into
  * it; what else is known of the cards is left to status then.
  */
-#include "cli/matrix.h"
+#include "cli/view.h"
 
 #include <string.h>
 
-#include "cli/card_cells.h"
 #include "cli/output.h"
 #include "engine/verdict.h"
 

@@ -2,14 +2,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "cli/card_cells.h"
+#include "cli/view.h"
 #include "cli/commands.h"
-#include "cli/exposition.h"
 #include "cli/json.h"
 #include "cli/output.h"
 #include "cli/table.h"
 #include "cli/verbs.h"
-#include "cli/view.h"
 #include "engine/link_state.h"
 #include "engine/verdict.h"
 
@@ -162,7 +160,7 @@ int verb_status(const struct options *options)
     if (options->json) {
         status_print_json(&view, ok, &output);
     } else if (options->prometheus) {
-        exposition_print(&view, output.stream);
+        prometheus_print(&view, output.stream);
     } else {
         status_print_text(&view, ok, &output);
     }

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "cli/commands.h"
-#include "cli/graph.h"
+#include "cli/view.h"
 #include "cli/json.h"
-#include "cli/matrix.h"
 #include "cli/output.h"
 #include "cli/topology_verbs.h"
 #include "cli/verbs.h"
-#include "cli/view.h"
 #include "engine/verdict.h"
 
 static bool is_unread(const struct pair *pair)

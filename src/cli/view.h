@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <stdio.h>
+
 #include "base/text.h"
 #include "cli/json.h"
+#include "cli/table.h"
 #include "cli/verbs.h"
 #include "core/mask.h"
 #include "engine/inspection.h"
@@ -32,3 +35,21 @@ int view_show(const struct options *options, view_printer *print_json, view_prin
 
 /* Adds "leaks": the pairs of cards between which a link leaks. */
 void view_put_leaks(const struct view *view, struct json_object *object);
+
+/* What status and topo say of a card, in cells of a table. */
+
+/* ADDRESS, DRIVER, NUMA, GROUP: the latter two are numbers. */
+enum { PLACE_CELLS = 4 };
+void card_cells_add_place_titles(struct table *table);
+void card_cells_add_place(struct table *table, const struct view *view, int ppu);
+
+void card_cells_add_owner(struct table *table, const struct view *view, int ppu);
+
+/* Prints the cards and their links as a matrix that fits into the terminal. */
+void matrix_print(const struct view *view, const struct output *output);
+
+/* Prints the cards and their links as a graph, in Graphviz' language. */
+void graph_print(const struct view *view, FILE *stream);
+
+/* Prints a view in Prometheus' text format, for node_exporter's textfile collector. */
+void prometheus_print(const struct view *view, FILE *stream);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "cli/exposition.h"
+#include "cli/view.h"
 
 #include "engine/verdict.h"
 
@@ -96,7 +96,7 @@ static void metrics_put_pairs(const struct view *view, FILE *stream)
     }
 }
 
-void exposition_print(const struct view *view, FILE *stream)
+void prometheus_print(const struct view *view, FILE *stream)
 {
     metrics_put_number(stream, "icn_hook_leaks", "Pairs of cards between which a link is open that must not be.",
                        view->leaks);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "cli/exposition.h"
+#include "cli/view.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,7 +18,7 @@ static void print(void)
     struct view view;
     capture_begin();
     if (view_open(&view, &options) == STATUS_OK) {
-        exposition_print(&view, stdout);
+        prometheus_print(&view, stdout);
         view_close(&view);
     }
     capture_end();
