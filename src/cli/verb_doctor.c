@@ -4,7 +4,7 @@
 #include "cli/output.h"
 #include "cli/commands.h"
 #include "cli/json.h"
-#include "cli/preview.h"
+#include "cli/verb_plan.h"
 #include "cli/verbs.h"
 #include "doctor/examination.h"
 #include "doctor/probe.h"
