@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 #include "core/mask.h"
-#include "doctor/cross_check.h"
+#include "doctor/examination.h"
 #include "engine/link_state.h"
 
 static bool pair_leaks(const struct view *view, int a, int b)

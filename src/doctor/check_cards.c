@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include "base/paths.h"
-#include "doctor/card_findings.h"
 #include "doctor/checks.h"
 #include "doctor/facts.h"
 #include "engine/link_state.h"

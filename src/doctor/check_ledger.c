@@ -5,7 +5,6 @@
 
 #include "base/memory.h"
 #include "base/paths.h"
-#include "doctor/card_findings.h"
 #include "doctor/checks.h"
 #include "doctor/facts.h"
 

@@ -6,7 +6,6 @@
 #include "base/memory.h"
 #include "base/paths.h"
 #include "doctor/checks.h"
-#include "doctor/daemon.h"
 #include "doctor/facts.h"
 
 #define GROUP "security"
