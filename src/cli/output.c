@@ -90,10 +90,10 @@ void output_open(struct output *output, const struct options *options)
 static char *find_target(const char *path, struct error *err)
 {
     struct stat facts;
-    if (lstat(path, &facts) != 0) {
+    if (lstat(path, &facts) < 0) {
         return memory_copy_text(path);
     }
-    if (stat(path, &facts) != 0 || !S_ISREG(facts.st_mode)) {
+    if (stat(path, &facts) < 0 || !S_ISREG(facts.st_mode)) {
         error_set(err, STATUS_INVALID, "%s is not a regular file", path);
         return NULL;
     }

@@ -101,7 +101,7 @@ int view_open(struct view *view, const struct options *options)
     for (size_t i = 0; i < seen->count; i++) {
         text_list_add(&view->findings, "%s", seen->items[i]);
     }
-    view->in_doubt = snapshot_doubt(view->inspection.snapshot, "") != NULL;
+    view->in_doubt = snapshot_doubt(view->inspection.snapshot, "");
     each_leak(view, report_leak, view);
     for (int ppu = 0; ppu < view->machine->topology.ppu_count; ppu++) {
         report_card(view, ppu);

@@ -32,7 +32,7 @@ char *fact_text(const char *format, ...)
     va_start(arguments, format);
     CLEANUP_FREE char *path = resolve(format, arguments);
     va_end(arguments);
-    if (file_read(path, FACT_LIMIT, &text, NULL, &unused) != 0) {
+    if (file_read(path, FACT_LIMIT, &text, NULL, &unused) < 0) {
         return NULL;
     }
     if (text.length > 0 && text.data[text.length - 1] == '\n') {
@@ -74,7 +74,7 @@ bool fact_is_safe(const char *path)
 {
     struct stat facts;
     CLEANUP_FREE char *resolved = paths_resolve("%s", path);
-    if (stat(resolved, &facts) != 0 || (facts.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+    if (stat(resolved, &facts) < 0 || (facts.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
         return false;
     }
     return facts.st_uid == 0 || paths_simulated();

@@ -90,7 +90,7 @@ bool card_concerns(const struct examination *examination, int ppu)
             return true;
         }
     }
-    return demand == NULL;
+    return !demand;
 }
 
 const struct card *card_at(const struct examination *examination, int ppu)
