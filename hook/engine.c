@@ -49,7 +49,6 @@ struct channels {
 const char *engine_path(void)
 {
     const char *path = getenv("ICN_ENGINE");
-
     return tell_sysroot() && path && *path ? path : ENGINE_PATH;
 }
 
@@ -103,22 +102,21 @@ static void map_text(char **text, size_t length, int fd)
 
 static bool is_ours(const char *variable)
 {
-    return strncmp(variable, ENGINE_CALLER_VARIABLE "=", sizeof(ENGINE_CALLER_VARIABLE "=") - 1) == 0 ||
-           strncmp(variable, ENGINE_VERDICT_VARIABLE "=", sizeof(ENGINE_VERDICT_VARIABLE "=") - 1) == 0;
+    return strncmp(variable, ENGINE_CALLER_VARIABLE "=", sizeof ENGINE_CALLER_VARIABLE "=" - 1) == 0 ||
+           strncmp(variable, ENGINE_VERDICT_VARIABLE "=", sizeof ENGINE_VERDICT_VARIABLE "=" - 1) == 0;
 }
 
 /* The environment as is, with our two variables; NULL without memory. */
 static char **engine_environment(void)
 {
-    static char caller[sizeof(ENGINE_CALLER_VARIABLE) + 24];
-    static char verdict[sizeof(ENGINE_VERDICT_VARIABLE) + 24];
+    static char caller[sizeof ENGINE_CALLER_VARIABLE + 24];
+    static char verdict[sizeof ENGINE_VERDICT_VARIABLE + 24];
     size_t count = 0;
     size_t used = 0;
-
     while (environ[count]) {
         count++;
     }
-    char **environment = calloc(count + 3, sizeof(environment[0]));
+    char **environment = calloc(count + 3, sizeof environment[0]);
     if (!environment) {
         return NULL;
     }
@@ -127,8 +125,8 @@ static char **engine_environment(void)
             environment[used++] = environ[i];
         }
     }
-    snprintf(caller, sizeof(caller), "%s=%ld", ENGINE_CALLER_VARIABLE, (long)getppid());
-    snprintf(verdict, sizeof(verdict), "%s=%d", ENGINE_VERDICT_VARIABLE, VERDICT_FD);
+    snprintf(caller, sizeof caller, "%s=%ld", ENGINE_CALLER_VARIABLE, (long)getppid());
+    snprintf(verdict, sizeof verdict, "%s=%d", ENGINE_VERDICT_VARIABLE, VERDICT_FD);
     environment[used++] = caller;
     environment[used] = verdict;
     return environment;
@@ -145,7 +143,7 @@ static int connect_channels(posix_spawn_file_actions_t *actions, const struct ch
         {channels->text, STDIN_FILENO}, {channels->stderr_copy, STDERR_FILENO}, {channels->verdict[1], VERDICT_FD}};
     int number = 0;
 
-    for (size_t i = 0; i < sizeof(moves) / sizeof(moves[0]) && number == 0; i++) {
+    for (size_t i = 0; i < sizeof moves / sizeof moves[0] && number == 0; i++) {
         number = posix_spawn_file_actions_adddup2(actions, moves[i].from, moves[i].to);
     }
     return number;
@@ -158,7 +156,6 @@ static int start(pid_t *child, char *const arguments[], const struct channels *c
     char *engine_arguments[] = {(char *)path, arguments[1], arguments[2], arguments[3], arguments[4], NULL};
     char **environment = engine_environment();
     posix_spawn_file_actions_t actions;
-
     if (!environment) {
         return ENOMEM;
     }
@@ -180,11 +177,10 @@ static void pass_stderr_on(int fd)
 {
     char piece[4096];
     ssize_t count;
-
     if (lseek(fd, 0, SEEK_SET) < 0) {
         return;
     }
-    while ((count = read(fd, piece, sizeof(piece))) > 0) {
+    while ((count = read(fd, piece, sizeof piece)) > 0) {
         if (!write_whole(STDERR_FILENO, piece, (size_t)count)) {
             return;
         }
@@ -197,7 +193,6 @@ static void last_line(int fd, char line[], size_t size)
     off_t end = lseek(fd, 0, SEEK_END);
     off_t start = end > (off_t)size - 1 ? end - ((off_t)size - 1) : 0;
     ssize_t count = end > 0 ? pread(fd, line, size - 1, start) : 0;
-
     while (count > 0 && (line[count - 1] == '\n' || line[count - 1] == ' ')) {
         count--;
     }
@@ -216,14 +211,13 @@ static void last_line(int fd, char line[], size_t size)
 static void describe_accident(struct engine_answer *answer, int wait_status, int stderr_copy)
 {
     char line[512];
-
-    last_line(stderr_copy, line, sizeof(line));
+    last_line(stderr_copy, line, sizeof line);
     if (WIFSIGNALED(wait_status)) {
-        snprintf(answer->trouble, sizeof(answer->trouble), "was killed by signal %d (%s)%s%s", WTERMSIG(wait_status),
+        snprintf(answer->trouble, sizeof answer->trouble, "was killed by signal %d (%s)%s%s", WTERMSIG(wait_status),
                  strsignal(WTERMSIG(wait_status)), *line ? ": " : "", line);
         return;
     }
-    snprintf(answer->trouble, sizeof(answer->trouble), "cannot be run: exit status %d%s%s", WEXITSTATUS(wait_status),
+    snprintf(answer->trouble, sizeof answer->trouble, "cannot be run: exit status %d%s%s", WEXITSTATUS(wait_status),
              *line ? ": " : "", line);
 }
 
@@ -231,7 +225,6 @@ static void judge(struct engine_answer *answer, int wait_status, const struct ch
 {
     unsigned char verdict = 0;
     bool has_verdict = read(channels->verdict[0], &verdict, 1) == 1;
-
     if (WIFEXITED(wait_status)) {
         answer->status = WEXITSTATUS(wait_status);
         answer->given = answer->status <= STATUS_BUSY &&
@@ -249,7 +242,6 @@ void engine_run(char *const arguments[], char **text, size_t length, struct engi
     struct channels channels;
     pid_t child;
     int wait_status;
-
     *answer = (struct engine_answer){.given = false};
     open_standard_descriptors();
     int number = open_channels(&channels, *text, length) ? 0 : errno;
@@ -262,7 +254,7 @@ void engine_run(char *const arguments[], char **text, size_t length, struct engi
         number = errno == EINTR ? 0 : errno;
     }
     if (number != 0) {
-        snprintf(answer->trouble, sizeof(answer->trouble), "cannot be run: %s", strerror(number));
+        snprintf(answer->trouble, sizeof answer->trouble, "cannot be run: %s", strerror(number));
         return;
     }
     judge(answer, wait_status, &channels);

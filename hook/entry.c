@@ -18,7 +18,6 @@ enum { UUID_DIGITS = 32, UUID_TEXT_SIZE = 37 };
 static bool ledger_path(char path[PATH_MAX], const char *rest)
 {
     const char *sysroot = tell_sysroot();
-
     return snprintf(path, PATH_MAX, "%s%s%s", sysroot ? sysroot : "", PATH_LEDGER, rest) < PATH_MAX;
 }
 
@@ -33,14 +32,13 @@ static bool first_uuid(const char *text, size_t length, char uuid[UUID_TEXT_SIZE
 {
     static const char open[] = "<uuid>";
     const char *end = text + length;
-    const char *at = memmem(text, length, open, sizeof(open) - 1);
+    const char *at = memmem(text, length, open, sizeof open - 1);
     int digits = 0;
     size_t used = 0;
-
     if (!at) {
         return false;
     }
-    for (at += sizeof(open) - 1; at < end && *at != '<'; at++) {
+    for (at += sizeof open - 1; at < end && *at != '<'; at++) {
         if (*at == '-' || plain_is_blank(*at)) {
             continue;
         }
@@ -83,13 +81,12 @@ static bool any_entry_exists(const char *directory)
 bool entry_may_exist(const char *text, size_t length)
 {
     char path[PATH_MAX];
-    char name[sizeof("/.json") + UUID_TEXT_SIZE] = "";
+    char name[sizeof "/.json" + UUID_TEXT_SIZE] = "";
     char uuid[UUID_TEXT_SIZE];
     bool known = first_uuid(text, length, uuid);
     struct stat status;
-
     if (known) {
-        snprintf(name, sizeof(name), "/%s.json", uuid);
+        snprintf(name, sizeof name, "/%s.json", uuid);
     }
     if (!ledger_path(path, name)) {
         return true;

@@ -14,7 +14,6 @@ enum { FIRST_SIZE = 64 << 10 };
 static int64_t now_ms(void)
 {
     struct timespec now;
-
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
@@ -23,7 +22,6 @@ static int64_t now_ms(void)
 static bool wait_for_input(int64_t deadline)
 {
     struct pollfd stdin_poll = {.fd = STDIN_FILENO, .events = POLLIN};
-
     for (;;) {
         int64_t left = deadline - now_ms();
         if (left <= 0) {
@@ -40,7 +38,6 @@ static bool wait_for_input(int64_t deadline)
 static bool grow(char **buffer, size_t *size)
 {
     size_t larger = *size ? *size * 2 : FIRST_SIZE;
-
     if (larger > (size_t)INPUT_LIMIT + 1) {
         larger = (size_t)INPUT_LIMIT + 1;
     }
@@ -60,7 +57,6 @@ enum status input_read(struct input *input, int *number)
     size_t size = 0;
     size_t used = 0;
     enum status status = STATUS_HARDWARE;
-
     for (;;) {
         if (used == size && !grow(&buffer, &size)) {
             *number = ENOMEM;

@@ -48,7 +48,7 @@ static enum operation_kind operation_kind(const char *operation)
         {"reconnect", OPERATION_ALIVE}, {"stopped", OPERATION_ENDING}, {"release", OPERATION_ENDING},
     };
 
-    for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); i++) {
+    for (size_t i = 0; i < sizeof operations / sizeof operations[0]; i++) {
         if (strcmp(operation, operations[i].name) == 0) {
             return operations[i].kind;
         }
@@ -76,13 +76,12 @@ static int wrong_arguments(enum operation_kind kind)
 static int no_input(enum operation_kind kind, enum status status, int number)
 {
     char reason[256];
-
     if (status == STATUS_BUSY) {
-        snprintf(reason, sizeof(reason), "the domain's XML on stdin did not end within %d s", INPUT_DEADLINE_S);
+        snprintf(reason, sizeof reason, "the domain's XML on stdin did not end within %d s", INPUT_DEADLINE_S);
     } else if (status == STATUS_INVALID) {
-        snprintf(reason, sizeof(reason), "the domain's XML on stdin is larger than %d MiB", INPUT_LIMIT >> 20);
+        snprintf(reason, sizeof reason, "the domain's XML on stdin is larger than %d MiB", INPUT_LIMIT >> 20);
     } else {
-        snprintf(reason, sizeof(reason), "cannot read the domain's XML from stdin: %s", strerror(number));
+        snprintf(reason, sizeof reason, "cannot read the domain's XML from stdin: %s", strerror(number));
     }
     if (kind != OPERATION_START) {
         tell_log("%s; nothing was done", reason);
@@ -95,7 +94,6 @@ static int no_input(enum operation_kind kind, enum status status, int number)
 static int without_engine(enum operation_kind kind, const struct input *input, const char *trouble)
 {
     const char *path = engine_path();
-
     if (!scan_holds_host_device(input->text, input->length) &&
         (kind != OPERATION_ENDING || !entry_may_exist(input->text, input->length))) {
         return STATUS_OK;
@@ -117,7 +115,6 @@ static int without_engine(enum operation_kind kind, const struct input *input, c
 static int with_answer(enum operation_kind kind, const char *operation, int status)
 {
     bool kills = status == STATUS_CHECK_FAILED && strcmp(operation, "started") == 0;
-
     return kind == OPERATION_START || kills ? status : STATUS_OK;
 }
 
@@ -127,7 +124,6 @@ static int run(enum operation_kind kind, char *arguments[])
     struct engine_answer answer;
     int number = 0;
     enum status status = input_read(&input, &number);
-
     if (status != STATUS_OK) {
         return no_input(kind, status, number);
     }

@@ -46,7 +46,7 @@ static bool name_is(struct name name, const char *text)
 
 static bool name_has(struct name name, const char *text)
 {
-    return memmem(name.start, name.length, text, strlen(text)) != NULL;
+    return memmem(name.start, name.length, text, strlen(text));
 }
 
 static bool is_name_byte(char byte)
@@ -58,14 +58,12 @@ static bool is_name_byte(char byte)
 static bool starts_with(const struct scanner *scanner, const char *text)
 {
     size_t length = strlen(text);
-
     return (size_t)(scanner->end - scanner->at) >= length && memcmp(scanner->at, text, length) == 0;
 }
 
 static bool skip_past(struct scanner *scanner, const char *text)
 {
     const char *found = memmem(scanner->at, (size_t)(scanner->end - scanner->at), text, strlen(text));
-
     if (!found) {
         return false;
     }
@@ -83,7 +81,6 @@ static void skip_blanks(struct scanner *scanner)
 static bool read_name(struct scanner *scanner, struct name *name)
 {
     const char *start = scanner->at;
-
     while (scanner->at < scanner->end && is_name_byte(*scanner->at)) {
         scanner->at++;
     }
@@ -94,7 +91,6 @@ static bool read_name(struct scanner *scanner, struct name *name)
 static struct name without_prefix(struct name name)
 {
     const char *colon = memrchr(name.start, ':', name.length);
-
     if (colon) {
         name.length -= (size_t)(colon + 1 - name.start);
         name.start = colon + 1;
@@ -142,7 +138,6 @@ static bool judge_attribute(struct element *element, struct name name, struct na
 static bool read_attribute(struct scanner *scanner, struct element *element)
 {
     struct name name;
-
     if (!read_name(scanner, &name)) {
         return false;
     }
@@ -191,7 +186,6 @@ static bool close_element(struct scanner *scanner, struct name name)
 static bool read_start_tag(struct scanner *scanner)
 {
     struct element element = {.judged = scanner->skipped_depth == 0};
-
     scanner->at++;
     if (!read_name(scanner, &element.name)) {
         return false;
@@ -226,7 +220,6 @@ static bool read_start_tag(struct scanner *scanner)
 static bool read_end_tag(struct scanner *scanner)
 {
     struct name name;
-
     scanner->at += 2;
     if (!read_name(scanner, &name)) {
         return false;
@@ -242,7 +235,6 @@ static bool read_end_tag(struct scanner *scanner)
 static bool read_text(struct scanner *scanner)
 {
     const char *start = scanner->at;
-
     while (scanner->at < scanner->end && *scanner->at != '<') {
         scanner->at++;
     }
@@ -279,7 +271,6 @@ static bool read_piece(struct scanner *scanner)
 bool scan_holds_host_device(const char *text, size_t length)
 {
     struct scanner scanner = {.at = text, .end = text + length};
-
     if (!plain_is_bytewise(text, length)) {
         return true;
     }

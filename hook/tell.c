@@ -26,7 +26,6 @@ void tell_open(const char *vm, const char *operation)
 const char *tell_sysroot(void)
 {
     const char *sysroot = getenv("ICN_SYSROOT");
-
     return sysroot && *sysroot ? sysroot : NULL;
 }
 
@@ -35,7 +34,6 @@ static void escape(char *target, size_t size, const char *source)
 {
     static const char digits[] = "0123456789abcdef";
     size_t used = 0;
-
     for (; *source; source++) {
         unsigned char byte = (unsigned char)*source;
         bool plain = byte >= 0x20 && byte != 0x7f && byte != '\\';
@@ -71,15 +69,14 @@ static void log_simulated(const char *sysroot, const char *vm, const char *messa
 {
     char path[PATH_MAX];
     char line[LINE_SIZE];
-
-    if (snprintf(path, sizeof(path), "%s%s", sysroot, PATH_SIMULATED_LOG) >= (int)sizeof(path)) {
+    if (snprintf(path, sizeof path, "%s%s", sysroot, PATH_SIMULATED_LOG) >= (int)sizeof path) {
         return;
     }
     int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0) {
         return;
     }
-    snprintf(line, sizeof(line), "icn-hook[%ld]: vm=%s op=%s %s\n", (long)getpid(), vm, operation_name, message);
+    snprintf(line, sizeof line, "icn-hook[%ld]: vm=%s op=%s %s\n", (long)getpid(), vm, operation_name, message);
     write_line(fd, line);
     close(fd);
 }
@@ -88,8 +85,7 @@ static void log_line(const char *message)
 {
     const char *sysroot = tell_sysroot();
     char vm[NAME_SIZE];
-
-    escape(vm, sizeof(vm), vm_name);
+    escape(vm, sizeof vm, vm_name);
     if (sysroot) {
         log_simulated(sysroot, vm, message);
         return;
@@ -103,9 +99,8 @@ void tell_log(const char *format, ...)
 {
     char message[MESSAGE_SIZE];
     va_list arguments;
-
     va_start(arguments, format);
-    vsnprintf(message, sizeof(message), format, arguments);
+    vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
     log_line(message);
 }
@@ -116,12 +111,11 @@ void tell_refusal(const char *format, ...)
     char vm[NAME_SIZE];
     char line[LINE_SIZE];
     va_list arguments;
-
     va_start(arguments, format);
-    vsnprintf(message, sizeof(message), format, arguments);
+    vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
-    escape(vm, sizeof(vm), vm_name);
-    snprintf(line, sizeof(line), "icn-hook: VM '%s' cannot start: %s\n", vm, message);
+    escape(vm, sizeof vm, vm_name);
+    snprintf(line, sizeof line, "icn-hook: VM '%s' cannot start: %s\n", vm, message);
     tell_stderr(line);
     log_line(message);
 }

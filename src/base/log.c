@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "base/line.h"
 #include "base/memory.h"
 #include "base/paths.h"
 #include "base/text.h"
@@ -29,10 +28,9 @@ void log_open_hook(const char *vm, const char *operation)
 {
     char safe_vm[1024];
     char safe_operation[256];
-
-    text_escape(safe_vm, sizeof(safe_vm), vm);
-    text_escape(safe_operation, sizeof(safe_operation), operation);
-    snprintf(context, sizeof(context), "vm=%s op=%s ", safe_vm, safe_operation);
+    text_escape(safe_vm, sizeof safe_vm, vm);
+    text_escape(safe_operation, sizeof safe_operation, operation);
+    snprintf(context, sizeof context, "vm=%s op=%s ", safe_vm, safe_operation);
 
     if (paths_simulated()) {
         destination = TO_SIMULATED_LOG;
@@ -68,11 +66,10 @@ static void append_simulated(const char *message)
     char line[CONTEXT_SIZE + MESSAGE_SIZE + 64];
     CLEANUP_FREE char *path = paths_resolve("%s", PATH_SIMULATED_LOG);
     CLEANUP_FD int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
-
     if (fd < 0) {
         return;
     }
-    int length = snprintf(line, sizeof(line), "icn-hook[%ld]: %s%s\n", (long)getpid(), context, message);
+    int length = snprintf(line, sizeof line, "icn-hook[%ld]: %s%s\n", (long)getpid(), context, message);
     if (length > 0 && write(fd, line, (size_t)length) < 0) {
         return;
     }
@@ -83,15 +80,14 @@ void log_message(enum log_level level, const char *format, ...)
     char raw[MESSAGE_SIZE];
     char message[MESSAGE_SIZE];
     va_list arguments;
-
     bool is_wanted = level != LOG_LEVEL_INFO || destination == TO_STDERR;
     if (destination == TO_NOWHERE || !is_wanted) {
         return;
     }
     va_start(arguments, format);
-    vsnprintf(raw, sizeof(raw), format, arguments);
+    vsnprintf(raw, sizeof raw, format, arguments);
     va_end(arguments);
-    line_copy(message, sizeof(message), raw);
+    text_copy_line(message, sizeof message, raw);
 
     switch (destination) {
     case TO_SYSLOG:

@@ -12,9 +12,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/line.h"
 #include "base/memory.h"
 #include "base/paths.h"
+#include "base/text.h"
 
 /*
  * Theory of operation
@@ -45,7 +45,6 @@ static void set_attributes(posix_spawnattr_t *attributes)
 {
     sigset_t none;
     sigset_t all;
-
     sigemptyset(&none);
     sigfillset(&all);
     posix_spawnattr_setsigmask(attributes, &none);
@@ -57,7 +56,6 @@ static void set_attributes(posix_spawnattr_t *attributes)
 static int set_files(posix_spawn_file_actions_t *files, int output)
 {
     int number = posix_spawn_file_actions_addopen(files, 0, "/dev/null", O_RDONLY, 0);
-
     if (number == 0) {
         number = posix_spawn_file_actions_adddup2(files, output, 1);
     }
@@ -78,14 +76,13 @@ static pid_t start_child(char *const argv[], int output)
     posix_spawnattr_t attributes;
     posix_spawn_file_actions_t files;
     pid_t pid = -1;
-
     if (paths_simulated()) {
-        sysroot = line_join("ICN_SYSROOT=", paths_sysroot());
+        sysroot = text_join("ICN_SYSROOT=", paths_sysroot());
         environment[2] = sysroot;
     }
     /* posix_spawn tells of this too, but not under valgrind and other emulators
      * whose child shares no memory with its parent. */
-    if (access(argv[0], X_OK) != 0) {
+    if (access(argv[0], X_OK) < 0) {
         return -1;
     }
     posix_spawnattr_init(&attributes);
@@ -110,7 +107,6 @@ static void keep(struct capture *capture, const char *data, size_t length)
 {
     struct buffer *output = &capture->output;
     size_t room = CAPTURE_LIMIT - output->length;
-
     if (length > room) {
         length = room;
     }
@@ -127,9 +123,8 @@ static void keep(struct capture *capture, const char *data, size_t length)
 static void drain(int *pipe_end, struct capture *capture)
 {
     char chunk[READ_SIZE];
-
     while (*pipe_end != -1) {
-        ssize_t got = read(*pipe_end, chunk, sizeof(chunk));
+        ssize_t got = read(*pipe_end, chunk, sizeof chunk);
         if (got > 0) {
             keep(capture, chunk, (size_t)got);
             return;
@@ -148,7 +143,6 @@ static void drain(int *pipe_end, struct capture *capture)
 static bool has_ended(pid_t pid)
 {
     siginfo_t facts = {.si_pid = 0};
-
     return waitid(P_PID, (id_t)pid, &facts, WEXITED | WNOHANG | WNOWAIT) == 0 && facts.si_pid == pid;
 }
 
@@ -162,7 +156,6 @@ static bool watch_child(pid_t pid, int *pipe_end, int64_t deadline, struct captu
 {
     while (!has_passed(deadline)) {
         struct pollfd wanted = {.fd = *pipe_end, .events = POLLIN};
-
         /* What was written before the end is read after it. */
         bool ended = has_ended(pid);
         if (poll(&wanted, 1, ended ? 0 : *pipe_end == -1 ? SHORT_MOMENT_MS : MOMENT_MS) > 0) {
@@ -178,7 +171,6 @@ static bool watch_child(pid_t pid, int *pipe_end, int64_t deadline, struct captu
 static int finish_child(pid_t pid)
 {
     int status = 0;
-
     kill(-pid, SIGKILL);
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
     }
@@ -189,7 +181,7 @@ static int finish_child(pid_t pid)
 static void describe_last_line(const struct buffer *output, char text[LAST_LINE_SIZE])
 {
     size_t end = output->length;
-    while (end > 0 && strchr(" \t\r\n", output->data[end - 1]) != NULL) {
+    while (end > 0 && strchr(" \t\r\n", output->data[end - 1])) {
         end--;
     }
     size_t begin = end;
@@ -208,7 +200,6 @@ static void describe_last_line(const struct buffer *output, char text[LAST_LINE_
 static int judge(const char *program, int wait_status, const struct buffer *output, struct error *err)
 {
     char last_line[LAST_LINE_SIZE];
-
     if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0) {
         return 0;
     }
@@ -238,8 +229,7 @@ int spawn_capture(char *const argv[], int64_t deadline, struct buffer *output, s
 {
     int ends[2];
     struct capture capture = {0};
-
-    if (pipe2(ends, O_CLOEXEC) != 0) {
+    if (pipe2(ends, O_CLOEXEC) < 0) {
         int number = errno;
         return error_set_errno(err, STATUS_HARDWARE, number, "cannot make a pipe for %s", argv[0]);
     }
@@ -254,7 +244,7 @@ int spawn_capture(char *const argv[], int64_t deadline, struct buffer *output, s
     }
     file_close_fd(&write_end);
 
-    if (supervise(argv[0], pid, &read_end, deadline, &capture, err) != 0) {
+    if (supervise(argv[0], pid, &read_end, deadline, &capture, err) < 0) {
         buffer_free(&capture.output);
         return -1;
     }

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "base/line.h"
 #include "base/memory.h"
 #include "base/paths.h"
 #include "base/text.h"
@@ -20,7 +19,7 @@ enum { FACT_LIMIT = 1 << 20 };
 static char *resolve(const char *format, va_list arguments) PRINTF_LIKE(1, 0);
 static char *resolve(const char *format, va_list arguments)
 {
-    CLEANUP_FREE char *path = line_format(format, arguments);
+    CLEANUP_FREE char *path = text_format(format, arguments);
     return paths_resolve("%s", path);
 }
 

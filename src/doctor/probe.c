@@ -145,8 +145,8 @@ static int note_intent(struct probe *probe, struct error *err)
     char name[] = "icn-hook doctor --probe";
     struct ledger_entry entry = {
         .name = name, .phase = PHASE_ENDED, .since = time(NULL), .cards = &recorded, .card_count = 1};
-    if (text_make_uuid(probe->uuid, err) < 0) {
-        return -1;
+    if (!text_make_uuid(probe->uuid)) {
+        return error_set(err, STATUS_HARDWARE, "cannot make a uuid");
     }
     memcpy(entry.uuid, probe->uuid, sizeof entry.uuid);
     return ledger_write(&probe->session.ledger, &entry, err);

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/line.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "doctor/checks.h"
 
 enum { TEXT_SIZE = 1024 };
@@ -15,7 +15,7 @@ enum { TEXT_SIZE = 1024 };
 static char *one_line(const char *text)
 {
     char line[TEXT_SIZE];
-    line_copy(line, sizeof line, text);
+    text_copy_line(line, sizeof line, text);
     return memory_copy_text(line);
 }
 
@@ -24,7 +24,7 @@ static void report_append(struct report *report, const struct finding *finding, 
 static void report_append(struct report *report, const struct finding *finding, const char *remedy, const char *format,
                           va_list arguments)
 {
-    CLEANUP_FREE char *text = line_format(format, arguments);
+    CLEANUP_FREE char *text = text_format(format, arguments);
     report->findings = memory_grow(report->findings, report->count + 1, sizeof *report->findings);
     struct finding *added = &report->findings[report->count++];
     *added = *finding;
@@ -130,7 +130,7 @@ void card_findings_add(struct card_findings *findings, int ppu, enum finding_res
     findings->items = memory_grow(findings->items, findings->count + 1, sizeof *findings->items);
     va_start(arguments, format);
     findings->items[findings->count++] =
-        (struct card_finding){.ppu = ppu, .result = result, .text = line_format(format, arguments), .remedy = remedy};
+        (struct card_finding){.ppu = ppu, .result = result, .text = text_format(format, arguments), .remedy = remedy};
     va_end(arguments);
 }
 
@@ -201,7 +201,7 @@ void card_findings_report(struct card_findings *findings, struct examination *ex
     if (findings->count == 0) {
         va_list arguments;
         va_start(arguments, format);
-        CLEANUP_FREE char *text = line_format(format, arguments);
+        CLEANUP_FREE char *text = text_format(format, arguments);
         va_end(arguments);
         report_pass(&examination->report, group, check, "%s", text);
     }

@@ -82,7 +82,7 @@ static int identify(const struct snapshot *snapshot, const struct card_groups *g
         memcpy(identity->uuid, existing->uuid, sizeof identity->uuid);
         return 0;
     }
-    return text_make_uuid(identity->uuid, err);
+    return text_make_uuid(identity->uuid) ? 0 : error_set(err, STATUS_HARDWARE, "cannot make a uuid");
 }
 
 int manual_identify(const struct snapshot *snapshot, const struct card_groups *groups, const char *const names[],

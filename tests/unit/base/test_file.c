@@ -13,6 +13,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +38,38 @@ int poll(struct pollfd *fds, nfds_t count, int timeout)
         return -1;
     }
     return ppoll(fds, count, timeout < 0 ? NULL : &limit, NULL);
+}
+
+static void test_left_counts_down(void **state)
+{
+    (void)state;
+
+    int64_t deadline = deadline_after_ms(10000);
+    int64_t left = deadline_left_ms(deadline);
+    assert_in_range(left, 5000, 10000);
+
+    struct timespec pause = {.tv_nsec = 20 * 1000 * 1000};
+    while (nanosleep(&pause, &pause) < 0 && errno == EINTR) {
+    }
+    assert_in_range(deadline_left_ms(deadline), 0, left - 15);
+}
+
+static void test_left_is_never_negative(void **state)
+{
+    (void)state;
+    assert_int_equal(deadline_left_ms(deadline_after_ms(0)), 0);
+    assert_int_equal(deadline_left_ms(deadline_after_ms(-5000)), 0);
+    assert_int_equal(deadline_left_ms(0), 0);
+}
+
+static void test_clock_is_the_monotonic_one(void **state)
+{
+    struct timespec now;
+    (void)state;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    int64_t expected = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    assert_in_range(deadline_after_ms(0), expected, expected + 5000);
 }
 
 static char directory[200];
@@ -91,7 +124,7 @@ static void test_read_whole_file(void **state)
 {
     struct buffer buffer = {0};
     struct error err;
-    _Bool missing = 1;
+    bool missing = true;
     (void)state;
 
     write_file("f", "a\0b\n", 4);
@@ -159,7 +192,7 @@ static void test_read_missing(void **state)
 {
     struct buffer buffer = {0};
     struct error err;
-    _Bool missing = 0;
+    bool missing = false;
     (void)state;
 
     assert_int_equal(file_read(path_of("f"), 10, &buffer, &missing, &err), -1);
@@ -171,7 +204,7 @@ static void test_read_what_is_no_file(void **state)
 {
     struct buffer buffer = {0};
     struct error err;
-    _Bool missing = 1;
+    bool missing = true;
     (void)state;
 
     assert_int_equal(file_read(directory, 10, &buffer, &missing, &err), -1);
@@ -306,6 +339,108 @@ static void assert_holds(const char *name, const char *expected)
     assert_string_equal(content, expected);
 }
 
+static void assert_names(const struct text_list *names, const char *const expected[], size_t count)
+{
+    assert_int_equal(names->count, count);
+    for (size_t i = 0; i < count; i++) {
+        assert_string_equal(names->items[i], expected[i]);
+    }
+}
+
+static void test_list(void **state)
+{
+    static const char *const expected[] = {".hidden", "B", "a", "a\nb", "a-b"};
+    struct text_list names = {0};
+    struct error err;
+    bool missing = true;
+    (void)state;
+
+    assert_int_equal(file_list(directory, &names, &missing, &err), 0);
+    assert_false(missing);
+    assert_names(&names, expected, 0);
+    for (size_t i = 0; i < 5; i++) {
+        write_file(expected[(i + 2) % 5], "", 0);
+    }
+    assert_int_equal(file_list(directory, &names, NULL, &err), 0);
+    assert_names(&names, expected, 5);
+    text_list_free(&names);
+    for (int again = 0; again < 2; again++) {
+        assert_int_equal(file_list_at(directory_fd, "the directory", &names, &err), 0);
+        assert_names(&names, expected, 5);
+        text_list_free(&names);
+    }
+}
+
+static void test_list_that_is_not_there(void **state)
+{
+    struct text_list names = {0};
+    struct error err;
+    bool missing = false;
+    (void)state;
+
+    assert_int_equal(file_list(path_of("d"), &names, &missing, &err), -1);
+    assert_true(missing);
+    assert_text(&err, STATUS_INVALID, "cannot list %s: No such file or directory", path_of("d"));
+    write_file("d", "", 0);
+    assert_int_equal(file_list(path_of("d"), &names, &missing, &err), -1);
+    assert_false(missing);
+    assert_text(&err, STATUS_HARDWARE, "cannot list %s: Not a directory", path_of("d"));
+    assert_int_equal(file_list_at(-1, "the state", &names, &err), -1);
+    assert_text(&err, STATUS_HARDWARE, "cannot list %s: Bad file descriptor", "the state");
+    assert_null(names.items);
+}
+
+static void check_word(const char *content, size_t size, const char *expected)
+{
+    char word[100] = "untouched";
+
+    write_file("word", content, strlen(content));
+    assert_int_equal(file_read_word_at(directory_fd, "word", word, size), expected != NULL);
+    assert_string_equal(word, expected ? expected : "untouched");
+}
+
+static void test_read_word(void **state)
+{
+    char word[100] = "untouched";
+    char large[5000];
+    (void)state;
+
+    check_word("vfio-pci\n", 100, "vfio-pci");
+    check_word("vfio-pci", 9, "vfio-pci");
+    check_word("vfio-pci\n", 9, "vfio-pci");
+    check_word("vfio-pci\n", 8, NULL);
+    check_word("", 100, NULL);
+    check_word("\n", 100, NULL);
+    check_word("two words\n\n", 100, "two words\n");
+    memset(large, 'x', sizeof large);
+    large[sizeof large - 1] = '\0';
+    check_word(large, 100, NULL);
+    assert_false(file_read_word_at(AT_FDCWD, path_of("word"), large, 5));
+    assert_false(file_read_word_at(directory_fd, "none", word, sizeof word));
+    assert_false(file_read_word_at(AT_FDCWD, directory, word, sizeof word));
+    assert_int_equal(mkfifo(path_of("fifo"), 0600), 0);
+    assert_false(file_read_word_at(directory_fd, "fifo", word, sizeof word));
+    assert_string_equal(word, "untouched");
+    assert_true(file_read_word_at(AT_FDCWD, "/proc/self/comm", word, sizeof word));
+    assert_null(strchr(word, '\n'));
+}
+
+static void test_write_word(void **state)
+{
+    (void)state;
+
+    assert_int_equal(file_write_word_at(directory_fd, "word", "on"), -ENOENT);
+    write_file("word", "auto\n", 5);
+    assert_int_equal(file_write_word_at(directory_fd, "word", "on"), 0);
+    assert_holds("word", "on");
+    assert_int_equal(file_write_word_at(AT_FDCWD, path_of("word"), "off"), 0);
+    assert_holds("word", "off");
+    assert_int_equal(file_write_word_at(AT_FDCWD, directory, "on"), -EISDIR);
+    assert_int_equal(file_write_word_at(AT_FDCWD, "/dev/full", "on"), -ENOSPC);
+    assert_int_equal(mkfifo(path_of("fifo"), 0600), 0);
+    assert_int_equal(file_write_word_at(directory_fd, "fifo", "on"), -ENXIO);
+}
+
 static int entry_count(void)
 {
     struct dirent **entries;
@@ -425,6 +560,9 @@ static void test_close(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_left_counts_down),
+        cmocka_unit_test(test_left_is_never_negative),
+        cmocka_unit_test(test_clock_is_the_monotonic_one),
         CASE(test_read_whole_file),
         CASE(test_read_empty_file),
         CASE(test_read_limit),
@@ -436,6 +574,10 @@ int main(void)
         CASE(test_read_stream_in_pieces),
         CASE(test_read_goes_on_after_signals),
         CASE(test_read_stops_at_the_deadline),
+        CASE(test_list),
+        CASE(test_list_that_is_not_there),
+        CASE(test_read_word),
+        CASE(test_write_word),
         CASE(test_replace),
         CASE(test_replace_does_not_follow_links),
         CASE(test_replace_that_cannot_rename),
