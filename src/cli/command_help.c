@@ -135,11 +135,11 @@ static void help_print_json(void)
     json_print(object);
 }
 
-int verb_help(const struct options *options)
+int verb_help(const struct options *options, struct error *err)
 {
     enum verb_id verb = options->argument ? command_find_verb(options->argument) : VERB_NONE;
     if (options->argument && verb == VERB_NONE) {
-        return command_usage_error("unknown verb", options->argument);
+        return command_usage_error(err, "unknown verb '%s'", options->argument);
     }
     if (options->json) {
         help_print_json();

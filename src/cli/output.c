@@ -119,19 +119,15 @@ int output_replace_file(const char *path, const void *data, size_t length, struc
     return 0;
 }
 
-int output_close(struct output *output, int status)
+int output_close(struct output *output, struct error *err)
 {
-    struct error err;
     if (!output->file) {
-        return status;
+        return 0;
     }
     fclose(output->stream);
-    if (status == STATUS_OK && output_replace_file(output->file, output->data, output->length, &err) < 0) {
-        fprintf(stderr, "icn-hook: %s\n", err.text);
-        status = (int)err.status;
-    }
+    int result = output_replace_file(output->file, output->data, output->length, err);
     free(output->data);
-    return status;
+    return result;
 }
 
 void output_line(const struct output *output, enum colour colour, const char *text)

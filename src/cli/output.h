@@ -40,9 +40,8 @@ struct output {
 
 void output_open(struct output *output, const struct options *options);
 
-/* With STATUS_OK the file gets what was printed; with any other status it stays as
- * it is.  Returns STATUS, or that of a failure, after the one line on stderr. */
-int output_close(struct output *output, int status);
+/* The file, if there is one, gets what was printed. */
+MUST_CHECK int output_close(struct output *output, struct error *err);
 
 void output_line(const struct output *output, enum colour colour, const char *text);
 

@@ -96,8 +96,20 @@ static void metrics_put_pairs(const struct view *view, FILE *stream)
     }
 }
 
+static void put_up(FILE *stream, bool is_up)
+{
+    metrics_put_number(stream, "icn_hook_up", "The host could be looked at: 0 if nothing is known about its links.",
+                       is_up);
+}
+
+void prometheus_print_down(FILE *stream)
+{
+    put_up(stream, false);
+}
+
 void prometheus_print(const struct view *view, FILE *stream)
 {
+    put_up(stream, true);
     metrics_put_number(stream, "icn_hook_leaks", "Pairs of cards between which a link is open that must not be.",
                        view->leaks);
     metrics_put_number(stream, "icn_hook_drift_cards", "Cards that lack cuts which they should have.", view->drifts);

@@ -129,18 +129,14 @@ static void check_list_print_text(const struct list_check *check)
     }
 }
 
-static int check_list(const struct options *options)
+static int check_list(const struct options *options, struct error *err)
 {
     struct list_check check = {0};
-    struct error err;
-    int status = view_open(&check.view, options);
-    if (status != STATUS_OK) {
-        return status;
+    if (view_open(&check.view, options, err) < 0) {
+        return -1;
     }
-    if (card_groups_parse(check.view.machine, options->argument, &check.groups, &err) < 0) {
-        fprintf(stderr, "icn-hook: %s\n", err.text);
-        status = (int)err.status;
-    } else {
+    int status = card_groups_parse(check.view.machine, options->argument, &check.groups, err);
+    if (status == 0) {
         check_list_run(&check);
         (options->json ? check_list_print_json : check_list_print_text)(&check);
         status = check.failed == 0 ? STATUS_OK : STATUS_CHECK_FAILED;
@@ -150,12 +146,17 @@ static int check_list(const struct options *options)
     return status;
 }
 
-int verb_check(const struct options *options)
+int verb_check(const struct options *options, struct error *err)
 {
-    bool ok = false;
+    struct view view;
     if (options->argument) {
-        return check_list(options);
+        return check_list(options, err);
     }
-    int status = view_show(options, check_print_json, check_print_text, &ok);
-    return status == STATUS_OK && !ok ? STATUS_CHECK_FAILED : status;
+    if (view_open(&view, options, err) < 0) {
+        return -1;
+    }
+    bool ok = view_is_fine(&view);
+    (options->json ? check_print_json : check_print_text)(&view, ok);
+    view_close(&view);
+    return ok ? STATUS_OK : STATUS_CHECK_FAILED;
 }

@@ -212,8 +212,9 @@ static void offer_from_host(const char *kind, const char *config)
     }
 }
 
-int verb_complete(const struct options *options)
+int verb_complete(const struct options *options, struct error *err)
 {
+    (void)err;
     static const char options_of[] = "options:";
     if (strcmp(options->argument, "verbs") == 0) {
         offer_verbs();

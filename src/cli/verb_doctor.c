@@ -78,19 +78,15 @@ static int doctor_finish(const struct report *report, const struct options *opti
     return report_failed(report) ? STATUS_CHECK_FAILED : STATUS_OK;
 }
 
-static int doctor_probe(const struct options *options)
+static int doctor_probe(const struct options *options, struct error *err)
 {
     struct report report = {0};
-    struct error err;
-    int status;
     if (options->argument || options->domain) {
-        return command_usage_error("--probe is of one card, not with",
+        return command_usage_error(err, "--probe takes one card and cannot be combined with '%s'",
                                    options->argument ? options->argument : "--domain");
     }
-    if (probe_card(options->config, options->probe, &report, &err) < 0) {
-        fprintf(stderr, "icn-hook: %s\n", err.text);
-        status = (int)err.status;
-    } else {
+    int status = probe_card(options->config, options->probe, &report, err);
+    if (status == 0) {
         status = doctor_finish(&report, options, NULL);
     }
     report_free(&report);
@@ -118,12 +114,12 @@ static void report_verdict(struct report *report, const struct preview *preview)
     }
 }
 
-static int examine_domain(const struct options *options)
+static int examine_domain(const struct options *options, struct error *err)
 {
     struct preview preview;
     struct examination examination;
-    int status = preview_open(&preview, options);
-    if (status == STATUS_OK) {
+    int status = preview_open(&preview, options, err);
+    if (status == 0) {
         examination_open(&examination, options->config);
         examination.connect = options->connect;
         examination.demand = &preview.inquiry.demand;
@@ -137,10 +133,10 @@ static int examine_domain(const struct options *options)
     return status;
 }
 
-int verb_doctor(const struct options *options)
+int verb_doctor(const struct options *options, struct error *err)
 {
     if (options->probe) {
-        return doctor_probe(options);
+        return doctor_probe(options, err);
     }
-    return options->argument || options->domain ? examine_domain(options) : examine_host(options);
+    return options->argument || options->domain ? examine_domain(options, err) : examine_host(options);
 }

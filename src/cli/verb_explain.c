@@ -75,10 +75,9 @@ static bool explain_find_subject(const struct view *view, const char *text, stru
     return find_tenant(view->inspection.snapshot, text, subject) || find_pair(view->machine, text, subject);
 }
 
-static int explain_complain(const struct view *view, const char *text)
+static int explain_complain(const struct view *view, const char *text, struct error *err)
 {
     const struct snapshot *snapshot = view->inspection.snapshot;
-    struct error err;
     char names[1024] = "";
     for (size_t i = 0; i < snapshot->tenant_count && strlen(names) < sizeof names / 2; i++) {
         if (snapshot->tenants[i].alive) {
@@ -86,13 +85,10 @@ static int explain_complain(const struct view *view, const char *text)
             snprintf(names + used, sizeof names - used, "%s%.256s", used > 0 ? ", " : "", snapshot->tenants[i].name);
         }
     }
-    error_set(
-        &err, STATUS_INVALID,
-        "icn-hook: '%s' is no card, no VM or group that has cards, and no pair of cards (A-B); there are the PPUs "
-        "0 to %d, by id or address, and %s%s",
-        text, view->machine->topology.ppu_count - 1, names[0] ? "the owners " : "no owners", names);
-    fprintf(stderr, "%s\n", err.text);
-    return STATUS_INVALID;
+    return error_set(err, STATUS_INVALID,
+                     "'%s' is not a card, VM, group or pair of cards (A-B); there are the PPUs 0 to %d, by id or "
+                     "address, and %s%s",
+                     text, view->machine->topology.ppu_count - 1, names[0] ? "the owners " : "no owners", names);
 }
 
 /* A link between two of the cards is told once, from the lower id's side. */
@@ -184,20 +180,19 @@ static void explain_print_text(const struct view *view, const struct subject *su
     if (doubt) {
         printf("Not every owner is known: %s\n", doubt->text);
     }
-    output_close(&output, STATUS_OK);
 }
 
-int verb_explain(const struct options *options)
+int verb_explain(const struct options *options, struct error *err)
 {
     struct subject subject;
     struct view view;
-    int status = view_open(&view, options);
-    if (status != STATUS_OK) {
-        return status;
+    int status = STATUS_OK;
+    if (view_open(&view, options, err) < 0) {
+        return -1;
     }
     const struct error *doubt = snapshot_doubt(view.inspection.snapshot, "");
     if (!explain_find_subject(&view, options->argument, &subject)) {
-        status = explain_complain(&view, options->argument);
+        status = explain_complain(&view, options->argument, err);
     } else if (options->json) {
         explain_print_json(&view, &subject, options->argument, doubt);
     } else {

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/json.h"
 #include "cli/options.h"
@@ -14,18 +15,16 @@ struct groups_outcome {
     struct machine *machine; /* NULL: it came not so far */
     struct manual_report report;
     bool failed;
-    struct error err; /* if it failed */
 };
 
 enum card_form { CARDS_WITH_ADDRESS, CARDS_BY_ID };
 
-static int groups_open(struct groups_outcome *outcome, const struct options *options)
+static int groups_open(struct groups_outcome *outcome, struct error *err)
 {
-    *outcome = (struct groups_outcome){.options = options};
-    if (machine_open(options->config, &outcome->machine, &outcome->err) < 0) {
+    if (machine_open(outcome->options->config, &outcome->machine, err) < 0) {
         return -1;
     }
-    return machine_survey(outcome->machine, &outcome->err);
+    return machine_survey(outcome->machine, err);
 }
 
 static struct json_object *groups_begin_json(const struct groups_outcome *outcome, const char *schema)
@@ -72,7 +71,7 @@ static void groups_put_parties(struct json_object *object, const char *key, cons
     }
 }
 
-static void groups_end_json(const struct groups_outcome *outcome, struct json_object *object)
+static void groups_put_writes(const struct groups_outcome *outcome, struct json_object *object)
 {
     struct json_object *writes = json_put_array(object, "writes");
     for (size_t i = 0; i < outcome->report.write_count; i++) {
@@ -84,8 +83,28 @@ static void groups_end_json(const struct groups_outcome *outcome, struct json_ob
         json_object_array_add(writes, entry);
     }
     json_put_list(object, "warnings", &outcome->report.warnings);
-    json_put_text(object, "error", outcome->failed ? outcome->err.text : NULL);
+}
+
+static void groups_end_json(const struct groups_outcome *outcome, struct json_object *object)
+{
+    groups_put_writes(outcome, object);
+    json_put_text(object, "error", NULL);
     json_print(object);
+}
+
+/* The error, with who keeps a reset from being made, and what was done before it. */
+static int groups_fail(const struct groups_outcome *outcome, const struct error *err)
+{
+    int status = verbs_report(false, err);
+    if (outcome->options->json) {
+        struct json_object *object = json_error(err);
+        if (outcome->report.exposed.count > 0) {
+            groups_put_parties(object, "exposed", outcome, &outcome->report.exposed, CARDS_BY_ID);
+        }
+        groups_put_writes(outcome, object);
+        json_print(object);
+    }
+    return status;
 }
 
 static void groups_print(const struct groups_outcome *outcome, const char *is)
@@ -127,26 +146,46 @@ static void groups_print_rest(const struct groups_outcome *outcome)
     }
 }
 
-static int groups_close(struct groups_outcome *outcome)
+/* Reports the error, if any, frees, and returns the exit status. */
+static int groups_close(struct groups_outcome *outcome, const struct error *err)
 {
-    int status = outcome->failed ? (int)outcome->err.status : STATUS_OK;
-    if (outcome->failed) {
-        fprintf(stderr, "icn-hook: %s\n", outcome->err.text);
-    }
+    int status = outcome->failed ? groups_fail(outcome, err) : STATUS_OK;
     manual_report_free(&outcome->report);
     machine_close(outcome->machine);
     return status;
 }
 
-static int apply_list(struct groups_outcome *outcome, const struct options *options)
+/* Words that texts and JSON use for what is not a group, that a hook call begins with, or that mean a
+ * card in other places. */
+static int check_name(const char *name, struct error *err)
+{
+    static const char *const reserved[] = {"idle", "unknown", "external", "begin", "end"};
+    struct bdf bdf;
+    bool is_reserved =
+        name[0] == '-' || bdf_parse(name, &bdf) || (name[0] != '\0' && name[strspn(name, "0123456789")] == '\0');
+    for (size_t i = 0; i < sizeof reserved / sizeof reserved[0]; i++) {
+        is_reserved = is_reserved || strcmp(name, reserved[i]) == 0;
+    }
+    return is_reserved ? error_set(err, STATUS_USAGE,
+                                   "--name '%s': the name of a group is not a number, an address, a word that begins "
+                                   "with -, or one of idle, unknown, external, begin and end",
+                                   name)
+                       : 0;
+}
+
+static int apply_list(struct groups_outcome *outcome, const struct options *options, struct error *err)
 {
     struct card_groups groups;
-    if (groups_open(outcome, options) < 0 ||
-        card_groups_parse(outcome->machine, options->argument, &groups, &outcome->err) < 0) {
+    for (size_t i = 0; i < options->name_count; i++) {
+        if (check_name(options->names[i], err) < 0) {
+            return -1;
+        }
+    }
+    if (groups_open(outcome, err) < 0 || card_groups_parse(outcome->machine, options->argument, &groups, err) < 0) {
         return -1;
     }
     return manual_apply(outcome->machine, &groups, options->names, options->name_count, options->dry_run,
-                        &outcome->report, &outcome->err);
+                        &outcome->report, err);
 }
 
 static void apply_print_json(const struct groups_outcome *outcome)
@@ -156,25 +195,25 @@ static void apply_print_json(const struct groups_outcome *outcome)
     groups_end_json(outcome, object);
 }
 
-int verb_apply(const struct options *options)
+int verb_apply(const struct options *options, struct error *err)
 {
-    struct groups_outcome outcome;
-    outcome.failed = apply_list(&outcome, options) < 0;
-    if (options->json) {
-        apply_print_json(&outcome);
-    } else {
+    struct groups_outcome outcome = {.options = options};
+    outcome.failed = apply_list(&outcome, options, err) < 0;
+    if (!options->json) {
         groups_print(&outcome, options->dry_run ? "would be isolated" : "is isolated");
         groups_print_rest(&outcome);
+    } else if (!outcome.failed) {
+        apply_print_json(&outcome);
     }
-    return groups_close(&outcome);
+    return groups_close(&outcome, err);
 }
 
-static int release_group(struct groups_outcome *outcome, const struct options *options)
+static int release_group(struct groups_outcome *outcome, const struct options *options, struct error *err)
 {
-    if (groups_open(outcome, options) < 0) {
+    if (groups_open(outcome, err) < 0) {
         return -1;
     }
-    return manual_release(outcome->machine, options->argument, options->dry_run, &outcome->report, &outcome->err);
+    return manual_release(outcome->machine, options->argument, options->dry_run, &outcome->report, err);
 }
 
 static void release_print_json(const struct groups_outcome *outcome)
@@ -187,31 +226,32 @@ static void release_print_json(const struct groups_outcome *outcome)
     groups_end_json(outcome, object);
 }
 
-int verb_release(const struct options *options)
+int verb_release(const struct options *options, struct error *err)
 {
-    struct groups_outcome outcome;
-    outcome.failed = release_group(&outcome, options) < 0;
-    if (options->json) {
-        release_print_json(&outcome);
-    } else {
+    struct groups_outcome outcome = {.options = options};
+    outcome.failed = release_group(&outcome, options, err) < 0;
+    if (!options->json) {
         if (!outcome.failed) {
             groups_print(&outcome, options->dry_run ? "would be released" : "is released");
         }
         groups_print_rest(&outcome);
+    } else if (!outcome.failed) {
+        release_print_json(&outcome);
     }
-    return groups_close(&outcome);
+    return groups_close(&outcome, err);
 }
 
-static int reset_host(struct groups_outcome *outcome, const struct options *options)
+static int reset_host(struct groups_outcome *outcome, const struct options *options, struct error *err)
 {
-    if (groups_open(outcome, options) < 0) {
+    if (groups_open(outcome, err) < 0) {
         return -1;
     }
     if (options->isolate && outcome->machine->settings.idle != IDLE_ISOLATE) {
-        return error_set(&outcome->err, STATUS_INVALID,
-                         "the links of cards without owner are not to be cut: set idle = isolate in [policy]");
+        return error_set(err, STATUS_INVALID,
+                         "--isolate needs idle = isolate in [policy]: otherwise a card without owner gets its links "
+                         "back");
     }
-    return manual_reset(outcome->machine, options->force, options->dry_run, &outcome->report, &outcome->err);
+    return manual_reset(outcome->machine, options->force, options->dry_run, &outcome->report, err);
 }
 
 static void reset_print_json(const struct groups_outcome *outcome)
@@ -239,20 +279,25 @@ static void reset_name_exposed(const struct groups_outcome *outcome)
     }
 }
 
-int verb_reset(const struct options *options)
+static void reset_print_text(const struct groups_outcome *outcome)
 {
-    struct groups_outcome outcome;
-    outcome.failed = reset_host(&outcome, options) < 0;
-    reset_name_exposed(&outcome);
-    if (options->json) {
-        reset_print_json(&outcome);
-    } else {
-        groups_print(&outcome, options->dry_run ? "would be ended" : "is ended");
-        groups_print_rest(&outcome);
-        if (!outcome.failed && !options->dry_run) {
-            bool isolates = outcome.machine->settings.idle == IDLE_ISOLATE;
-            printf("Every card that could be reached has its links %s.\n", isolates ? "cut" : "back");
-        }
+    groups_print(outcome, outcome->options->dry_run ? "would be ended" : "is ended");
+    groups_print_rest(outcome);
+    if (!outcome->failed && !outcome->options->dry_run) {
+        bool isolates = outcome->machine->settings.idle == IDLE_ISOLATE;
+        printf("Every card that could be reached has its links %s.\n", isolates ? "cut" : "back");
     }
-    return groups_close(&outcome);
+}
+
+int verb_reset(const struct options *options, struct error *err)
+{
+    struct groups_outcome outcome = {.options = options};
+    outcome.failed = reset_host(&outcome, options, err) < 0;
+    reset_name_exposed(&outcome);
+    if (!options->json) {
+        reset_print_text(&outcome);
+    } else if (!outcome.failed) {
+        reset_print_json(&outcome);
+    }
+    return groups_close(&outcome, err);
 }

@@ -101,22 +101,20 @@ static int plan_fetch(const struct options *options, struct buffer *text, const 
     return plan_read_text(options->argument, text, err);
 }
 
-int preview_open(struct preview *preview, const struct options *options)
+int preview_open(struct preview *preview, const struct options *options, struct error *err)
 {
     struct buffer text = {0};
-    struct error err;
     const char *name;
     *preview = (struct preview){.inspection = INSPECTION_CLOSED};
     if (options->domain && options->argument) {
-        return command_usage_error("either --domain or a file, not both:", options->argument);
+        return command_usage_error(err, "--domain cannot be combined with the file '%s'", options->argument);
     }
-    if (plan_fetch(options, &text, &name, &err) < 0) {
-        fprintf(stderr, "icn-hook: %s\n", err.text);
-        return (int)err.status;
+    if (plan_fetch(options, &text, &name, err) < 0) {
+        return -1;
     }
     preview->is_refused = plan_judge(preview, options, name, &text, &preview->reason) < 0;
     buffer_free(&text);
-    return STATUS_OK;
+    return 0;
 }
 
 void preview_close(struct preview *preview)
@@ -257,14 +255,14 @@ static void plan_print_json(const struct preview *preview)
     json_print(object);
 }
 
-int verb_plan(const struct options *options)
+int verb_plan(const struct options *options, struct error *err)
 {
     struct preview preview;
     if (!options->argument && !options->domain) {
-        return command_usage_error("FILE|- must follow", "plan");
+        return command_usage_error(err, "plan needs a FILE, or - for standard input, or --domain NAME");
     }
-    int status = preview_open(&preview, options);
-    if (status == STATUS_OK) {
+    int status = preview_open(&preview, options, err);
+    if (status == 0) {
         if (preview.is_refused) {
             fprintf(stderr, "%s\n", preview.reason.text);
             status = (int)preview.reason.status;

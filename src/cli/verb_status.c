@@ -144,26 +144,49 @@ static void status_print_text(const struct view *view, bool ok, const struct out
     output_line(output, ok ? COLOUR_GREEN : COLOUR_RED, ok ? "No leak is known." : "NOT ISOLATED: see above.");
 }
 
-int verb_status(const struct options *options)
+static int status_show(const struct view *view, const struct options *options, struct error *err)
 {
     struct output output;
-    struct view view;
-    if (options->json && options->prometheus) {
-        return command_usage_error("one of --json and --prometheus, not both, goes with", "status");
-    }
-    int status = view_open(&view, options);
-    if (status != STATUS_OK) {
-        return status;
-    }
-    bool ok = view_is_fine(&view);
+    bool ok = view_is_fine(view);
     output_open(&output, options);
     if (options->json) {
-        status_print_json(&view, ok, &output);
+        status_print_json(view, ok, &output);
     } else if (options->prometheus) {
-        prometheus_print(&view, output.stream);
+        prometheus_print(view, output.stream);
     } else {
-        status_print_text(&view, ok, &output);
+        status_print_text(view, ok, &output);
     }
+    return output_close(&output, err);
+}
+
+/* Metrics of the last look that succeeded would say that all is well for ever. */
+static void status_report_down(const struct options *options)
+{
+    struct output output;
+    struct error unused;
+    output_open(&output, options);
+    prometheus_print_down(output.stream);
+    if (output_close(&output, &unused) < 0) {
+        fprintf(stderr, "icn-hook: warning: %s\n", unused.text);
+    }
+}
+
+int verb_status(const struct options *options, struct error *err)
+{
+    struct view view;
+    if (options->json && options->prometheus) {
+        return command_usage_error(err, "status takes --json or --prometheus, not both");
+    }
+    if (options->output && !options->json && !options->prometheus) {
+        return command_usage_error(err, "status takes --output only with --json or --prometheus");
+    }
+    if (view_open(&view, options, err) < 0) {
+        if (options->prometheus) {
+            status_report_down(options);
+        }
+        return -1;
+    }
+    int result = status_show(&view, options, err);
     view_close(&view);
-    return output_close(&output, status);
+    return result;
 }

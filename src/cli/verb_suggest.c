@@ -23,25 +23,25 @@ static bool parse_decimal(const char *text, uint64_t max, uint64_t *number)
     return text[strspn(text, "0123456789")] == '\0' && text_parse_number(text, max, number);
 }
 
-static int read_options(struct answer *answer)
+static int read_options(struct answer *answer, struct error *err)
 {
     const struct options *options = answer->options;
     uint64_t node;
 
     if (!parse_decimal(options->argument, UINT64_MAX, &answer->wanted) || answer->wanted == 0) {
-        return command_usage_error("the number of cards must be 1 or more, not", options->argument);
+        return command_usage_error(err, "the number of cards must be 1 or more, not '%s'", options->argument);
     }
     answer->numa_node = ANY_NODE;
     if (options->numa) {
         if (!parse_decimal(options->numa, INT_MAX, &node)) {
-            return command_usage_error("--numa takes the number of a node, not", options->numa);
+            return command_usage_error(err, "--numa takes the number of a node, not '%s'", options->numa);
         }
         answer->numa_node = (int)node;
     }
     if (options->json && options->xml) {
-        return command_usage_error("not together with --json:", "--xml");
+        return command_usage_error(err, "suggest takes --json or --xml, not both");
     }
-    return STATUS_OK;
+    return 0;
 }
 
 static int next_chosen(const struct answer *answer, int ppu)
@@ -130,26 +130,18 @@ static int find_answer(struct answer *answer, struct error *err)
     return suggestion_make(&answer->suggestion, &answer->inspection, answer->wanted, answer->numa_node, err);
 }
 
-int verb_suggest(const struct options *options)
+int verb_suggest(const struct options *options, struct error *err)
 {
     struct answer answer = {.options = options, .inspection = INSPECTION_CLOSED};
-    struct error err = {0};
-    int status = read_options(&answer);
-    if (status != STATUS_OK) {
-        return status;
+    if (read_options(&answer, err) < 0) {
+        return -1;
     }
-    if (find_answer(&answer, &err) < 0) {
-        fprintf(stderr, "icn-hook: %s\n", err.text);
-        status = (int)err.status;
-    } else if (options->json) {
-        suggest_print_json(&answer);
-    } else if (options->xml) {
-        suggest_print_xml(&answer);
-    } else {
-        suggest_print_text(&answer);
+    int result = find_answer(&answer, err);
+    if (result == 0) {
+        (options->json ? suggest_print_json : options->xml ? suggest_print_xml : suggest_print_text)(&answer);
     }
     suggestion_free(&answer.suggestion);
     inspection_close(&answer.inspection);
     machine_close(answer.machine);
-    return status;
+    return result;
 }

@@ -87,29 +87,32 @@ static void topo_print_validation(const struct output *output, const struct topo
     json_write(output->stream, object);
 }
 
-static int topo_validate(const struct options *options)
+static int topo_validate(const struct options *options, struct error *err)
 {
     CLEANUP_FREE struct topology *topology = memory_alloc(1, sizeof *topology);
     struct text_list warnings = {0};
     struct output output;
-    struct error err;
-    bool is_valid = topo_load(options->validate, topology, &err) == 0;
+    struct error fault;
+    bool is_valid = topo_load(options->validate, topology, &fault) == 0;
     output_open(&output, options);
     if (is_valid) {
         topo_compare_with_host(options, topology, &warnings);
         topo_warn(&warnings);
     } else {
-        fprintf(stderr, "icn-hook: %s\n", err.text);
+        fprintf(stderr, "icn-hook: %s\n", fault.text);
     }
     if (options->json) {
-        topo_print_validation(&output, is_valid ? topology : NULL, is_valid ? NULL : err.text, &warnings);
+        topo_print_validation(&output, is_valid ? topology : NULL, is_valid ? NULL : fault.text, &warnings);
     } else if (is_valid) {
         fprintf(output.stream, "%s: valid, %d cards, %d links\n",
                 strcmp(options->validate, "-") == 0 ? "standard input" : options->validate, topology->ppu_count,
                 topo_count_links(topology));
     }
     text_list_free(&warnings);
-    return output_close(&output, is_valid ? STATUS_OK : (int)err.status);
+    if (output_close(&output, err) < 0) {
+        return -1;
+    }
+    return is_valid ? STATUS_OK : (int)fault.status;
 }
 
 static void topo_report(const struct options *options, const char *path, const struct generation *generation)
@@ -144,20 +147,15 @@ static int topo_write(const struct options *options, struct machine *machine, st
     return result;
 }
 
-static int topo_generate(const struct options *options)
+static int topo_generate(const struct options *options, struct error *err)
 {
     struct machine *machine;
-    struct error err;
-    if (machine_open(options->config, &machine, &err) < 0) {
-        fprintf(stderr, "icn-hook: %s\n", err.text);
-        return (int)err.status;
+    if (machine_open(options->config, &machine, err) < 0) {
+        return -1;
     }
-    int result = topo_write(options, machine, &err);
-    if (result < 0) {
-        fprintf(stderr, "icn-hook: %s\n", err.text);
-    }
+    int result = topo_write(options, machine, err);
     machine_close(machine);
-    return result < 0 ? (int)err.status : STATUS_OK;
+    return result;
 }
 
 static bool is_unread(const struct pair *pair)
@@ -251,13 +249,12 @@ static void topo_print_json(const struct view *view, FILE *stream)
     json_write(stream, object);
 }
 
-static int topo_show(const struct options *options)
+static int topo_show(const struct options *options, struct error *err)
 {
     struct output output;
     struct view view;
-    int status = view_open(&view, options);
-    if (status != STATUS_OK) {
-        return status;
+    if (view_open(&view, options, err) < 0) {
+        return -1;
     }
     output_open(&output, options);
     if (options->json) {
@@ -271,19 +268,22 @@ static int topo_show(const struct options *options)
         }
     }
     view_close(&view);
-    return output_close(&output, status);
+    return output_close(&output, err);
 }
 
-int verb_topo(const struct options *options)
+int verb_topo(const struct options *options, struct error *err)
 {
     if ((options->generate && options->validate) || ((options->generate || options->validate) && options->dot)) {
-        return command_usage_error("one of --generate, --validate and --dot goes with", "topo");
+        return command_usage_error(err, "topo takes one of --generate, --validate and --dot");
     }
     if (options->dot && options->json) {
-        return command_usage_error("one of --json and --dot, not both, goes with", "topo");
+        return command_usage_error(err, "topo takes --json or --dot, not both");
+    }
+    if (options->output && !options->generate && !options->json && !options->dot) {
+        return command_usage_error(err, "topo takes --output only with --generate, --json or --dot");
     }
     if (options->validate) {
-        return topo_validate(options);
+        return topo_validate(options, err);
     }
-    return options->generate ? topo_generate(options) : topo_show(options);
+    return options->generate ? topo_generate(options, err) : topo_show(options, err);
 }

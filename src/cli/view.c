@@ -86,15 +86,13 @@ static void report_differences(struct view *view, const char *uri)
     }
 }
 
-int view_open(struct view *view, const struct options *options)
+int view_open(struct view *view, const struct options *options, struct error *err)
 {
-    struct error err = {0};
     *view = (struct view){.inspection = INSPECTION_CLOSED};
-    if (machine_open(options->config, &view->machine, &err) < 0 || machine_survey(view->machine, &err) < 0 ||
-        inspection_open(&view->inspection, view->machine, &err) < 0) {
-        fprintf(stderr, "icn-hook: %s\n", err.text);
+    if (machine_open(options->config, &view->machine, err) < 0 || machine_survey(view->machine, err) < 0 ||
+        inspection_open(&view->inspection, view->machine, err) < 0) {
         view_close(view);
-        return (int)err.status;
+        return -1;
     }
     snapshot_read_all(view->inspection.snapshot, &view->inspection.registers);
     const struct text_list *seen = &view->inspection.snapshot->findings;
@@ -109,7 +107,7 @@ int view_open(struct view *view, const struct options *options)
     if (options->connect) {
         report_differences(view, options->connect);
     }
-    return STATUS_OK;
+    return 0;
 }
 
 void view_close(struct view *view)
@@ -122,18 +120,6 @@ void view_close(struct view *view)
 bool view_is_fine(const struct view *view)
 {
     return view->leaks == 0 && view->drifts == 0 && !view->in_doubt;
-}
-
-int view_show(const struct options *options, view_printer *print_json, view_printer *print_text, bool *ok)
-{
-    struct view view;
-    int status = view_open(&view, options);
-    if (status == STATUS_OK) {
-        *ok = view_is_fine(&view);
-        (options->json ? print_json : print_text)(&view, *ok);
-        view_close(&view);
-    }
-    return status;
 }
 
 void card_cells_add_place_titles(struct table *table)

@@ -20,18 +20,12 @@ struct view {
     bool in_doubt; /* a ledger entry that nobody can read may hide an owner */
 };
 
-/* Opens everything and reads every register; on failure prints the one line and
- * returns the exit status. */
-int view_open(struct view *view, const struct options *options);
+/* Opens everything and reads every register. */
+MUST_CHECK int view_open(struct view *view, const struct options *options, struct error *err);
 void view_close(struct view *view);
 
 /* Every VM is known to be isolated. */
 bool view_is_fine(const struct view *view);
-
-/* Opens a view and prints it in the form that OPTIONS ask for.  OK: every VM is
- * known to be isolated.  Returns the exit status; OK is set if that is 0. */
-typedef void view_printer(const struct view *view, bool ok);
-int view_show(const struct options *options, view_printer *print_json, view_printer *print_text, bool *ok);
 
 /* Adds "leaks": the pairs of cards between which a link leaks. */
 void view_put_leaks(const struct view *view, struct json_object *object);
@@ -53,3 +47,5 @@ void graph_print(const struct view *view, FILE *stream);
 
 /* Prints a view in Prometheus' text format, for node_exporter's textfile collector. */
 void prometheus_print(const struct view *view, FILE *stream);
+/* … when there is no view: that nothing is known. */
+void prometheus_print_down(FILE *stream);

@@ -21,7 +21,7 @@
 static int run(struct options options)
 {
     capture_begin();
-    int status = verb_topo(&options);
+    int status = verbs_call(verb_topo, &options);
     capture_end();
     return status;
 }
