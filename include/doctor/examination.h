@@ -41,3 +41,11 @@ void examination_check_domain(struct examination *examination, const struct doma
 /* The same, and who shares the cards' IOMMU groups, as warnings of a plan. */
 void examination_warn(struct machine *machine, const struct inspection *inspection, const struct demand *demand,
                       const struct domain_placement *placement, struct text_list *warnings);
+
+/*
+ * Compares what libvirt says to run with what the ledger and the status files
+ * know.  Adds a line to DIFFERENCES for each VM with cards of which only one side
+ * knows.  COUNT: how many VMs with cards libvirt runs.
+ */
+MUST_CHECK int cross_check(const char *uri, struct machine *machine, const struct inspection *inspection,
+                           struct text_list *differences, int *count, struct error *err);

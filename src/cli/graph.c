@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "cli/graph.h"
+#include "cli/view.h"
 
 #include "base/text.h"
 #include "core/mask.h"
@@ -17,7 +17,7 @@ static const char *const edges[] = {
 };
 
 /* Within the quotes of a label, where Graphviz knows backslashes and &entities;. */
-static void put_escaped(FILE *stream, const char *text)
+static void graph_put_escaped(FILE *stream, const char *text)
 {
     for (; *text; text++) {
         if (*text == '&') {
@@ -37,7 +37,7 @@ static const char *fill_of(const struct view *view, int ppu)
     return owner > OWNER_IDLE ? palette[(owner - 1) % PALETTE_SIZE] : "gray80";
 }
 
-static void put_card(const struct view *view, FILE *stream, int ppu)
+static void graph_put_card(const struct view *view, FILE *stream, int ppu)
 {
     const struct snapshot *snapshot = view->inspection.snapshot;
     char bdf[BDF_TEXT_SIZE] = "no card";
@@ -49,7 +49,7 @@ static void put_card(const struct view *view, FILE *stream, int ppu)
     text_escape(escaped, sizeof escaped, snapshot_owner_text(snapshot, ppu, owner));
     fprintf(stream, "    ppu%d [label=\"PPU %d\\n%s%s\\n", ppu, ppu, bdf,
             view->machine->mapped[ppu] && !snapshot->cards[ppu].state.present ? " (absent)" : "");
-    put_escaped(stream, escaped);
+    graph_put_escaped(stream, escaped);
     fprintf(stream, "\", fillcolor=\"%s\"];\n", fill_of(view, ppu));
 }
 
@@ -70,7 +70,7 @@ static bool is_first_of_its_node(const struct view *view, int ppu)
     return true;
 }
 
-static void put_node(const struct view *view, FILE *stream, int first)
+static void graph_put_node(const struct view *view, FILE *stream, int first)
 {
     int node = node_of(view, first);
     if (node != NO_NODE) {
@@ -79,13 +79,13 @@ static void put_node(const struct view *view, FILE *stream, int first)
     }
     for (int ppu = first; ppu < view->machine->topology.ppu_count; ppu++) {
         if (node_of(view, ppu) == node) {
-            put_card(view, stream, ppu);
+            graph_put_card(view, stream, ppu);
         }
     }
     fputs(node != NO_NODE ? "  }\n" : "", stream);
 }
 
-static void put_pair(const struct view *view, FILE *stream, int a, int b)
+static void graph_put_pair(const struct view *view, FILE *stream, int a, int b)
 {
     struct pair pair = pair_look(&view->inspection, a, b);
     if (pair.wired == 0) {
@@ -111,12 +111,12 @@ void graph_print(const struct view *view, FILE *stream)
           stream);
     for (int ppu = 0; ppu < count; ppu++) {
         if (is_first_of_its_node(view, ppu)) {
-            put_node(view, stream, ppu);
+            graph_put_node(view, stream, ppu);
         }
     }
     for (int a = 0; a < count; a++) {
         for (int b = a + 1; b < count; b++) {
-            put_pair(view, stream, a, b);
+            graph_put_pair(view, stream, a, b);
         }
     }
     fputs("}\n", stream);

@@ -62,6 +62,21 @@ struct json_object *json_put_array(struct json_object *object, const char *key)
     return array;
 }
 
+struct json_object *json_error(const struct error *err)
+{
+    static const char *const codes[] = {
+        [STATUS_CHECK_FAILED] = "check-failed", [STATUS_USAGE] = "usage",       [STATUS_INVALID] = "invalid",
+        [STATUS_CONFLICT] = "conflict",         [STATUS_HARDWARE] = "hardware", [STATUS_BUSY] = "busy",
+        [STATUS_UNVERIFIED] = "unverified",
+    };
+    struct json_object *object = json_object_new_object();
+    json_put_text(object, "schema", "icn-hook/error/1");
+    json_put_number(object, "status", (int)err->status);
+    json_put_text(object, "code", codes[err->status]);
+    json_put_text(object, "text", err->text);
+    return object;
+}
+
 void json_write(FILE *stream, struct json_object *object)
 {
     fprintf(stream, "%s\n",

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "base/error.h"
 #include "base/text.h"
 #include "engine/link_state.h"
 
@@ -26,6 +27,8 @@ void json_put_bool(struct json_object *object, const char *key, bool value);
 void json_put_list(struct json_object *object, const char *key, const struct text_list *list);
 /* Adds an empty array and returns it. */
 struct json_object *json_put_array(struct json_object *object, const char *key);
+/* What a verb says instead of its own object when it could not answer. */
+struct json_object *json_error(const struct error *err);
 /* Prints and frees. */
 void json_write(FILE *stream, struct json_object *object);
 /* The same on stdout. */

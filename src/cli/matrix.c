@@ -7,12 +7,12 @@
  * printed in blocks of columns, each with those cards only that have a link into
  * it; what else is known of the cards is left to status then.
  */
-#include "cli/matrix.h"
+#include "cli/view.h"
 
 #include <string.h>
 
-#include "cli/card_cells.h"
-#include "cli/sign.h"
+#include "cli/output.h"
+#include "engine/verdict.h"
 
 enum {
     EASY_COUNT = 32, /* without a terminal: more cards make narrow cells */

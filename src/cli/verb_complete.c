@@ -84,7 +84,7 @@ static void offer_options(const char *name)
 }
 
 /* To be closed in each case. */
-static void look(struct host *host, const char *config)
+static void complete_look(struct host *host, const char *config)
 {
     struct error err;
     *host = (struct host){.inspection = INSPECTION_CLOSED};
@@ -140,7 +140,7 @@ static void offer_cards(const struct host *host)
     }
 }
 
-static int count_cards(const struct snapshot *snapshot, size_t tenant)
+static int complete_count_cards(const struct snapshot *snapshot, size_t tenant)
 {
     int count = 0;
     for (size_t i = 0; i < snapshot->claim_count; i++) {
@@ -154,7 +154,7 @@ static void offer_owners(const struct host *host, bool only_groups)
     const struct snapshot *snapshot = host->inspection.snapshot;
     for (size_t i = 0; host->owners_are_known && i < snapshot->tenant_count; i++) {
         const struct tenant *tenant = &snapshot->tenants[i];
-        int cards = count_cards(snapshot, i);
+        int cards = complete_count_cards(snapshot, i);
         char what[48];
         if (cards > 0 && (tenant->manual || !only_groups)) {
             snprintf(what, sizeof what, "%s, %d card%s", tenant->manual ? "group" : "VM", cards, cards > 1 ? "s" : "");
@@ -203,7 +203,7 @@ static void offer_from_host(const char *kind, const char *config)
     for (size_t i = 0; i < sizeof host_kinds / sizeof host_kinds[0]; i++) {
         if (strcmp(kind, host_kinds[i].kind) == 0) {
             struct host host;
-            look(&host, config);
+            complete_look(&host, config);
             if (host.is_surveyed) {
                 host_kinds[i].offer(&host);
             }
@@ -212,8 +212,9 @@ static void offer_from_host(const char *kind, const char *config)
     }
 }
 
-int verb_complete(const struct options *options)
+int verb_complete(const struct options *options, struct error *err)
 {
+    (void)err;
     static const char options_of[] = "options:";
     if (strcmp(options->argument, "verbs") == 0) {
         offer_verbs();

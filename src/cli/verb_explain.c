@@ -3,7 +3,7 @@
 
 #include "base/memory.h"
 #include "cli/json.h"
-#include "cli/sign.h"
+#include "cli/output.h"
 #include "cli/verbs.h"
 #include "cli/view.h"
 #include "engine/explanation.h"
@@ -18,7 +18,7 @@ struct subject {
 };
 
 /* A card by its id or address, LENGTH bytes long. */
-static int find_card(const struct machine *machine, const char *text, size_t length)
+static int explain_find_card(const struct machine *machine, const char *text, size_t length)
 {
     char word[32];
     uint64_t id;
@@ -53,8 +53,8 @@ static bool find_pair(const struct machine *machine, const char *text, struct su
     if (!dash) {
         return false;
     }
-    int near = find_card(machine, text, (size_t)(dash - text));
-    int peer = find_card(machine, dash + 1, strlen(dash + 1));
+    int near = explain_find_card(machine, text, (size_t)(dash - text));
+    int peer = explain_find_card(machine, dash + 1, strlen(dash + 1));
     if (near == NO_CARD || peer == NO_CARD || near == peer) {
         return false;
     }
@@ -64,9 +64,9 @@ static bool find_pair(const struct machine *machine, const char *text, struct su
 }
 
 /* A VM may be called "0-6"; no VM is called as a card. */
-static bool find(const struct view *view, const char *text, struct subject *subject)
+static bool explain_find_subject(const struct view *view, const char *text, struct subject *subject)
 {
-    int card = find_card(view->machine, text, strlen(text));
+    int card = explain_find_card(view->machine, text, strlen(text));
     *subject = (struct subject){.peer = NO_CARD};
     if (card != NO_CARD) {
         subject->near[card] = true;
@@ -75,10 +75,9 @@ static bool find(const struct view *view, const char *text, struct subject *subj
     return find_tenant(view->inspection.snapshot, text, subject) || find_pair(view->machine, text, subject);
 }
 
-static int complain(const struct view *view, const char *text)
+static int explain_complain(const struct view *view, const char *text, struct error *err)
 {
     const struct snapshot *snapshot = view->inspection.snapshot;
-    struct error err;
     char names[1024] = "";
     for (size_t i = 0; i < snapshot->tenant_count && strlen(names) < sizeof names / 2; i++) {
         if (snapshot->tenants[i].alive) {
@@ -86,13 +85,10 @@ static int complain(const struct view *view, const char *text)
             snprintf(names + used, sizeof names - used, "%s%.256s", used > 0 ? ", " : "", snapshot->tenants[i].name);
         }
     }
-    error_set(
-        &err, STATUS_INVALID,
-        "icn-hook: '%s' is no card, no VM or group that has cards, and no pair of cards (A-B); there are the PPUs "
-        "0 to %d, by id or address, and %s%s",
-        text, view->machine->topology.ppu_count - 1, names[0] ? "the owners " : "no owners", names);
-    fprintf(stderr, "%s\n", err.text);
-    return STATUS_INVALID;
+    return error_set(err, STATUS_INVALID,
+                     "'%s' is not a card, VM, group or pair of cards (A-B); there are the PPUs 0 to %d, by id or "
+                     "address, and %s%s",
+                     text, view->machine->topology.ppu_count - 1, names[0] ? "the owners " : "no owners", names);
 }
 
 /* A link between two of the cards is told once, from the lower id's side. */
@@ -138,8 +134,8 @@ static void put_entry(const struct explanation *explanation, struct json_object 
 }
 
 /* ARRAY NULL: as text.  Returns how many links there were. */
-static int explain(const struct view *view, const struct subject *subject, const struct output *output,
-                   struct json_object *array)
+static int explain_links(const struct view *view, const struct subject *subject, const struct output *output,
+                         struct json_object *array)
 {
     CLEANUP_FREE struct explanation *explanation = memory_alloc(1, sizeof *explanation);
     int count = 0;
@@ -160,23 +156,23 @@ static int explain(const struct view *view, const struct subject *subject, const
     return count;
 }
 
-static void print_json(const struct view *view, const struct subject *subject, const char *text,
-                       const struct error *doubt)
+static void explain_print_json(const struct view *view, const struct subject *subject, const char *text,
+                               const struct error *doubt)
 {
     struct json_object *object = json_object_new_object();
     json_put_text(object, "schema", "icn-hook/explain/1");
     json_put_text(object, "subject", text);
-    explain(view, subject, NULL, json_put_array(object, "links"));
+    explain_links(view, subject, NULL, json_put_array(object, "links"));
     json_put_text(object, "doubt", doubt ? doubt->text : NULL);
     json_print(object);
 }
 
-static void print_text(const struct view *view, const struct subject *subject, const struct options *options,
-                       const struct error *doubt)
+static void explain_print_text(const struct view *view, const struct subject *subject, const struct options *options,
+                               const struct error *doubt)
 {
     struct output output;
     output_open(&output, options);
-    if (explain(view, subject, &output, NULL) == 0) {
+    if (explain_links(view, subject, &output, NULL) == 0) {
         output_line(&output, COLOUR_PLAIN,
                     subject->peer != NO_CARD ? "The topology has no link between these cards."
                                              : "The topology has no link of this card.");
@@ -184,24 +180,23 @@ static void print_text(const struct view *view, const struct subject *subject, c
     if (doubt) {
         printf("Not every owner is known: %s\n", doubt->text);
     }
-    output_close(&output, STATUS_OK);
 }
 
-int verb_explain(const struct options *options)
+int verb_explain(const struct options *options, struct error *err)
 {
     struct subject subject;
     struct view view;
-    int status = view_open(&view, options);
-    if (status != STATUS_OK) {
-        return status;
+    int status = STATUS_OK;
+    if (view_open(&view, options, err) < 0) {
+        return -1;
     }
     const struct error *doubt = snapshot_doubt(view.inspection.snapshot, "");
-    if (!find(&view, options->argument, &subject)) {
-        status = complain(&view, options->argument);
+    if (!explain_find_subject(&view, options->argument, &subject)) {
+        status = explain_complain(&view, options->argument, err);
     } else if (options->json) {
-        print_json(&view, &subject, options->argument, doubt);
+        explain_print_json(&view, &subject, options->argument, doubt);
     } else {
-        print_text(&view, &subject, options, doubt);
+        explain_print_text(&view, &subject, options, doubt);
     }
     view_close(&view);
     return status;

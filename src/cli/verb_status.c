@@ -2,18 +2,16 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "cli/card_cells.h"
+#include "cli/view.h"
 #include "cli/commands.h"
-#include "cli/exposition.h"
 #include "cli/json.h"
 #include "cli/output.h"
-#include "cli/sign.h"
 #include "cli/table.h"
 #include "cli/verbs.h"
-#include "cli/view.h"
 #include "engine/link_state.h"
+#include "engine/verdict.h"
 
-static void put_owners(const struct snapshot *snapshot, int ppu, struct json_object *array)
+static void status_put_owners(const struct snapshot *snapshot, int ppu, struct json_object *array)
 {
     for (size_t i = 0; i < snapshot->claim_count; i++) {
         if (snapshot->claims[i].ppu == ppu) {
@@ -32,7 +30,7 @@ static void put_owners(const struct snapshot *snapshot, int ppu, struct json_obj
     }
 }
 
-static void put_links(const struct inspection *inspection, int ppu, struct json_object *array)
+static void status_put_links(const struct inspection *inspection, int ppu, struct json_object *array)
 {
     for (int link = 0; link < LINK_MAX; link++) {
         int peer = inspection->machine->topology.peer[ppu][link];
@@ -50,7 +48,7 @@ static void put_links(const struct inspection *inspection, int ppu, struct json_
     }
 }
 
-static struct json_object *describe_card(const struct view *view, int ppu)
+static struct json_object *status_card_object(const struct view *view, int ppu)
 {
     const struct inspection *inspection = &view->inspection;
     const struct card *card = &inspection->snapshot->cards[ppu];
@@ -64,25 +62,25 @@ static struct json_object *describe_card(const struct view *view, int ppu)
     json_put_bool(entry, "in_use", card->held);
     json_put_known_number(entry, "iommu_group", mapped && card->state.present ? card->state.iommu_group : -1);
     json_put_known_number(entry, "numa_node", mapped && card->state.present ? card->state.numa_node : -1);
-    put_owners(inspection->snapshot, ppu, json_put_array(entry, "owners"));
+    status_put_owners(inspection->snapshot, ppu, json_put_array(entry, "owners"));
     if (card->was_read && card->reading.kind == READING_FINE) {
         json_put_mask(entry, "mask", card->reading.mask);
     } else {
         json_put_text(entry, "mask", NULL);
     }
     json_put_mask(entry, "expected", inspection_expected(inspection, ppu));
-    put_links(inspection, ppu, json_put_array(entry, "links"));
+    status_put_links(inspection, ppu, json_put_array(entry, "links"));
     return entry;
 }
 
-static void print_json(const struct view *view, bool ok, const struct output *output)
+static void status_print_json(const struct view *view, bool ok, const struct output *output)
 {
     struct json_object *object = json_object_new_object();
     json_put_text(object, "schema", "icn-hook/status/1");
     json_put_bool(object, "ok", ok);
     struct json_object *ppus = json_put_array(object, "ppus");
     for (int ppu = 0; ppu < view->machine->topology.ppu_count; ppu++) {
-        json_object_array_add(ppus, describe_card(view, ppu));
+        json_object_array_add(ppus, status_card_object(view, ppu));
     }
     view_put_leaks(view, object);
     json_put_list(object, "findings", &view->findings);
@@ -90,7 +88,7 @@ static void print_json(const struct view *view, bool ok, const struct output *ou
 }
 
 /* "1 -2 !3": the cards at the other ends, a sign before each. */
-static void add_links(struct table *table, const struct inspection *inspection, int ppu, signs_used *used)
+static void status_add_links(struct table *table, const struct inspection *inspection, int ppu, signs_used *used)
 {
     bool is_first = true;
     table_add(table, COLOUR_PLAIN, "%s", "");
@@ -108,7 +106,7 @@ static void add_links(struct table *table, const struct inspection *inspection, 
     }
 }
 
-static void add_card(struct table *table, const struct view *view, int ppu, signs_used *used)
+static void status_add_card(struct table *table, const struct view *view, int ppu, signs_used *used)
 {
     const struct card *card = &view->inspection.snapshot->cards[ppu];
     table_add(table, COLOUR_PLAIN, "%d", ppu);
@@ -119,10 +117,10 @@ static void add_card(struct table *table, const struct view *view, int ppu, sign
         table_add(table, COLOUR_PLAIN, "unknown");
     }
     card_cells_add_owner(table, view, ppu);
-    add_links(table, &view->inspection, ppu, used);
+    status_add_links(table, &view->inspection, ppu, used);
 }
 
-static void print_text(const struct view *view, bool ok, const struct output *output)
+static void status_print_text(const struct view *view, bool ok, const struct output *output)
 {
     signs_used used = 0;
     struct table table;
@@ -135,7 +133,7 @@ static void print_text(const struct view *view, bool ok, const struct output *ou
     table_add(&table, COLOUR_BOLD, "OWNER");
     table_add(&table, COLOUR_BOLD, "LINKS");
     for (int ppu = 0; ppu < view->machine->topology.ppu_count; ppu++) {
-        add_card(&table, view, ppu, &used);
+        status_add_card(&table, view, ppu, &used);
     }
     table_print(&table, output);
     table_free(&table);
@@ -146,26 +144,49 @@ static void print_text(const struct view *view, bool ok, const struct output *ou
     output_line(output, ok ? COLOUR_GREEN : COLOUR_RED, ok ? "No leak is known." : "NOT ISOLATED: see above.");
 }
 
-int verb_status(const struct options *options)
+static int status_show(const struct view *view, const struct options *options, struct error *err)
 {
     struct output output;
-    struct view view;
-    if (options->json && options->prometheus) {
-        return command_usage_error("one of --json and --prometheus, not both, goes with", "status");
-    }
-    int status = view_open(&view, options);
-    if (status != STATUS_OK) {
-        return status;
-    }
-    bool ok = view_is_fine(&view);
+    bool ok = view_is_fine(view);
     output_open(&output, options);
     if (options->json) {
-        print_json(&view, ok, &output);
+        status_print_json(view, ok, &output);
     } else if (options->prometheus) {
-        exposition_print(&view, output.stream);
+        prometheus_print(view, output.stream);
     } else {
-        print_text(&view, ok, &output);
+        status_print_text(view, ok, &output);
     }
+    return output_close(&output, err);
+}
+
+/* Metrics of the last look that succeeded would say that all is well for ever. */
+static void status_report_down(const struct options *options)
+{
+    struct output output;
+    struct error unused;
+    output_open(&output, options);
+    prometheus_print_down(output.stream);
+    if (output_close(&output, &unused) < 0) {
+        fprintf(stderr, "icn-hook: warning: %s\n", unused.text);
+    }
+}
+
+int verb_status(const struct options *options, struct error *err)
+{
+    struct view view;
+    if (options->json && options->prometheus) {
+        return command_usage_error(err, "status takes --json or --prometheus, not both");
+    }
+    if (options->output && !options->json && !options->prometheus) {
+        return command_usage_error(err, "status takes --output only with --json or --prometheus");
+    }
+    if (view_open(&view, options, err) < 0) {
+        if (options->prometheus) {
+            status_report_down(options);
+        }
+        return -1;
+    }
+    int result = status_show(&view, options, err);
     view_close(&view);
-    return output_close(&output, status);
+    return result;
 }

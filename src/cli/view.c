@@ -4,7 +4,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "doctor/cross_check.h"
+#include "core/mask.h"
+#include "doctor/examination.h"
 #include "engine/link_state.h"
 
 static bool pair_leaks(const struct view *view, int a, int b)
@@ -85,22 +86,20 @@ static void report_differences(struct view *view, const char *uri)
     }
 }
 
-int view_open(struct view *view, const struct options *options)
+int view_open(struct view *view, const struct options *options, struct error *err)
 {
-    struct error err = {0};
     *view = (struct view){.inspection = INSPECTION_CLOSED};
-    if (machine_open(options->config, &view->machine, &err) < 0 || machine_survey(view->machine, &err) < 0 ||
-        inspection_open(&view->inspection, view->machine, &err) < 0) {
-        fprintf(stderr, "icn-hook: %s\n", err.text);
+    if (machine_open(options->config, &view->machine, err) < 0 || machine_survey(view->machine, err) < 0 ||
+        inspection_open(&view->inspection, view->machine, err) < 0) {
         view_close(view);
-        return (int)err.status;
+        return -1;
     }
     snapshot_read_all(view->inspection.snapshot, &view->inspection.registers);
     const struct text_list *seen = &view->inspection.snapshot->findings;
     for (size_t i = 0; i < seen->count; i++) {
         text_list_add(&view->findings, "%s", seen->items[i]);
     }
-    view->in_doubt = snapshot_doubt(view->inspection.snapshot, "") != NULL;
+    view->in_doubt = snapshot_doubt(view->inspection.snapshot, "");
     each_leak(view, report_leak, view);
     for (int ppu = 0; ppu < view->machine->topology.ppu_count; ppu++) {
         report_card(view, ppu);
@@ -108,7 +107,7 @@ int view_open(struct view *view, const struct options *options)
     if (options->connect) {
         report_differences(view, options->connect);
     }
-    return STATUS_OK;
+    return 0;
 }
 
 void view_close(struct view *view)
@@ -123,14 +122,43 @@ bool view_is_fine(const struct view *view)
     return view->leaks == 0 && view->drifts == 0 && !view->in_doubt;
 }
 
-int view_show(const struct options *options, view_printer *print_json, view_printer *print_text, bool *ok)
+void card_cells_add_place_titles(struct table *table)
 {
-    struct view view;
-    int status = view_open(&view, options);
-    if (status == STATUS_OK) {
-        *ok = view_is_fine(&view);
-        (options->json ? print_json : print_text)(&view, *ok);
-        view_close(&view);
+    static const char *const titles[PLACE_CELLS] = {"ADDRESS", "DRIVER", "NUMA", "GROUP"};
+    for (size_t i = 0; i < PLACE_CELLS; i++) {
+        table_add(table, COLOUR_BOLD, "%s", titles[i]);
     }
-    return status;
+}
+
+static void add_known_number(struct table *table, int number)
+{
+    if (number < 0) {
+        table_add(table, COLOUR_PLAIN, "-");
+    } else {
+        table_add(table, COLOUR_PLAIN, "%d", number);
+    }
+}
+
+void card_cells_add_place(struct table *table, const struct view *view, int ppu)
+{
+    const struct pci_state *state = &view->inspection.snapshot->cards[ppu].state;
+    bool is_mapped = view->machine->mapped[ppu];
+    bool is_present = is_mapped && state->present;
+    char bdf[BDF_TEXT_SIZE];
+    table_add(table, COLOUR_PLAIN, "%s", is_mapped ? bdf_format(view->machine->card[ppu], bdf) : "-");
+    if (is_present) {
+        table_add(table, COLOUR_PLAIN, "%s", state->driver[0] ? state->driver : "-");
+    } else {
+        table_add(table, COLOUR_RED, "%s", is_mapped ? "ABSENT" : "NO CARD");
+    }
+    add_known_number(table, is_present ? state->numa_node : UNKNOWN_NUMBER);
+    add_known_number(table, is_present ? state->iommu_group : UNKNOWN_NUMBER);
+}
+
+void card_cells_add_owner(struct table *table, const struct view *view, int ppu)
+{
+    const struct inspection *inspection = &view->inspection;
+    char owner[OWNER_TEXT_SIZE];
+    table_add(table, inspection->owners[ppu] == OWNER_IDLE ? COLOUR_PLAIN : COLOUR_BOLD, "%s",
+              snapshot_owner_text(inspection->snapshot, ppu, owner));
 }

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include "base/paths.h"
-#include "doctor/card_findings.h"
 #include "doctor/checks.h"
 #include "doctor/facts.h"
 #include "engine/link_state.h"
@@ -108,7 +107,7 @@ static bool leaks(const struct examination *examination, int ppu)
     return leak;
 }
 
-static void check_links(struct examination *examination)
+static void cards_check_links(struct examination *examination)
 {
     struct card_findings findings = {0};
     for (int ppu = 0; ppu < examination->machine->topology.ppu_count; ppu++) {
@@ -163,6 +162,6 @@ void check_cards(struct examination *examination)
     check_present(examination);
     check_drivers(examination);
     check_registers(examination);
-    check_links(examination);
+    cards_check_links(examination);
     check_virtual_functions(examination);
 }

@@ -6,7 +6,6 @@
 
 #include "base/memory.h"
 #include "base/paths.h"
-#include "doctor/card_findings.h"
 #include "doctor/checks.h"
 #include "doctor/facts.h"
 #include "engine/advice.h"
@@ -51,7 +50,7 @@ static void find_nodes(const struct examination *examination, struct nodes *node
     }
 }
 
-static void check_node(struct examination *examination, const struct nodes *nodes)
+static void domain_check_node(struct examination *examination, const struct nodes *nodes)
 {
     char remedy[96];
     int cards = card_count(examination);
@@ -159,28 +158,11 @@ void examination_check_domain(struct examination *examination, const struct doma
         return;
     }
     find_nodes(examination, &nodes);
-    check_node(examination, &nodes);
+    domain_check_node(examination, &nodes);
     if (nodes.cpus[0] && fact_exists(NODES "/node1")) {
         check_vcpus(examination, placement, &nodes);
         check_memory(examination, placement, &nodes);
     }
     check_functions(examination);
     check_managed(examination);
-}
-
-void examination_warn(struct machine *machine, const struct inspection *inspection, const struct demand *demand,
-                      const struct domain_placement *placement, struct text_list *warnings)
-{
-    struct examination examination = {
-        .machine = machine, .demand = demand, .is_surveyed = true, .is_inspected = true, .inspection = *inspection};
-    check_virtual_functions(&examination);
-    check_group_members(&examination);
-    examination_check_domain(&examination, placement);
-    for (size_t i = 0; i < examination.report.count; i++) {
-        const struct finding *finding = &examination.report.findings[i];
-        if (finding->result != RESULT_PASS) {
-            text_list_add(warnings, "%s; %s", finding->text, finding->remedy);
-        }
-    }
-    report_free(&examination.report);
 }

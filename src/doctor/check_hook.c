@@ -18,7 +18,6 @@
 #include "base/memory.h"
 #include "base/paths.h"
 #include "doctor/checks.h"
-#include "doctor/daemon.h"
 #include "doctor/facts.h"
 
 #define GROUP "hook"
@@ -50,7 +49,7 @@ static void find_engine(const struct buffer *program, char engine[HOOK_PATH_SIZE
     const char *from = program->data;
     const char *end = program->data + program->length;
     const char *found;
-    while ((found = memmem(from, (size_t)(end - from), "/icn-hook", strlen("/icn-hook") + 1)) != NULL) {
+    while ((found = memmem(from, (size_t)(end - from), "/icn-hook", strlen("/icn-hook") + 1))) {
         const char *start = found;
         while (start > program->data && may_stand_in_path(start[-1])) {
             start--;
@@ -70,15 +69,15 @@ static void look_at(struct hook_file *hook, const char *path)
     struct buffer program = {0};
     struct error unused;
     struct stat facts;
-    if (stat(resolved, &facts) != 0) {
+    if (stat(resolved, &facts) < 0) {
         hook->is_hidden |= errno == EACCES;
         return;
     }
-    if (file_read(resolved, PROGRAM_LIMIT, &program, NULL, &unused) != 0) {
+    if (file_read(resolved, PROGRAM_LIMIT, &program, NULL, &unused) < 0) {
         hook->is_hidden = true;
         return;
     }
-    if (memmem(program.data, program.length, our_name, strlen(our_name)) == NULL) {
+    if (!memmem(program.data, program.length, our_name, strlen(our_name))) {
         hook->other_main |= strcmp(path, MAIN_HOOK) == 0;
     } else if (hook->count++ == 0) {
         snprintf(hook->path, sizeof hook->path, "%s", path);
@@ -148,7 +147,7 @@ static void check_engine(struct report *report, const struct hook_file *hook)
     if (hook->engine[0] == '\0') {
         return;
     }
-    if (access(engine, X_OK) != 0) {
+    if (access(engine, X_OK) < 0) {
         report_add(report, GROUP, "engine", RESULT_FAIL, "reinstall icn-hook; until then VMs with cards cannot start",
                    "%s, which it starts, cannot be executed", is_named ? named : hook->engine);
     } else if (!security_lets_hook_run(hook->engine)) {

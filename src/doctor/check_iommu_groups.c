@@ -23,7 +23,6 @@
 #include "base/memory.h"
 #include "base/paths.h"
 #include "core/mask.h"
-#include "doctor/card_findings.h"
 #include "doctor/checks.h"
 #include "doctor/facts.h"
 

@@ -5,7 +5,6 @@
 
 #include "base/memory.h"
 #include "base/paths.h"
-#include "doctor/card_findings.h"
 #include "doctor/checks.h"
 #include "doctor/facts.h"
 
@@ -15,7 +14,7 @@ static void report_closed(struct examination *examination)
 {
     const struct error *err = &examination->inspection_error;
     CLEANUP_FREE char *path = paths_resolve(PATH_LEDGER);
-    if (geteuid() != 0 && access(path, R_OK | X_OK) != 0) {
+    if (geteuid() != 0 && access(path, R_OK | X_OK) < 0) {
         report_add(&examination->report, GROUP, "readable", RESULT_WARN, NEEDS_ROOT, "%s", err->text);
     } else {
         report_add(&examination->report, GROUP, "readable", RESULT_FAIL, "until then no VM with cards can start", "%s",

@@ -50,14 +50,14 @@ void check_ppudbg(struct examination *examination)
     const char *name = examination->machine->settings.ppudbg_path;
     bool is_backend = examination->machine->settings.backend == BACKEND_PPUDBG;
     CLEANUP_FREE char *path = ppudbg_path(&examination->machine->settings);
-    if (access(path, F_OK) != 0) {
+    if (access(path, F_OK) < 0) {
         if (is_backend) {
             report_add(report, GROUP, "installed", RESULT_FAIL, "install it, or set path in [ppudbg]",
                        "%s, which is to write the registers, is not there", name);
         }
         return;
     }
-    if (access(path, X_OK) != 0) {
+    if (access(path, X_OK) < 0) {
         report_add(report, GROUP, "installed", is_backend ? RESULT_FAIL : RESULT_WARN, "chmod 0755 it",
                    "%s cannot be executed", name);
         return;

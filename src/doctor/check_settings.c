@@ -90,7 +90,7 @@ static void check_unpinned(struct examination *examination, const struct machine
     }
 }
 
-static void check_ids(struct examination *examination, const struct machine *machine)
+static void settings_check_ids(struct examination *examination, const struct machine *machine)
 {
     struct report *report = &examination->report;
     int mapped = count_mapped(machine);
@@ -120,6 +120,6 @@ void check_settings(struct examination *examination)
         check_topology(examination, examination->machine);
     }
     if (examination->machine && examination->is_surveyed) {
-        check_ids(examination, examination->machine);
+        settings_check_ids(examination, examination->machine);
     }
 }

@@ -44,3 +44,20 @@ void examination_run(struct examination *examination)
     check_ledger(examination);
     check_libvirt(examination);
 }
+
+void examination_warn(struct machine *machine, const struct inspection *inspection, const struct demand *demand,
+                      const struct domain_placement *placement, struct text_list *warnings)
+{
+    struct examination examination = {
+        .machine = machine, .demand = demand, .is_surveyed = true, .is_inspected = true, .inspection = *inspection};
+    check_virtual_functions(&examination);
+    check_group_members(&examination);
+    examination_check_domain(&examination, placement);
+    for (size_t i = 0; i < examination.report.count; i++) {
+        const struct finding *finding = &examination.report.findings[i];
+        if (finding->result != RESULT_PASS) {
+            text_list_add(warnings, "%s; %s", finding->text, finding->remedy);
+        }
+    }
+    report_free(&examination.report);
+}

@@ -48,7 +48,7 @@ struct probe {
     char uuid[UUID_SIZE];
 };
 
-static int find_card(struct probe *probe, const char *card, struct error *err)
+static int probe_find_card(struct probe *probe, const char *card, struct error *err)
 {
     uint64_t number;
     struct bdf bdf;
@@ -96,7 +96,7 @@ static int admit(struct probe *probe, struct error *err)
 static int open_probe(struct probe *probe, const char *config, const char *card, struct error *err)
 {
     if (machine_open(config, &probe->machine, err) < 0 || machine_survey(probe->machine, err) < 0 ||
-        find_card(probe, card, err) < 0) {
+        probe_find_card(probe, card, err) < 0) {
         return -1;
     }
     if (probe->machine->settings.backend != BACKEND_MMIO) {

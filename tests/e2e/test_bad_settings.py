@@ -9,6 +9,7 @@ import pytest
 
 from bystander import BEFORE, WITH_A, vm
 from domain_xml import Domain, Hostdev
+from errors import assert_error
 from simhost import GUIDE_BDFS, PPU_DEVICE
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures/settings"
@@ -121,7 +122,7 @@ def test_verbs_say_the_same(scene, arguments):
     scene.host.configure("[policy]\nidle = cut\n")
     words = f'{path(scene)}:2: idle is "cut", but must be restore or isolate'
     result = scene.host.engine(*arguments)
-    assert (result.status, result.stdout, result.stderr) == (3, b"", f"icn-hook: {words}{NEXT_STEP}")
+    assert_error(result, 3, f"{words}{NEXT_STEP}".removesuffix("\n"), json="--json" in arguments)
 
 
 def test_dry_run_says_the_same(scene):

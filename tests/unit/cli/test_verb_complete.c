@@ -16,7 +16,7 @@ static void assert_offered(const char *kind, const char *expected)
 {
     const struct options options = {.argument = kind};
     capture_begin();
-    assert_int_equal(verb_complete(&options), STATUS_OK);
+    assert_int_equal(verbs_call(verb_complete, &options), STATUS_OK);
     capture_end();
     assert_string_equal(captured_stderr(), "");
     assert_string_equal(captured_stdout(), expected);
@@ -26,7 +26,7 @@ static void assert_offers(const char *kind, const char *line, bool expected)
 {
     const struct options options = {.argument = kind};
     capture_begin();
-    assert_int_equal(verb_complete(&options), STATUS_OK);
+    assert_int_equal(verbs_call(verb_complete, &options), STATUS_OK);
     capture_end();
     if ((strstr(captured_stdout(), line) != NULL) != expected) {
         fail_msg("%s: %s \"%s\" in:\n%s", kind, expected ? "no" : "there is", line, captured_stdout());

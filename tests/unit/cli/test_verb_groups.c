@@ -15,15 +15,15 @@
 static const uint32_t nothing_cut[CARDS] = {0};
 static const uint32_t alone[CARDS] = {0x19, 0x31, 0x18, 0x30, 0, 0, 0x1, 0x1};
 
-static int run(int (*verb)(const struct options *options), const struct options *options)
+static int run(verb_function *verb, const struct options *options)
 {
     capture_begin();
-    int status = verb(options);
+    int status = verbs_call(verb, options);
     capture_end();
     return status;
 }
 
-static void assert_run(int (*verb)(const struct options *options), const struct options *options, const char *expected)
+static void assert_run(verb_function *verb, const struct options *options, const char *expected)
 {
     assert_int_equal(run(verb, options), STATUS_OK);
     assert_string_equal(captured_stdout(), expected);
@@ -78,9 +78,9 @@ static void test_json(void **state)
     assert_captured_json("/ended", "[\"red\"]");
     assert_captured_json("/exposed", "[]");
     assert_int_equal(run(verb_release, &(struct options){.argument = "red", .json = true}), STATUS_INVALID);
-    assert_captured_json("", "{\"schema\":\"icn-hook/release/1\",\"dry_run\":false,\"name\":\"red\",\"uuid\":null,"
-                             "\"ppus\":[],\"writes\":[],\"warnings\":[],\"error\":\"there is no group 'red'; nothing "
-                             "is isolated by hand\"}");
+    assert_captured_json("", "{\"schema\":\"icn-hook/error/1\",\"status\":3,\"code\":\"invalid\","
+                             "\"text\":\"there is no group 'red'; nothing is isolated by hand\","
+                             "\"writes\":[],\"warnings\":[]}");
 }
 
 static void test_exposed(void **state)
@@ -93,6 +93,9 @@ static void test_exposed(void **state)
     assert_string_equal(captured_stderr(), "icn-hook: cards are in use, and their users would be exposed: a (PPU 0, "
                                            "1); stop these first, or use --force\n");
     assert_masks(alone);
+    assert_int_equal(run(verb_reset, &(struct options){.json = true}), STATUS_CONFLICT);
+    assert_captured_json("/code", "\"conflict\"");
+    assert_captured_json("/exposed", "[{\"name\":\"a\",\"uuid\":\"" VM_A "\",\"ppus\":[0,1]}]");
     assert_int_equal(run(verb_reset, &(struct options){.force = true, .json = true}), STATUS_OK);
     assert_string_equal(captured_stderr(), "icn-hook: exposed: 'a' (PPU 0, 1)\n");
     assert_captured_json("/exposed", "[{\"name\":\"a\",\"uuid\":\"" VM_A "\",\"ppus\":[0,1]}]");
@@ -107,19 +110,40 @@ static void test_failures(void **state)
     simulated_text(SETTINGS, "broken");
     assert_int_equal(run(verb_check, &(struct options){.argument = "0"}), STATUS_INVALID);
     assert_int_equal(run(verb_apply, &(struct options){.argument = "0", .json = true}), STATUS_INVALID);
-    assert_captured_json("/groups", "[]");
+    assert_captured_json("/schema", "\"icn-hook/error/1\"");
     assert_int_equal(run(verb_release, &(struct options){.argument = "red"}), STATUS_INVALID);
     assert_int_equal(run(verb_reset, &(struct options){0}), STATUS_INVALID);
     assert_string_equal(captured_stdout(), "");
     assert_memory_equal(captured_stderr(), "icn-hook: ", 10);
 }
 
+static void test_reserved_names(void **state)
+{
+    static const char *const names[] = {"idle", "unknown", "external", "begin", "end",         "0",
+                                        "007",  "-x",      "-",        "--",    "0000:08:00.0"};
+    char line[256];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const struct options options = {.argument = "0", .names = {names[i]}, .name_count = 1};
+        assert_int_equal(run(verb_apply, &options), STATUS_USAGE);
+        assert_string_equal(captured_stdout(), "");
+        snprintf(line, sizeof line,
+                 "icn-hook: --name '%s': the name of a group is not a number, an address, a word that begins with -, "
+                 "or one of idle, unknown, external, begin and end\n",
+                 names[i]);
+        assert_string_equal(captured_stderr(), line);
+        assert_masks(nothing_cut);
+    }
+    assert_int_equal(run(verb_apply, &(struct options){.argument = "0", .names = {"idle-1"}, .name_count = 1}),
+                     STATUS_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_text, scene_start),
-        cmocka_unit_test_setup(test_json, scene_start),
-        cmocka_unit_test_setup(test_exposed, scene_start),
+        cmocka_unit_test_setup(test_text, scene_start),     cmocka_unit_test_setup(test_json, scene_start),
+        cmocka_unit_test_setup(test_exposed, scene_start),  cmocka_unit_test_setup(test_reserved_names, scene_start),
         cmocka_unit_test_setup(test_failures, scene_start),
     };
     return cmocka_run_group_tests(tests, simulated_host_start, simulated_host_stop);

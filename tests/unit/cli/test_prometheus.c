@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "cli/exposition.h"
+#include "cli/view.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,9 +16,10 @@ static void print(void)
 {
     const struct options options = {0};
     struct view view;
+    struct error err;
     capture_begin();
-    if (view_open(&view, &options) == STATUS_OK) {
-        exposition_print(&view, stdout);
+    if (view_open(&view, &options, &err) == 0) {
+        prometheus_print(&view, stdout);
         view_close(&view);
     }
     capture_end();
@@ -43,6 +44,7 @@ static void test_whole(void **state)
     print();
     assert_string_equal(
         captured_stdout(),
+        HEAD("up", "The host could be looked at: 0 if nothing is known about its links.") "icn_hook_up 1\n"
         HEAD("leaks", "Pairs of cards between which a link is open that must not be.") "icn_hook_leaks 1\n"
         HEAD("drift_cards", "Cards that lack cuts which they should have.") "icn_hook_drift_cards 2\n"
         HEAD("owners_known", "The owner of every card is known: 0 if part of the ledger is unreadable.")

@@ -23,10 +23,10 @@ struct preview {
     struct error reason; /* if it is refused */
 };
 
-/* Looks ahead for the domain that the options name, by a file or by its name.
- * STATUS_OK, also if the domain would be refused; otherwise there is no domain at
- * all, and the one line that says why was printed.  To be closed in each case. */
-int preview_open(struct preview *preview, const struct options *options);
+/* Looks ahead for the domain that the options name, by a file or by its name.  0 also
+ * if the domain would be refused; -1: there is no domain at all.  To be closed in each
+ * case. */
+MUST_CHECK int preview_open(struct preview *preview, const struct options *options, struct error *err);
 void preview_close(struct preview *preview);
 
 /* Adds "domain"; adds "verdict" and all that belongs to it. */
