@@ -14,7 +14,7 @@ enum intent {
     INTENT_START,  /* the subject is let through: its cards get exactly their masks */
     INTENT_WATCH,  /* the subject runs: its missing cuts are made, its neighbours are only read */
     INTENT_ADOPT,  /* the same, and missing cuts of its neighbours are made */
-    INTENT_END,    /* the cards in GIVEN_BACK lost their owner */
+    INTENT_END,    /* no subject: cards are given back */
     INTENT_REPAIR, /* no subject: the whole host */
     INTENT_RESET,  /* no subject: every card gets what an idle card gets, whoever owns it */
     INTENT_LOOK,   /* no subject: everything is read, nothing is touched */
@@ -23,7 +23,9 @@ enum intent {
 struct turn {
     enum intent intent;
     bool near[PPU_MAX];       /* the subject's cards */
-    bool given_back[PPU_MAX]; /* INTENT_END */
+    bool given_back[PPU_MAX]; /* cards that lost their owner in this session */
+    bool late;                /* the cuts that today's owners need may be there already, and an older record of them
+                                 may be lost: they are taken to be ours */
 };
 
 /* The cuts that the card must have by today's owners and the settings. */
@@ -43,7 +45,7 @@ MUST_CHECK int policy_admit(const struct session *session, const struct applican
                             struct error *err);
 MUST_CHECK int policy_admit_doubt(const struct session *session, const struct applicant *applicant, struct error *err);
 
-/* Reads what the turn needs, sets the goals and makes the plan. */
+/* Reads what the turn needs, learns what the cards had before us, sets the goals and makes the plan. */
 void policy_decide(struct session *session, const struct turn *turn);
 
 /* The first of the turn's near ends that is off the bus or cannot be read at all: an error. */

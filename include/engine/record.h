@@ -17,10 +17,8 @@ struct owner *record_restore_owner(struct session *session, const struct claim *
 /* Ends every claim that nothing supports any more: final, and nobody else will. */
 MUST_CHECK int record_ends(struct session *session, struct turn *turn, struct error *err);
 
-/* Before the first register is written: the original mask of every card that the plan touches, and every cut that
- * its writes may leave.  LATE: the cuts that the new owners need are taken to be ours, because an older record of them
- * may be lost. */
-MUST_CHECK int record_intent(struct session *session, const struct turn *turn, bool late, struct error *err);
+/* Before the first register is written: every cut that the plan's writes may leave. */
+MUST_CHECK int record_intent(struct session *session, const struct turn *turn, struct error *err);
 
 /* After the writes: what each card holds now.  GATE: what was read back of the turn's own cards is evidence for their owners. */
 MUST_CHECK int record_result(struct session *session, const struct turn *turn, bool gate, struct error *err);

@@ -132,6 +132,9 @@ void evidence_clear(struct evidence *evidence);
  * Pointers got before are void. */
 struct claim *state_claim_add(struct state *state, const char *uuid, const char *name);
 void claim_add_card(struct claim *claim, struct bdf bdf, bool whole);
+void claim_clear_cards(struct claim *claim);
+/* CLOCK_BOOTTIME now, in milliseconds. */
+int64_t state_boottime_ms(void);
 
 /* Writes or replaces the file of CLAIM, which is in STATE, then removes the tombstone that
  * was there when the state was opened: one that was made since stays, for the next opener.

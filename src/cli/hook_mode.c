@@ -12,7 +12,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
-#include "engine/operation.h"
+#include "engine/vm_events.h"
 #include "host/domain.h"
 
 enum { HOOK_ARGUMENTS = 5, STDIN_MS = 20000 };
@@ -52,13 +52,13 @@ static int run(char *const argv[])
         error_set(&err, err.status, "%s; %s", err.text,
                   err.status == STATUS_INVALID ? "correct the VM with virsh edit" : "start it again");
         status = STATUS_OK;
-        if (operation_may_refuse(argv[2])) {
+        if (vm_event_may_refuse(argv[2])) {
             status = err.status;
             error_wrap(&err, "icn-hook: VM '%s' is not started", argv[1]);
         }
         log_message(LOG_LEVEL_ERROR, "%s", err.text);
     } else {
-        status = operation_run(argv[1], argv[2], text.data, text.length, &err);
+        status = vm_event_run(argv[1], argv[2], text.data, text.length, &err);
     }
     buffer_free(&text);
     if (status != STATUS_OK) {
@@ -71,7 +71,7 @@ int hook_mode_run(char *const argv[])
 {
     int verdict = verdict_descriptor();
     log_open_hook(argv[1], argv[2]);
-    memory_set_failure_status(operation_may_refuse(argv[2]) ? STATUS_HARDWARE : STATUS_OK);
+    memory_set_failure_status(vm_event_may_refuse(argv[2]) ? STATUS_HARDWARE : STATUS_OK);
     int status = run(argv);
     give_verdict(verdict, status);
     return status;

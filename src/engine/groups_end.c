@@ -40,7 +40,7 @@ static int check_group_unused(const struct session *session, const struct owner 
 {
     for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
         char card[CARD_TEXT_SIZE];
-        char command[HOLDER_COMMAND_SIZE];
+        char command[PROCESS_COMMAND_SIZE];
         char process[64] = "";
         pid_t pid;
         if (!owners_has(&session->owners, group, ppu) || !session->owners.held[ppu]) {
@@ -60,7 +60,7 @@ static int give_cards_back(struct session *session, const struct turn *turn, str
                            struct error *err)
 {
     if (session->access == SESSION_CHANGE &&
-        (record_intent(session, turn, false, err) < 0 || session_write(session, true, true, err) < 0 ||
+        (record_intent(session, turn, err) < 0 || session_write(session, true, true, err) < 0 ||
          record_result(session, turn, false, err) < 0)) {
         return -1;
     }

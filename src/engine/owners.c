@@ -231,7 +231,7 @@ static enum claim_verdict judge_claim(const struct session *session, const struc
         .age_ms = state_boottime_ms() - claim->boottime_ms,
         .start_timeout_ms = INT64_C(1000) * session->machine->settings.start_timeout,
         .holds_unexplained = holds_unexplained(session, claim, explained),
-        .process_lives = process_is_alive(claim->process),
+        .process_lives = claim->process.pid != 0 && process_lives(claim->process),
     };
     return claim_judge(&facts);
 }
@@ -278,7 +278,7 @@ static void gather_strangers(struct session *session)
 {
     for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
         char card[CARD_TEXT_SIZE];
-        char command[HOLDER_COMMAND_SIZE] = "unknown";
+        char command[PROCESS_COMMAND_SIZE] = "unknown";
         pid_t pid = 0;
         if (session->owners.of[ppu] != OWNER_UNKNOWN) {
             continue;
@@ -317,7 +317,7 @@ void owners_gather(struct session *session)
     struct owners *owners = &session->owners;
     bool explained[PPU_MAX] = {false};
     for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
-        owners->held[ppu] = session->cards[ppu].state.held;
+        owners->held[ppu] = pci_state_held(&session->cards[ppu].state);
         number_card(owners, ppu);
     }
     for (size_t i = 0; i < session->running.count; i++) {

@@ -11,6 +11,10 @@
  *   a card without owner                     what it has, and what is required, without its
  *                                            debts: cuts that we made and that nothing asks for
  *
+ * What a card without owner gets back is its original mask: what it had before our first write of this
+ * boot.  Cuts that the owners need when it is first read are not part of it: they can only be
+ * ours, from before our memory was lost.
+ *
  * So a cut that is missing is made by whatever operation reads the card, and nothing is ever
  * opened for a card without owner but what we cut ourselves.
  */
@@ -271,6 +275,26 @@ static struct plan_goal far_goal(const struct session *session, const struct tur
     return goal;
 }
 
+/* Remembers what the card had before us, if that can be told now and there is something to tell. */
+static void learn_original(struct session *session, const struct turn *turn, int ppu)
+{
+    const struct card_memory *known = session_memory(session, ppu);
+    const int *owners = turn->late ? session->owners.of : session->owners_before;
+    if (session->cards[ppu].reach != REACH_CHANGE || !session_is_read(session, ppu) ||
+        (known && (known->has_original || known->has_written))) {
+        return;
+    }
+    uint32_t mask = session->cards[ppu].reading.mask;
+    uint32_t ours = mask & mask_required(&session->machine->topology, owners, ppu);
+    if (turn->near[ppu] || turn->given_back[ppu] || ours != 0 || policy_required(session, ppu) & ~mask) {
+        struct card_memory *memory = state_remember(&session->state, session->machine->card[ppu]);
+        memory->has_original = true;
+        memory->original = mask & ~ours;
+        memory->has_written = true;
+        memory->written = mask;
+    }
+}
+
 void policy_decide(struct session *session, const struct turn *turn)
 {
     int count = session->machine->topology.ppu_count;
@@ -286,8 +310,9 @@ void policy_decide(struct session *session, const struct turn *turn)
         registers_wake(&session->registers, to_wake, wake_count);
     }
     for (int ppu = 0; ppu < count; ppu++) {
-        session->goals[ppu] = (struct plan_goal){.role = ROLE_NONE};
         session_read(session, ppu);
+        learn_original(session, turn, ppu);
+        session->goals[ppu] = (struct plan_goal){.role = ROLE_NONE};
         if (session->cards[ppu].reach == REACH_CHANGE) {
             session->goals[ppu] = turn->near[ppu] ? near_goal(session, turn, ppu) : far_goal(session, turn, ppu);
         }

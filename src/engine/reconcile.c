@@ -20,48 +20,48 @@
 #include "engine/groups_private.h"
 #include "engine/record.h"
 
-/* What cannot be read makes sense perhaps: only damage is cleared away, and only where it hides nobody. */
-static int clear_fault(struct session *session, const struct state_fault *fault, struct error *err)
+static int clear_claim(struct session *session, const struct state_fault *fault, struct error *err)
 {
-    bool changes = session->access == SESSION_CHANGE;
     const struct running_vm *vm = running_vms_find(&session->running, fault->uuid);
-    if (!fault->is_damaged || fault->kind == FAULT_FOREIGN) {
-        return 0;
-    }
     notes_add(&session->notes, NOTE_INFO, NOTE_CHANGE, -1, NULL, "%s: %s", fault->error.text,
-              fault->kind == FAULT_CARDS
-                  ? "begun anew; cuts that are there now stay until `icn-hook reset`, when no card is in use"
-              : vm && vm->lives ? "written anew from libvirt's status file"
-                                : "removed, because no such VM runs");
-    if (!changes) {
-        return 0;
-    }
-    return fault->kind == FAULT_CARDS ? state_forget_cards_fault(&session->state, err)
-                                      : state_remove_claim(&session->state, fault->uuid, err);
+              vm && vm->lives ? "written anew from libvirt's status file" : "removed, because no such VM runs");
+    return session->access == SESSION_CHANGE ? state_remove_claim(&session->state, fault->uuid, err) : 0;
 }
 
-/* From now on nothing that a fault could have hidden is in doubt. */
-static int clear_faults(struct session *session, struct error *err)
+/* Without an original mask nothing is ever owed: every cut stays. */
+static int clear_memory(struct session *session, const struct state_fault *fault, struct error *err)
 {
-    size_t kept = 0;
-    for (size_t i = 0; i < session->state.fault_count; i++) {
-        struct state_fault *fault = &session->state.faults[i];
-        bool is_memory = fault->kind == FAULT_CARDS && fault->is_damaged;
-        if (clear_fault(session, fault, err) < 0) {
-            return -1;
-        }
-        for (int ppu = 0; is_memory && ppu < session->machine->topology.ppu_count; ppu++) {
-            if (session->machine->mapped[ppu]) {
-                struct card_memory *memory = state_remember(&session->state, session->machine->card[ppu]);
-                memory->has_written = true; /* without an original: nothing is ever owed from here on */
-                memory->written = topology_links(&session->machine->topology, ppu);
-            }
-        }
-        if (!fault->is_damaged || fault->kind == FAULT_FOREIGN) {
-            session->state.faults[kept++] = *fault;
+    notes_add(&session->notes, NOTE_INFO, NOTE_CHANGE, -1, NULL,
+              "%s: begun anew; cuts that are there now stay until `icn-hook reset`, when no card is in use",
+              fault->error.text);
+    if (session->access == SESSION_LOOK) {
+        return 0;
+    }
+    for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
+        if (session->machine->mapped[ppu]) {
+            struct card_memory *memory = state_remember(&session->state, session->machine->card[ppu]);
+            memory->has_written = true;
+            memory->written = topology_links(&session->machine->topology, ppu);
         }
     }
-    session->state.fault_count = kept;
+    return state_forget_cards_fault(&session->state, err);
+}
+
+/* What could only not be read this time may make sense: damage alone is cleared away. */
+static int clear_faults(struct session *session, struct error *err)
+{
+    for (size_t i = session->state.fault_count; i-- > 0;) {
+        const struct state_fault fault = session->state.faults[i];
+        int result = 0;
+        if (fault.is_damaged && fault.kind == FAULT_CLAIM) {
+            result = clear_claim(session, &fault, err);
+        } else if (fault.is_damaged && fault.kind == FAULT_CARDS) {
+            result = clear_memory(session, &fault, err);
+        }
+        if (result < 0) {
+            return -1;
+        }
+    }
     return 0;
 }
 
@@ -136,12 +136,13 @@ int repair_host(struct session *session, struct repair_report *report, struct er
     CLEANUP_FREE struct turn *turn = memory_alloc(1, sizeof *turn);
     int result = 0;
     turn->intent = INTENT_REPAIR;
+    turn->late = true;
     if (clear_faults(session, err) < 0 || record_ends(session, turn, err) < 0 || adopt(session, err) < 0) {
         return -1;
     }
     policy_decide(session, turn);
     if (session->access == SESSION_CHANGE &&
-        (record_intent(session, turn, true, err) < 0 || session_write(session, true, true, err) < 0 ||
+        (record_intent(session, turn, err) < 0 || session_write(session, true, true, err) < 0 ||
          record_result(session, turn, false, err) < 0)) {
         result = -1;
     }

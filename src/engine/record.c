@@ -10,8 +10,7 @@
  * it had before (policy_owes) as long as the memory has cuts by us that nothing asks for: a debt is not
  * recorded, it follows, and no end of a domain can lose it.
  *
- * The original mask is what the card had before our first write of this boot.  Cuts that the owners
- * need at that moment are not part of it: they can only be ours, from before the memory was lost.
+ * What the original mask is, the policy decides (policy.c).
  */
 #include "engine/record.h"
 
@@ -35,7 +34,7 @@ static void begin_claim(struct claim *claim, const struct owner *owner)
     claim->since = time(NULL);
     claim->boottime_ms = state_boottime_ms();
     claim->process = (struct process_identity){0};
-    claim->has_daemon = !claim->is_group && process_daemon(&claim->daemon);
+    claim->has_daemon = !claim->is_group && process_daemon_behind_call(&claim->daemon);
 }
 
 /* Of a VM that runs: its QEMU, so that the claim counts as long as that lives. */
@@ -122,28 +121,15 @@ int record_ends(struct session *session, struct turn *turn, struct error *err)
     return 0;
 }
 
-/* What the card had before us, if that can be told now. */
-static void learn_original(const struct session *session, struct card_memory *memory, bool late, int ppu)
-{
-    const int *owners = late ? session->owners.of : session->owners_before;
-    if (!memory->has_original && !memory->has_written && session_is_read(session, ppu)) {
-        memory->has_original = true;
-        memory->original =
-            session->cards[ppu].reading.mask & ~mask_required(&session->machine->topology, owners, ppu);
-    }
-}
-
-int record_intent(struct session *session, const struct turn *turn, bool late, struct error *err)
+int record_intent(struct session *session, const struct turn *turn, struct error *err)
 {
     for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
         const struct plan_goal *goal = &session->goals[ppu];
         bool is_its_own = turn->near[ppu] || turn->given_back[ppu];
-        bool is_written = goal->role != ROLE_NONE && goal->now != goal->want;
-        if (goal->role == ROLE_NONE || (!is_its_own && !is_written)) {
+        if (goal->role == ROLE_NONE || (!is_its_own && goal->now == goal->want)) {
             continue;
         }
         struct card_memory *memory = state_remember(&session->state, session->machine->card[ppu]);
-        learn_original(session, memory, late, ppu);
         memory->evidence.mask &= goal->want; /* what is opened now is no longer shown to be cut */
         /* Of a card that was not read nothing is claimed before the write is done. */
         if (session_is_read(session, ppu) || memory->has_written) {
@@ -177,6 +163,13 @@ static bool any_write(const struct session *session, int ppu)
     return false;
 }
 
+/* Nobody has the card, and it has what it had before us: there is nothing to remember any more. */
+static bool is_settled(const struct session *session, const struct card_memory *memory, int ppu)
+{
+    return session->owners.of[ppu] == OWNER_IDLE && session_is_read(session, ppu) && session_wrote(session, ppu) &&
+           memory->has_original && memory->original == session->goals[ppu].want;
+}
+
 int record_result(struct session *session, const struct turn *turn, bool gate, struct error *err)
 {
     for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
@@ -198,6 +191,10 @@ int record_result(struct session *session, const struct turn *turn, bool gate, s
         }
         if (gate && turn->near[ppu]) {
             keep_evidence(session, memory, ppu);
+        }
+        if (is_settled(session, memory, ppu)) {
+            memory->has_original = false;
+            memory->has_written = false;
         }
     }
     return state_write_cards(&session->state, err);

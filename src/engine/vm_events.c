@@ -157,10 +157,10 @@ static int let_through(struct vm_event *event, struct error *err)
         return -1;
     }
     const struct claim *claim = state_claim(&session->state, event->domain.uuid);
-    bool is_claimed = claim && claim->verdict != CLAIM_VOID;
+    event->turn.late = is_gate && (!claim || claim->verdict == CLAIM_VOID);
     if (decide_start(session, &event->domain, &event->cards, &event->turn, &owner, err) < 0 ||
         record_claim(session, owner, CLAIM_ADMITTED, !is_gate, err) < 0 ||
-        record_intent(session, &event->turn, is_gate && !is_claimed, err) < 0) {
+        record_intent(session, &event->turn, err) < 0) {
         return -1;
     }
     if (session_write(session, !is_gate, false, err) < 0) {
@@ -211,10 +211,11 @@ static int watch(struct vm_event *event, struct error *err)
         event->turn.near[ppu] = owners_has(&session->owners, owner, ppu);
     }
     event->turn.intent = strcmp(event->operation, "started") == 0 ? INTENT_WATCH : INTENT_ADOPT;
+    event->turn.late = true;
     policy_decide(session, &event->turn);
     bool leaked = find_leak(event, &leak) < 0;
     if (record_claim(session, owner, CLAIM_SEEN, false, err) < 0 ||
-        record_intent(session, &event->turn, true, err) < 0) {
+        record_intent(session, &event->turn, err) < 0) {
         return -1;
     }
     if (session_write(session, true, true, &trouble) < 0) {
@@ -276,7 +277,7 @@ static int end_claim(struct vm_event *event, struct error *err)
     }
     event->turn.intent = INTENT_END;
     policy_decide(session, &event->turn);
-    if (record_intent(session, &event->turn, false, err) < 0 || session_write(session, true, true, err) < 0 ||
+    if (record_intent(session, &event->turn, err) < 0 || session_write(session, true, true, err) < 0 ||
         record_result(session, &event->turn, false, err) < 0) {
         return -1;
     }

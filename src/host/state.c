@@ -54,6 +54,11 @@ static int64_t clock_ms(clockid_t clock)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+int64_t state_boottime_ms(void)
+{
+    return clock_ms(CLOCK_BOOTTIME);
+}
+
 /* One word, which only ever is compared.  A simulated host may have none. */
 static int read_boot_id(char boot_id[UUID_SIZE], struct error *err)
 {
@@ -164,7 +169,7 @@ static void keep_claim(struct reading_pass *pass, struct claim *claim, bool is_o
         return;
     }
     if (claim->is_carried_over) {
-        claim->boottime_ms = clock_ms(CLOCK_BOOTTIME);
+        claim->boottime_ms = state_boottime_ms();
     }
     state->claims = memory_grow(state->claims, state->claim_count + 1, sizeof *state->claims);
     state->claims[state->claim_count++] = *claim;

@@ -202,12 +202,18 @@ int state_write_cards(struct state *state, struct error *err)
     }
     CLEANUP_FREE char *text = cards_format(state->cards, state->card_count, state->boot_id);
     CLEANUP_FREE char *nothing = cards_format(NULL, 0, state->boot_id);
-    if (strcmp(text, state->cards_on_disk ? state->cards_on_disk : nothing) != 0) {
-        if (check_cards_text(state, text, err) < 0 || replace_state_file(state, CARDS_FILE, text, err) < 0) {
-            return -1;
-        }
+    bool is_empty = strcmp(text, nothing) == 0;
+    bool is_current = state->cards_on_disk ? strcmp(text, state->cards_on_disk) == 0 : is_empty;
+    if (!is_current && is_empty && unlinkat(state->dirfd, CARDS_FILE, 0) < 0 && errno != ENOENT) {
+        return change_failed(errno, "remove", CARDS_FILE, err);
+    }
+    if (!is_current && !is_empty &&
+        (check_cards_text(state, text, err) < 0 || replace_state_file(state, CARDS_FILE, text, err) < 0)) {
+        return -1;
+    }
+    if (!is_current) {
         free(state->cards_on_disk);
-        state->cards_on_disk = memory_copy_text(text);
+        state->cards_on_disk = is_empty ? NULL : memory_copy_text(text);
     }
     state->has_old_entries = false;
     return 0;
