@@ -2,6 +2,7 @@
 """The hook program alone: whom it answers itself, what it hands to the engine, and
 what it does when the engine gives no answer."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -44,6 +45,30 @@ def run_shell(host, command, arguments, stdin="", **environment):
     return host.run(
         ["/bin/sh", "-c", command, "sh", host.hook_program, *arguments], stdin, host.environment(**environment)
     )
+
+
+def state_of(pid):
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def until(condition):
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def waiting_for_lock(hook):
+    """The pid of HOOK's engine, once it has gone to sleep with the lock open."""
+    children = Path(f"/proc/{hook}/task/{hook}/children")
+
+    def has_lock_open():
+        pids = children.read_text().split()
+        files = Path(f"/proc/{pids[0]}/fd").iterdir() if pids else []
+        return any(os.readlink(file).endswith("/icn-hook/lock") for file in files)
+
+    until(has_lock_open)
+    return int(children.read_text())
 
 
 # Domains without a host PCI device
@@ -145,12 +170,22 @@ def test_engine_gets_the_same_call(host, tmp_path, operation):
 
 def test_engine_learns_who_called_the_hook(host, tmp_path):
     engine = standins.recorder(tmp_path)
-    call(host, PASSING, "prepare", engine, ICN_HOOK_CALLER="1", ICN_HOOK_VERDICT_FD="9")
+    call(host, PASSING, "prepare", engine, ICN_HOOK_CALLER="1", ICN_HOOK_VERDICT_FD="9", ICN_HOOK_DEADLINE="7")
     lines = (tmp_path / "environment").read_text().splitlines()
-    assert [line for line in lines if line.startswith("ICN_HOOK_")] == [
-        f"ICN_HOOK_CALLER={os.getpid()}",
-        "ICN_HOOK_VERDICT_FD=3",
-    ]
+    told = [line for line in lines if line.startswith("ICN_HOOK_")]
+    assert told[:2] == [f"ICN_HOOK_CALLER={os.getpid()}", "ICN_HOOK_VERDICT_FD=3"]
+    assert [line.partition("=")[0] for line in told[2:]] == ["ICN_HOOK_DEADLINE"]
+
+
+@pytest.mark.parametrize("wait, answer", [(None, 110), ("120001", 110), ("junk", 110), ("60000", 55), ("1200", 1.1)])
+def test_engine_learns_its_deadline(host, tmp_path, wait, answer):
+    """It has to answer before the hook kills it."""
+    engine = standins.recorder(tmp_path)
+    begin = time.monotonic()
+    call(host, PASSING, "prepare", engine, ICN_HOOK_WAIT_MS=wait)
+    environment = (tmp_path / "environment").read_text()
+    deadline = int(environment.partition("ICN_HOOK_DEADLINE=")[2].split()[0]) / 1000
+    assert begin + answer - 0.01 <= deadline <= time.monotonic() + answer
 
 
 def test_engine_gets_large_xml_whole(host, tmp_path):
@@ -229,9 +264,125 @@ def test_a_vm_is_never_harmed_without_the_engine(host, tmp_path, operation, wrec
     assert (result.status, result.stderr) == (0, "")
     assert host.log().endswith(
         f"]: vm=passing op={operation} {engine} {trouble.format(path=engine)}; the links of the VM's host PCI devices "
-        "were left as they are; reinstall icn-hook, then `icn-hook check`\n"
+        f"were left as they are; reinstall icn-hook, then `ldd {engine}` must find every library\n"
     )
     assert host.log().count("\n") == 1
+
+
+# An engine that hangs
+
+
+def hanging(tmp_path):
+    """Notes its pid and the files that it has, ignores what can be ignored, and sleeps."""
+    return standins.script(
+        tmp_path / "hanging",
+        f'trap "" TERM INT HUP\ncat > /dev/null\nprintf "%s" "$$" > "{tmp_path}/pid"\nexec sleep 1000\n',
+    )
+
+
+def assert_is_gone(pid_file):
+    stat = Path(f"/proc/{pid_file.read_text()}/stat")
+    assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_an_engine_that_hangs_is_killed(host, tmp_path, operation):
+    engine = hanging(tmp_path)
+    begin = time.monotonic()
+    result = call(host, PASSING, operation, engine, ICN_HOOK_WAIT_MS="1000")
+    assert 1 <= time.monotonic() - begin < 20
+    assert_is_gone(tmp_path / "pid")
+    trouble = f"{engine} did not answer within 1 s and was killed"
+    remedy = "find the card or the tool that hangs with `icn-hook doctor`\n"
+    if operation in STARTING:
+        reason = f"{trouble}, so the links of its host PCI devices cannot be isolated; {remedy}"
+        assert (result.status, result.stderr) == (6, f"icn-hook: VM 'passing' is not started: {reason}")
+    else:
+        reason = f"{trouble}; the links of the VM's host PCI devices were left as they are; {remedy}"
+        assert (result.status, result.stderr) == (0, "")
+    assert host.log().endswith(f"]: vm=passing op={operation} {reason}")
+    assert host.log().count("\n") == 1
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_vm_without_cards_passes_a_hanging_engine(host, tmp_path, operation):
+    """Its text is not plain: the engine had to be asked."""
+    domain = Domain("usb", [Usb()])
+    result = call(host, domain, operation, hanging(tmp_path), ICN_HOOK_WAIT_MS="300")
+    assert (result.status, result.stderr, host.log()) == (0, "", "")
+    assert_is_gone(tmp_path / "pid")
+
+
+def test_the_wait_is_libvirts_on_a_real_host(host, tmp_path):
+    """Nobody shortens it from outside: without a sysroot the engine is the installed one."""
+    xml = Domain("vm", [Hostdev("ffff:ff:1f.7")]).xml(LIVE)
+    engine = hanging(tmp_path)
+    for sysroot in (None, ""):
+        environment = {"ICN_ENGINE": str(engine), "ICN_HOOK_WAIT_MS": "1", "ICN_SYSROOT": sysroot}
+        assert host.hook("vm", "started", xml, **environment).status == 0
+    assert not (tmp_path / "pid").exists()
+
+
+# The end of a domain is noted when the engine does not do it
+
+
+def tombstones(host):
+    return sorted(path.name for path in host.path("/run/icn-hook").glob("ended-*"))
+
+
+@pytest.mark.parametrize("wreck", [*standins.WRECKS, lambda path: (hanging(path), "did not answer")])
+@pytest.mark.parametrize("operation", ENDING)
+def test_the_end_is_noted_without_the_engine(host, tmp_path, operation, wreck):
+    engine, _ = wreck(tmp_path)
+    for domain in (PLAIN, PASSING):
+        write_entry(host, domain)
+        result = call(host, domain, operation, engine, ICN_HOOK_WAIT_MS="300")
+        assert (result.status, result.stderr) == (0, "")
+        tombstone = host.path(f"/run/icn-hook/ended-{domain.uuid}")
+        assert (tombstone.read_bytes(), tombstone.stat().st_mode) == (b"", 0o100600)
+        trouble, noted = host.log().splitlines()[-2:]
+        assert f"vm={domain.name} op={operation} {engine} " in trouble
+        assert noted.endswith(
+            f"vm={domain.name} op={operation} its end is noted: the next hook or `icn-hook repair` gives its cards back"
+        )
+        assert host.path(f"/run/icn-hook/{domain.uuid}.json").exists()
+    assert tombstones(host) == sorted(f"ended-{domain.uuid}" for domain in (PLAIN, PASSING))
+
+
+def test_no_end_is_noted_by_others(host, tmp_path):
+    engine, _ = standins.missing(tmp_path)
+    write_entry(host, PASSING)
+    for operation in STARTING + ALIVE:
+        call(host, PASSING, operation, engine)
+    call(host, PLAIN, "stopped", engine)
+    call(host, Domain("other", [Hostdev(CARD)]), "release", engine)
+    assert tombstones(host) == []
+
+
+def test_an_engine_that_answers_notes_the_end_itself(host, tmp_path):
+    write_entry(host, PASSING)
+    for status in (0, 2, 3, 4, 5, 6):
+        assert call(host, PASSING, "stopped", standins.recorder(tmp_path, status=status)).status == 0
+    assert tombstones(host) == []
+
+
+def test_an_end_that_cannot_be_noted_is_logged(host, tmp_path):
+    engine, _ = standins.missing(tmp_path)
+    write_entry(host, PASSING)
+    host.path("/run/icn-hook").chmod(0o777)
+    assert call(host, PASSING, "release", engine).status == 0
+    assert host.log().endswith(
+        f"vm=passing op=release {host.path('/run/icn-hook')} is not ours alone: chown root and chmod 0700; "
+        "its cards stay its own until `icn-hook repair`\n"
+    )
+    host.path("/run/icn-hook").chmod(0o700)
+    xml = PASSING.xml(INACTIVE).replace("<uuid>", "<uuid>x")
+    assert host.hook("passing", "release", xml, ICN_ENGINE=str(engine)).status == 0
+    assert host.log().endswith(
+        "vm=passing op=release the domain's XML has no uuid, so its end could not be noted; `icn-hook status` shows "
+        "what it still owns\n"
+    )
+    assert tombstones(host) == []
 
 
 @pytest.mark.parametrize("kind", DEVICES)
@@ -445,7 +596,7 @@ def test_closed_outputs_change_no_decision(host, tmp_path, closed):
     assert (result.status, result.stdout, result.stderr) == (0, b"", "")
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("closed", ["", "<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_engine_has_all_standard_descriptors(host, tmp_path, closed):
     """Otherwise a file that it opens would become its stdout."""
     found = tmp_path / "found"
@@ -457,7 +608,7 @@ def test_engine_has_all_standard_descriptors(host, tmp_path, closed):
     assert run_shell(host, f'exec "$@" {closed}', arguments, PASSING.xml(), ICN_ENGINE=str(engine)).status == 0
     stdin, stdout, stderr, verdict = found.read_text().splitlines()
     assert stdin == "/memfd:icn-hook-domain (deleted)"
-    assert stdout.startswith("/dev/null" if ">&-" in closed.split() else "pipe:")
+    assert stdout == "/dev/null"
     assert stderr == "/memfd:icn-hook-stderr (deleted)"
     assert verdict.startswith("pipe:")
 
@@ -539,22 +690,25 @@ def test_stdin_that_never_ends(host):
     assert host.log().count("did not end in time") == len(OPERATIONS)
 
 
-def test_hook_is_killed_while_the_engine_works(host, tmp_path):
-    """The engine goes on to its end, and keeps the stdout on whose end libvirt waits."""
-    ready, done = tmp_path / "ready", tmp_path / "done"
-    engine = standins.script(tmp_path / "slow", f'cat > /dev/null\ntouch "{ready}"\nsleep 1\ntouch "{done}"\n')
-    process = subprocess.Popen(
-        [host.hook_program, "vm", "prepare", "begin", "-"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=host.environment(ICN_ENGINE=str(engine)),
-    )
-    process.stdin.write(PASSING.xml().encode())
-    process.stdin.close()
-    while not ready.exists():
-        time.sleep(0.01)
-    process.kill()
-    assert process.stdout.read() == b""
-    assert done.exists()
-    assert process.wait() == -9
+def test_hook_is_killed_while_the_engine_works(host):
+    """libvirt goes on at once, so the engine must not go on behind it: it dies too."""
+    host.path("/run/icn-hook").mkdir(mode=0o700)
+    lock = host.write("/run/icn-hook/lock", "")
+    lock.chmod(0o600)
+    with open(lock, "rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        process = subprocess.Popen(
+            [host.hook_program, "vm", "prepare", "begin", "-"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=host.environment(ICN_ENGINE=str(host.engine_program)),
+        )
+        process.stdin.write(PASSING.xml().encode())
+        process.stdin.close()
+        engine = waiting_for_lock(process.pid)
+        process.kill()
+        assert (process.stdout.read(), process.stderr.read()) == (b"", b"")
+        assert process.wait() == -9
+        until(lambda: not Path(f"/proc/{engine}").exists() or state_of(engine) == "Z")
+    assert [path.name for path in host.path("/run/icn-hook").iterdir()] == ["lock"]
