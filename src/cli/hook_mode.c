@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/hook_call.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
@@ -25,7 +26,7 @@ bool hook_mode_is_meant(int argc, char *const argv[])
  * the dynamic loader and libpci exit with them too. */
 static int verdict_descriptor(void)
 {
-    const char *named = getenv("ICN_HOOK_VERDICT_FD");
+    const char *named = getenv(HOOK_VERDICT_VARIABLE);
     uint64_t number;
     if (!named || !text_parse_number(named, 1023, &number) || number <= STDERR_FILENO) {
         return -1;

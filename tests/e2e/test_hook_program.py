@@ -205,7 +205,7 @@ def test_engine_is_chosen_by_environment_only_on_a_simulated_host(host, tmp_path
 
 def refusal(name, engine, trouble):
     return (
-        f"icn-hook: VM '{name}' cannot start: {engine} {trouble.format(path=engine)}, so the links of its host PCI "
+        f"icn-hook: VM '{name}' is not started: {engine} {trouble.format(path=engine)}, so the links of its host PCI "
         f"devices cannot be isolated; reinstall icn-hook, then `ldd {engine}` must find every library\n"
     )
 
@@ -416,7 +416,7 @@ def test_calls_of_another_shape(host, tmp_path, operation, rest):
     if operation in STARTING:
         assert result.status == 2
         assert result.stderr == (
-            "icn-hook: VM 'vm' cannot start: the hook was not called as NAME OPERATION begin|end EXTRA; "
+            "icn-hook: VM 'vm' is not started: the hook was not called as NAME OPERATION begin|end EXTRA; "
             "only libvirt should call it\n"
         )
     else:
@@ -477,12 +477,12 @@ def test_unreadable_stdin(host):
     result = call_on_directory("prepare")
     assert (result.status, result.stdout) == (5, b"")
     assert result.stderr == (
-        "icn-hook: VM 'vm' cannot start: cannot read the domain's XML from stdin: Is a directory; start it again\n"
+        "icn-hook: VM 'vm' is not started: cannot read the domain's XML on stdin: Is a directory; start it again\n"
     )
     result = call_on_directory("reconnect")
     assert (result.status, result.stdout, result.stderr) == (0, b"", "")
     assert host.log().endswith(
-        "vm=vm op=reconnect cannot read the domain's XML from stdin: Is a directory; nothing was done\n"
+        "vm=vm op=reconnect cannot read the domain's XML on stdin: Is a directory; nothing was done\n"
     )
 
 
@@ -494,9 +494,18 @@ def test_too_much_stdin(host, tmp_path):
     result = run_shell(host, command, ["vm", "prepare", "begin", "-"])
     assert (result.status, result.stdout) == (3, b"")
     assert result.stderr == (
-        "icn-hook: VM 'vm' cannot start: the domain's XML on stdin is larger than 128 MiB; start it again\n"
+        "icn-hook: VM 'vm' is not started: the domain's XML on stdin is larger than 134217728 bytes; correct the VM with virsh edit\n"
     )
     assert run_shell(host, command, ["vm", "stopped", "end", "-"]).status == 0
+
+
+def test_memory_that_runs_out(host):
+    """It refuses a start, and ends nothing that runs."""
+    xml = PASSING.xml().replace("  <devices>\n", "  <devices>\n" + " " * (48 << 20))
+    for operation in OPERATIONS:
+        result = run_shell(host, 'ulimit -v 40000; exec "$@"', ["vm", operation, "begin", "-"], xml)
+        assert (result.status, result.stdout) == (5 if operation in STARTING else 0, b"")
+        assert result.stderr == "icn-hook: out of memory; free some and try again\n"
 
 
 def test_stdin_that_never_ends(host):
@@ -523,11 +532,11 @@ def test_stdin_that_never_ends(host):
         expected = b""
         if operation in STARTING:
             expected = (
-                b"icn-hook: VM 'vm' cannot start: the domain's XML on stdin did not end within 20 s; start it again\n"
+                b"icn-hook: VM 'vm' is not started: the domain's XML on stdin did not end in time; start it again\n"
             )
         assert (process.returncode, process.stderr.read()) == (6 if operation in STARTING else 0, expected)
         process.stdin.close()
-    assert host.log().count("did not end within 20 s") == len(OPERATIONS)
+    assert host.log().count("did not end in time") == len(OPERATIONS)
 
 
 def test_hook_is_killed_while_the_engine_works(host, tmp_path):
