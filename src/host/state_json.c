@@ -29,6 +29,13 @@ void claim_free(struct claim *claim)
     claim->card_count = 0;
 }
 
+void claim_clear_cards(struct claim *claim)
+{
+    free(claim->cards);
+    claim->cards = NULL;
+    claim->card_count = 0;
+}
+
 void claim_add_card(struct claim *claim, struct bdf bdf, bool whole)
 {
     claim->cards = memory_grow(claim->cards, claim->card_count + 1, sizeof *claim->cards);
