@@ -33,7 +33,7 @@ static int check_change(const struct state *state, const char *uuid, struct erro
 
 static int change_failed(int number, const char *what, const char *name, struct error *err)
 {
-    CLEANUP_FREE char *path = paths_resolve(PATH_LEDGER "/%s", name);
+    CLEANUP_FREE char *path = paths_resolve(PATH_STATE "/%s", name);
     return error_set_errno(err, STATUS_HARDWARE, number, "cannot %s %s", what, path);
 }
 
@@ -51,7 +51,7 @@ static int remove_state_file(int dirfd, const char *prefix, const char *middle, 
 static int replace_state_file(const struct state *state, const char *name, const char *text, struct error *err)
 {
     if (file_replace_at(state->dirfd, name, text, strlen(text), 0600, err) < 0) {
-        CLEANUP_FREE char *path = paths_resolve(PATH_LEDGER);
+        CLEANUP_FREE char *path = paths_resolve(PATH_STATE);
         error_wrap(err, "%s", path);
         return error_append(err, "; make sure that it is writable and has room");
     }
@@ -237,7 +237,7 @@ int state_forget_cards_fault(struct state *state, struct error *err)
 /* 1: there is none. */
 static int open_existing(int *dirfd, struct error *err)
 {
-    CLEANUP_FREE char *path = paths_resolve(PATH_LEDGER);
+    CLEANUP_FREE char *path = paths_resolve(PATH_STATE);
     return state_open_directory(path, dirfd, err);
 }
 
@@ -270,7 +270,7 @@ int state_mark_ended(const char *uuid, struct error *err)
 bool state_knows(const char *uuid)
 {
     struct stat facts;
-    CLEANUP_FREE char *path = paths_resolve(PATH_LEDGER "/%s" CLAIM_ENDING, uuid);
+    CLEANUP_FREE char *path = paths_resolve(PATH_STATE "/%s" CLAIM_ENDING, uuid);
     return state_is_canonical(uuid) && lstat(path, &facts) == 0;
 }
 
