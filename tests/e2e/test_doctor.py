@@ -347,7 +347,8 @@ FAULTS = [
                  "the next start or stop of a VM with cards switches it off")),
     case("status file", lambda host: host.write("/run/libvirt/qemu/x.xml", "<domstatus"), [],
          changed("ledger", "/run/libvirt/qemu/x.xml: line 1: not well-formed XML: "
-                 "Couldn't find end of Start Tag domstatus", "WARN", "restart that VM, or libvirtd")),
+                 "Couldn't find end of Start Tag domstatus; its VM, and the cards that it has, are not known", "WARN",
+                 "restart that VM, or libvirtd")),
     case("unknown holder", hold_card,
          healthy("none 8") + healthy("8 registers") + healthy("somebody unknown"),
          changed("cards", "drivers: none 7, vfio-pci 1", "PASS")
