@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/paths.h"
 #include "core/mask.h"
+#include "registers/ppudbg.h"
 #include "registers/registers.h"
 #include "../host/simulated_host.h"
 
@@ -466,6 +467,20 @@ static void test_floods(void **state)
     check_registers((const uint32_t[CARDS]){0x19, 0x31});
 }
 
+static void test_topology_is_read(void **state)
+{
+    struct buffer output = {0};
+    struct error err = {0};
+    (void)state;
+    assert_int_equal(ppudbg_read_topology(&settings, &output, &err), 0);
+    assert_string_equal(output.data, simulated_read(PATH_TOPOLOGY));
+    buffer_free(&output);
+    set_fault("exit");
+    assert_int_equal(ppudbg_read_topology(&settings, &output, &err), -1);
+    assert_string_equal(err.text, "ppudbg --topo_read: " TESTS_DIR "/lib/ppudbg ended with exit status 1: ppudbg: "
+                                  "error: the firmware refused");
+}
+
 /* A list of 1,024 cards reaches the tool whole, and the message in part. */
 static void test_long_list(void **state)
 {
@@ -516,6 +531,7 @@ int main(void)
         TEST(test_dies),
         TEST(test_hangs),
         TEST(test_floods),
+        TEST(test_topology_is_read),
         TEST(test_long_list),
     };
     return cmocka_run_group_tests(tests, simulated_host_start, simulated_host_stop);
