@@ -441,6 +441,18 @@ static void test_exits(void **state)
                  TESTS_DIR "/lib/ppudbg ended with exit status 1: ppudbg: error: the firmware refused");
 }
 
+static void test_card_is_gone(void **state)
+{
+    (void)state;
+    simulated_config(addresses[1], 0xffff, 0xffff);
+    simulated_set_register(addresses[0], LINK_CONFIG_OFFSET, 0xffffffff);
+    struct error err = {0};
+    start_first_two();
+    assert_int_equal(write_plan(&err), -1);
+    assert_non_null(strstr(err.text, "ended with exit status 1: ppudbg: error: card 1 does not answer"));
+    assert_int_equal(simulated_register(addresses[0], LINK_CONFIG_OFFSET), 0xffffffdf); /* all ones are a value */
+}
+
 static void test_dies(void **state)
 {
     (void)state;
@@ -528,6 +540,7 @@ int main(void)
         TEST(test_path_under_the_sysroot_first),
         TEST(test_missing),
         TEST(test_exits),
+        TEST(test_card_is_gone),
         TEST(test_dies),
         TEST(test_hangs),
         TEST(test_floods),

@@ -4,14 +4,12 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#include "registers/window.h"
 #include "scene.h"
 
 /* The file `resource`: BAR 0 here, BAR 1 there. */
@@ -199,22 +197,6 @@ static void test_drivers_of_a_simulated_host(void **state)
     check_strict(false);
 }
 
-static void test_real_host_is_not_asked(void **state)
-{
-    const struct window_place place = {.bdf = card.bdf};
-    char root[256];
-    struct error err;
-    (void)state;
-    simulated_text(DIRECTORY "/enable", "1\n");
-    assert_int_equal(window_simulate(&place, false, false, &err), READING_UNVERIFIABLE);
-    assert_int_equal(window_simulate(&place, false, true, &err), READING_FINE);
-    snprintf(root, sizeof root, "%s", getenv("ICN_SYSROOT"));
-    unsetenv("ICN_SYSROOT");
-    enum reading_kind kind = window_simulate(&place, false, false, &err);
-    setenv("ICN_SYSROOT", root, 1);
-    assert_int_equal(kind, READING_FINE);
-}
-
 #define TEST(function) cmocka_unit_test_setup_teardown(function, scene_set_up, scene_tear_down)
 
 int main(void)
@@ -230,7 +212,6 @@ int main(void)
         TEST(test_resource_file_that_says_nothing),
         TEST(test_enabled_card_of_a_simulated_host),
         TEST(test_drivers_of_a_simulated_host),
-        TEST(test_real_host_is_not_asked),
     };
     return cmocka_run_group_tests(tests, simulated_host_start, simulated_host_stop);
 }
