@@ -181,6 +181,8 @@ static void test_other_bus_errors(void **state)
     if (child == 0) {
         signal(SIGBUS, SIG_DFL);
         check_reading(READING_FINE, 0, "");
+        scene.removal = true;
+        check_reading(READING_FAILED, 0, "resource0: bus error, the card was removed during the access");
         raise(SIGBUS);
         _exit(0);
     }
@@ -196,6 +198,7 @@ static void test_the_handler_of_bus_errors_comes_back(void **state)
     struct sigaction after;
     (void)state;
     assert_int_equal(sigaction(SIGBUS, NULL, &before), 0);
+    check_reading(READING_FINE, 0, "");
     check_reading(READING_FINE, 0, "");
     assert_int_equal(sigaction(SIGBUS, NULL, &within), 0);
     assert_ptr_not_equal(within.sa_handler, before.sa_handler);

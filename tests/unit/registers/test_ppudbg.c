@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/paths.h"
 #include "core/mask.h"
+#include "registers/ppudbg.h"
 #include "registers/registers.h"
 #include "../host/simulated_host.h"
 
@@ -440,6 +441,18 @@ static void test_exits(void **state)
                  TESTS_DIR "/lib/ppudbg ended with exit status 1: ppudbg: error: the firmware refused");
 }
 
+static void test_card_is_gone(void **state)
+{
+    (void)state;
+    simulated_config(addresses[1], 0xffff, 0xffff);
+    simulated_set_register(addresses[0], LINK_CONFIG_OFFSET, 0xffffffff);
+    struct error err = {0};
+    start_first_two();
+    assert_int_equal(write_plan(&err), -1);
+    assert_non_null(strstr(err.text, "ended with exit status 1: ppudbg: error: card 1 does not answer"));
+    assert_int_equal(simulated_register(addresses[0], LINK_CONFIG_OFFSET), 0xffffffdf); /* all ones are a value */
+}
+
 static void test_dies(void **state)
 {
     (void)state;
@@ -464,6 +477,20 @@ static void test_floods(void **state)
     start_first_two();
     check_done("dd----");
     check_registers((const uint32_t[CARDS]){0x19, 0x31});
+}
+
+static void test_topology_is_read(void **state)
+{
+    struct buffer output = {0};
+    struct error err = {0};
+    (void)state;
+    assert_int_equal(ppudbg_read_topology(&settings, &output, &err), 0);
+    assert_string_equal(output.data, simulated_read(PATH_TOPOLOGY));
+    buffer_free(&output);
+    set_fault("exit");
+    assert_int_equal(ppudbg_read_topology(&settings, &output, &err), -1);
+    assert_string_equal(err.text, "ppudbg --topo_read: " TESTS_DIR "/lib/ppudbg ended with exit status 1: ppudbg: "
+                                  "error: the firmware refused");
 }
 
 /* A list of 1,024 cards reaches the tool whole, and the message in part. */
@@ -513,9 +540,11 @@ int main(void)
         TEST(test_path_under_the_sysroot_first),
         TEST(test_missing),
         TEST(test_exits),
+        TEST(test_card_is_gone),
         TEST(test_dies),
         TEST(test_hangs),
         TEST(test_floods),
+        TEST(test_topology_is_read),
         TEST(test_long_list),
     };
     return cmocka_run_group_tests(tests, simulated_host_start, simulated_host_stop);
