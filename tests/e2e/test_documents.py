@@ -178,6 +178,8 @@ def objects_of_every_verb(host, libvirt):
         ("suggest", "2"),
         ("doctor",),
         ("doctor", file),
+        ("reset",),
+        ("release", "red"),
         ("release", "red"),
         ("reset", "--force"),
     ):
