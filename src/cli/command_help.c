@@ -9,7 +9,7 @@
 
 static const char exit_statuses[] = "Exit status: 0 fine, 1 check failed, 2 usage, 3 configuration, topology or input\n"
                                     "invalid, 4 card owned by another, 5 hardware or vendor tool failed, 6 lock or\n"
-                                    "deadline.";
+                                    "deadline, 7 cannot be verified.";
 
 static void print_option(const struct option_row *row)
 {

@@ -91,6 +91,60 @@ static int command_choose(struct command *command, enum verb_id verb, const char
     return 0;
 }
 
+/* How many characters must be put in, left out, replaced or swapped with their neighbour
+ * to make B of A (optimal string alignment). */
+enum { WORD_MAX = 16 };
+static int slips_between(const char *a, const char *b)
+{
+    int slips[WORD_MAX + 1][WORD_MAX + 1];
+    int rows = (int)strlen(a);
+    int columns = (int)strlen(b);
+    for (int i = 0; i <= rows; i++) {
+        for (int j = 0; j <= columns; j++) {
+            if (i == 0 || j == 0) {
+                slips[i][j] = i + j;
+                continue;
+            }
+            int least = slips[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
+            least = slips[i - 1][j] + 1 < least ? slips[i - 1][j] + 1 : least;
+            least = slips[i][j - 1] + 1 < least ? slips[i][j - 1] + 1 : least;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && slips[i - 2][j - 2] + 1 < least) {
+                least = slips[i - 2][j - 2] + 1;
+            }
+            slips[i][j] = least;
+        }
+    }
+    return slips[rows][columns];
+}
+
+/* What was probably meant, or NULL. */
+static const char *likely_verb(const char *word)
+{
+    static const char *const others[][2] = {
+        {"list", "status"}, {"show", "status"}, {"isolate", "apply"}, {"version", "--version"}};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        if (strcmp(word, others[i][0]) == 0) {
+            return others[i][1];
+        }
+    }
+    if (strlen(word) < 3 || strlen(word) > WORD_MAX) {
+        return NULL;
+    }
+    for (enum verb_id verb = 0; verb < VERB_COUNT; verb++) {
+        if (!command_verbs[verb].hidden && slips_between(word, command_verbs[verb].name) <= 2) {
+            return command_verbs[verb].name;
+        }
+    }
+    return NULL;
+}
+
+static int unknown_verb(const char *word, struct error *err)
+{
+    const char *likely = likely_verb(word);
+    return likely ? command_usage_error(err, "unknown verb '%s' (did you mean %s?)", word, likely)
+                  : command_usage_error(err, "unknown verb '%s'", word);
+}
+
 /* A word that is not an option: the verb, then its argument.  After --dry-run alone the
  * verb is plan. */
 static int take_word(struct command *command, const char *word, struct error *err)
@@ -101,7 +155,7 @@ static int take_word(struct command *command, const char *word, struct error *er
             return 0;
         }
         if (!command->options.dry_run) {
-            return command_usage_error(err, "unknown verb '%s'", word);
+            return unknown_verb(word, err);
         }
         command->verb = VERB_PLAN;
     }

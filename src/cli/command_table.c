@@ -8,7 +8,7 @@
 enum {
     ON_DOMAIN = BIT(VERB_PLAN) | BIT(VERB_DOCTOR),
     ON_LIBVIRT = ON_DOMAIN | BIT(VERB_STATUS),
-    ON_CHANGE = BIT(VERB_APPLY) | BIT(VERB_RELEASE) | BIT(VERB_RESET),
+    ON_CHANGE = BIT(VERB_APPLY) | BIT(VERB_RELEASE) | BIT(VERB_RESET) | BIT(VERB_REPAIR),
     ON_OUTPUT = BIT(VERB_STATUS) | BIT(VERB_TOPO),
 };
 
@@ -129,6 +129,17 @@ const struct verb command_verbs[VERB_COUNT] = {
                     "same, and says who is exposed.",
             .examples = "icn-hook reset\n"
                         "icn-hook reset --dry-run",
+        },
+    [VERB_REPAIR] =
+        {
+            .name = "repair",
+            .run = verb_repair,
+            .what = "makes the whole host what it has to be",
+            .more = "Makes every cut that is missing, gives back masks that are owed, adopts VMs\n"
+                    "that run without a claim, drops claims of VMs that have ended, and reports\n"
+                    "what stays unverified or owed. It opens nothing else.",
+            .examples = "icn-hook repair --dry-run\n"
+                        "icn-hook repair",
         },
     [VERB_HELP] =
         {

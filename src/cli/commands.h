@@ -22,6 +22,7 @@ enum verb_id {
     VERB_APPLY,
     VERB_RELEASE,
     VERB_RESET,
+    VERB_REPAIR,
     VERB_HELP,
     VERB_COMPLETE,
     VERB_COUNT,

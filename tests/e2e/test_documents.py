@@ -181,6 +181,7 @@ def objects_of_every_verb(host, libvirt):
         ("release", "red"),
         ("release", "red"),
         ("reset", "--force"),
+        ("repair",),
     ):
         yield host.engine(*arguments, "--json").json()
     host.write_register(4, 0)

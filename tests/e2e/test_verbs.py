@@ -441,7 +441,7 @@ def test_version(host):
 USAGE = {
     (): "no command given",
     ("--json",): "no command given",
-    ("staus",): "unknown verb 'staus'",
+    ("staus",): "unknown verb 'staus' (did you mean status?)",
     ("",): "unknown verb ''",
     ("--jason", "status"): "unknown option '--jason'",
     ("status", "-x"): "unknown option '-x'",

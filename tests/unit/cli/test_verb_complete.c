@@ -47,13 +47,13 @@ static void test_options(void **state)
     assert_offered("options:release", "--json\t-\tprint one JSON object\n"
                                       "--config\tFILE\tinstead of /etc/icn-hook/icn-hook.conf\n"
                                       "--color\tWHEN\tauto (the default; NO_COLOR counts), always, never\n"
-                                      "--verbose\t-\ttell what is done, on stderr\n"
-                                      "-v\t-\ttell what is done, on stderr\n"
+                                      "--verbose\t-\treport what is done, on stderr\n"
+                                      "-v\t-\treport what is done, on stderr\n"
                                       "--help\t-\thelp, of the verb if one is given\n"
                                       "-h\t-\thelp, of the verb if one is given\n"
                                       "--version\t-\tthe version\n"
-                                      "--dry-run\t-\twrite nothing; without a verb: plan\n"
-                                      "-n\t-\twrite nothing; without a verb: plan\n");
+                                      "--dry-run\t-\tmake no changes (without a verb: same as plan)\n"
+                                      "-n\t-\tmake no changes (without a verb: same as plan)\n");
     assert_offers("options:", "\n--vm_devices\tLIST\t", true);
     assert_offers("options:apply", "--vm_devices", false);
 }

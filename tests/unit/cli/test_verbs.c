@@ -45,6 +45,12 @@ static void test_usage_errors(void **state)
     } cases[] = {
         {"", "icn-hook: no command given; see icn-hook --help\n"},
         {"frobnicate", "icn-hook: unknown verb 'frobnicate'; see icn-hook --help\n"},
+        {"stauts", "icn-hook: unknown verb 'stauts' (did you mean status?); see icn-hook --help\n"},
+        {"relase red", "icn-hook: unknown verb 'relase' (did you mean release?); see icn-hook --help\n"},
+        {"list", "icn-hook: unknown verb 'list' (did you mean status?); see icn-hook --help\n"},
+        {"a-word-that-is-much-too-long",
+         "icn-hook: unknown verb 'a-word-that-is-much-too-long'; see icn-hook --help\n"},
+        {"xy", "icn-hook: unknown verb 'xy'; see icn-hook --help\n"},
         {"''", "icn-hook: unknown verb ''; see icn-hook --help\n"},
         {"-", "icn-hook: unknown verb '-'; see icn-hook --help\n"},
         {"--frobnicate", "icn-hook: unknown option '--frobnicate'; see icn-hook --help\n"},
