@@ -35,6 +35,7 @@ packages_for()
     demo) echo "$PACKAGES_BUILD" ;;
     fuzz) echo "$PACKAGES_BUILD $PACKAGES_FUZZ" ;;
     prove) packages_of_prover ;;
+    torture) echo "$PACKAGES_BUILD" ;;
     bench) echo "$PACKAGES_BUILD $PACKAGES_BENCH" ;;
     system) echo "$PACKAGES_BUILD $PACKAGES_SYSTEM" ;;
     packages) echo "$PACKAGES_BUILD $PACKAGES_PACKAGES" ;;

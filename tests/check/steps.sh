@@ -6,13 +6,14 @@
 # shellcheck disable=SC2034
 LOGS=$ROOT/build-check/logs
 # shellcheck disable=SC2034
-STEPS=(build unit e2e lint corpus prove sanitizers valgrind clang coverage static
+STEPS=(build unit e2e torture lint corpus prove sanitizers valgrind clang coverage static
     distcheck rpm packages system apparmor)
 # shellcheck disable=SC2034
 declare -A STEP_TITLE=(
     [build]="gcc, every warning an error"
     [unit]="unit tests"
     [e2e]="end-to-end tests of the two programs"
+    [torture]="random VMs, kills and faults for 60 seconds, judged after every step"
     [lint]="rules of the source tree"
     [corpus]="fuzz targets over their corpus"
     [prove]="proofs of the core"
@@ -33,10 +34,10 @@ VALGRIND="valgrind -q --leak-check=full --errors-for-leak-kinds=definite --error
 # shellcheck disable=SC2016
 VALGRIND_UNIT_TESTS='$(filter-out %/test_all_partitions %/test_random_machines %/test_small_scope, $(unit_tests))'
 
-# For builds that are slow: the torture for seconds, and every tenth crash point.
+# For builds that are slow: every tenth crash point.
 shorten_e2e()
 {
-    export ICN_TORTURE_SECONDS=10 ICN_TEST_SAMPLE=10
+    export ICN_TEST_SAMPLE=10
 }
 
 # Debian's Python, for which python3-pytest is installed.
@@ -63,6 +64,12 @@ step_e2e()
 {
     build_checked
     run_e2e build-check tests/e2e
+}
+
+step_torture()
+{
+    build_checked
+    run_on build-check tests/torture/run 60
 }
 
 step_lint()
@@ -101,6 +108,7 @@ step_sanitizers()
     # AddressSanitizer takes the xdr functions of glibc for those of libtirpc, with
     # which libvirt talks to its daemon, and crashes.
     run_e2e build-asan tests/e2e --deselect tests/e2e/test_libvirt.py::test_a_daemon_that_hangs
+    run_on build-asan tests/torture/run 20
 }
 
 # Programs that run the real ones under valgrind stand in a build directory of
@@ -148,6 +156,7 @@ step_coverage()
     make_tree build-coverage check
     shorten_e2e
     run_e2e build-coverage tests/e2e
+    run_on build-coverage tests/torture/run 10
     local -a report=(gcovr --root "$ROOT" --object-directory build-coverage build-coverage)
     echo "src/core, branches:"
     "${report[@]}" --filter src/core/ --branches --fail-under-branch 100

@@ -26,7 +26,9 @@ def pytest_configure(config):
 
 @pytest.fixture(name="host")
 def fixture_host(tmp_path):
-    return SimHost(tmp_path / "host")
+    host = SimHost(tmp_path / "host")
+    yield host
+    host.daemon.kill()
 
 
 @pytest.fixture(name="libvirt")

@@ -9,8 +9,8 @@ too: so a run is traced once, and each later one is hit at (name, k-th use).
 import json
 import os
 import re
+import shutil
 import signal
-import subprocess
 from dataclasses import dataclass
 
 # In a sanitizer or coverage build the program has calls that are not its own.
@@ -50,6 +50,8 @@ ERRORS = {
 CHANGES = re.compile(
     r"write\(|renameat\(|unlinkat\(|mkdir\(|flock\(|O_CREAT|O_RDWR|O_WRONLY|PROT_WRITE, MAP_SHARED|exit_group"
 )
+
+UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 # What main() begins with.
 DESCRIPTORS = re.compile(r'(fcntl|newfstatat|read)\(0,|poll\(\[\{fd=0,|openat\(AT_FDCWD, "/dev/null"')
@@ -115,10 +117,11 @@ def errors_of(points, program):
 
 
 class Tracer:
-    """Runs a program under strace.  -D: the program's parent is this process, as
-    libvirt is, and not strace."""
+    """Runs a program under strace.  -D: the program's parent is libvirt's daemon, and
+    not strace."""
 
-    def __init__(self, host, program, log):
+    def __init__(self, host, program, log, may_print=False):
+        self.may_print = may_print
         self.host = host
         self.program = program
         self.log = log
@@ -128,12 +131,10 @@ class Tracer:
 
     def run(self, arguments, xml, options):
         environment = self.host.environment_under_strace()
-        command = ["strace", "-D", "-qq", "-o", str(self.log), *options, str(self.program), *arguments]
-        done = subprocess.run(
-            command, input=xml.encode(), capture_output=True, cwd="/", env=environment, timeout=120, check=False
-        )
-        assert done.stdout == b"", f"stdout must stay empty: {done.stdout!r}"
-        return done.returncode, done.stderr.decode(errors="replace")
+        command = [shutil.which("strace"), "-D", "-qq", "-o", str(self.log), *options, str(self.program), *arguments]
+        done = self.host.run_in_daemon(command, xml, environment, timeout=120)
+        assert self.may_print or done.stdout == b"", f"stdout must stay empty: {done.stdout!r}"
+        return done.status, done.stderr
 
     def points(self, arguments, xml):
         status, message = self.run(arguments, xml, [])
@@ -160,6 +161,7 @@ class State:
 
     def __init__(self, host):
         self.masks = host.masks()
+        self.files = host.state_files()
         self.ledger = host.ledger_files()
         self.enable = {bdf: host.enable(bdf) for bdf in host.bdfs}
         self.drivers = {bdf: host.driver(bdf) for bdf in host.bdfs}
@@ -169,8 +171,8 @@ class State:
     def essence(self):
         """What two states share that differ in nothing but times and process ids."""
         ledger = []
-        for name, content in self.ledger.items():
-            text = re.sub(rb'"since":\d+', b"", content)
+        for name, content in self.files.items():
+            text = re.sub(rb'"(since|boottime_ms|at)":\d+', b"", content)
             ledger.append((re.sub(r"\.\d+\.tmp$", ".tmp", name), text))
         return tuple(self.masks.items()), tuple(self.enable.items()), tuple(ledger)
 
@@ -182,7 +184,7 @@ class State:
                 host.set_enable(bdf, self.enable[bdf])
             if found.drivers[bdf] != self.drivers[bdf]:
                 host.set_driver(bdf, self.drivers[bdf])
-        replace_files(host.path("/run/icn-hook"), found.ledger, self.ledger)
+        replace_files(host.path("/run/icn-hook"), found.files, self.files)
         replace_files(
             host.path("/run/libvirt/qemu"),
             {f"{name}.xml": content for name, content in found.status.items()},
@@ -204,13 +206,13 @@ def replace_files(directory, found, wanted):
 
 
 def check_ledger_files(files):
-    """Every entry is whole, and nothing else lies about but what a killed writer
-    may leave."""
+    """Every claim is whole, and nothing else lies about but what a killed writer or a
+    caller without the lock may leave."""
     for name, content in files.items():
         if name.endswith(".json") and not name.startswith("."):
             assert json.loads(content)["uuid"] == name[: -len(".json")]
         else:
-            assert re.fullmatch(r"\..*\.\d+\.tmp|enabled-[0-9a-f:.]+", name), f"an odd file in the ledger: {name}"
+            assert re.fullmatch(rf"\..*\.\d+\.tmp|enabled-[0-9a-f:.]+|ended-{UUID}", name), f"an odd file: {name}"
 
 
 # Slow builds take only every N-th point.

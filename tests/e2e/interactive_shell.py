@@ -32,7 +32,10 @@ class InteractiveShell:
     def __init__(self, arguments, setup, environment):
         self.pid, self.terminal = pty.fork()
         if self.pid == 0:
-            os.execvpe(arguments[0], arguments, environment)
+            try:
+                os.execvpe(arguments[0], arguments, environment)
+            finally:
+                os._exit(127)
         os.write(self.terminal, f"{setup}".encode())
         self._read_until(rb"READY>")
 

@@ -92,18 +92,18 @@ class Libvirt:
     def _qemu_ends(self, running):
         self.host.end_process(running.pid)
         for bdf in held_functions(running.domain):
-            self.host.set_enable(bdf, 0)
+            self.host.let_go(bdf)
 
-    def _clean_up(self, domain, running, reason, caller_dies=False):
+    def _clean_up(self, domain, running, reason, **options):
         """qemuProcessStop from the moment the domain is inactive."""
-        results = [self.call(domain, "stopped", INACTIVE, caller_dies=caller_dies)]
+        results = [self.call(domain, "stopped", INACTIVE, **options)]
         self.let_through.pop(domain.uuid, None)
         self.check(f"stopped of {domain.name}")
         for bdf, driver in (running.rebind if running else {}).items():
             self.host.set_driver(bdf, driver)
         if running:
             self.host.remove_status(domain.name)
-        results.append(self.call(domain, "release", INACTIVE, reason, caller_dies=caller_dies))
+        results.append(self.call(domain, "release", INACTIVE, reason, **options))
         self.check(f"release of {domain.name}")
         for result in results:
             assert result.status == 0, f"an ending must not fail: {result}"
@@ -136,7 +136,7 @@ class Libvirt:
         self.host.start_process(running.pid)
         self.host.write_status(domain, running.pid)
         for bdf in held_functions(domain):
-            self.host.set_enable(bdf, 1)
+            self.host.hold(bdf)
         self.running[domain.name] = running
         result = self.call(domain, "started", LIVE)
         self.check(f"started of {domain.name}")
@@ -145,10 +145,10 @@ class Libvirt:
             return Outcome("started", result.status, result.stderr)
         return Outcome()
 
-    def stop(self, name, reason="shutdown", caller_dies=False):
+    def stop(self, name, reason="shutdown", **options):
         running = self.running.pop(name)
         self._qemu_ends(running)
-        self._clean_up(running.domain, running, reason, caller_dies)
+        self._clean_up(running.domain, running, reason, **options)
 
     def crash(self, name):
         self.stop(name, "crashed")
@@ -164,8 +164,23 @@ class Libvirt:
         running = self.running[name]
         running.domain.devices.append(device)
         running.rebind.update(self._bind_vfio(running.domain))
-        self.host.set_enable(device.bdf, 1)
+        self.host.hold(device.bdf)
         self.host.write_status(running.domain, running.pid)
+
+    def hot_unplug(self, name, bdf):
+        """Likewise; libvirt gives the card back to the host's driver."""
+        running = self.running[name]
+        running.domain.devices = [device for device in running.domain.devices if device.bdf != bdf]
+        self.host.let_go(bdf)
+        self.host.write_status(running.domain, running.pid)
+        if bdf in running.rebind:
+            self.host.set_driver(bdf, running.rebind.pop(bdf))
+
+    def restart_daemon(self):
+        """Killed and started again: it finds the VMs running."""
+        self.host.daemon.restart()
+        for name in list(self.running):
+            self.reconnect(name)
 
     def reboot(self, boot_id="99999999-2222-4333-8444-555555555555"):
         """Power loss: every VM is gone, /run is empty, no hook was called."""

@@ -10,9 +10,11 @@ import os
 import shutil
 import struct
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from daemon import Daemon
 from topology import Topology
 
 # The cards of the vendor's guide, in the order of their ids.
@@ -31,13 +33,17 @@ LINK_CONFIG, LINK_STATUS, STRIDE = 0xBE382, 0xBE383, 4
 BAR_SIZE = 4 << 20
 BAR_FLAGS = 0x40200  # memory, size-aligned
 COMMAND_MEMORY = 0x2
+MEMORY_OF_CARDS = "cards.json"
 
 # Handed on from the test runner to the programs: how a sanitizer or a coverage
 # build reports.  libvirt hands on none of them.
 PASSED_ON = ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "GCOV_PREFIX", "GCOV_PREFIX_STRIP")
 
-# A caller that is gone when the hook has ended, as a libvirtd that was killed.
-DYING_CALLER = ["/bin/sh", "-c", '"$@"; exit $?', "sh"]
+# An administrator's hooks/qemu that calls ours: it is our parent, and is gone when
+# the call has ended.
+DISPATCHER = '#!/bin/sh\n"$ICN_TEST_HOOK" "$@"\nexit $?\n'
+# A caller that is gone before the hook has begun; init is its parent then.
+ORPHANING = 'exec 3<&0; { sleep 0.02; "$@" <&3; echo $? >"$ICN_TEST_STATUS"; } & exit 0'
 
 
 @dataclass
@@ -61,6 +67,7 @@ class SimHost:
         self.hook_program = self.build_dir / "hook/qemu"
         self.engine_program = self.build_dir / "icn-hook"
         self.functions = 0
+        self.daemon = Daemon(self.path("/usr/sbin/libvirtd"))
         self._lay_out()
 
     # The tree
@@ -101,9 +108,9 @@ class SimHost:
     def configure(self, text):
         self.write("/etc/icn-hook/icn-hook.conf", text)
 
-    def pin_ids(self):
-        """Settings whose [map] names every card."""
-        self.configure("[map]\n" + "".join(f"{ppu} = {bdf}\n" for ppu, bdf in enumerate(self.bdfs)))
+    def pin_ids(self, more=""):
+        """Settings whose [map] names every card; MORE sections follow."""
+        self.configure("[map]\n" + "".join(f"{ppu} = {bdf}\n" for ppu, bdf in enumerate(self.bdfs)) + more)
 
     # PCI functions
 
@@ -187,12 +194,25 @@ class SimHost:
         return device
 
     def set_driver(self, bdf, name):
-        """Binds a driver, or none."""
+        """Binds a driver, or none.  The host's own switches the card on and claims its
+        BARs; vfio's does so only when somebody opens the card."""
         link = self.device(bdf) / "driver"
-        link.unlink(missing_ok=True)
-        if name:
+        if link.is_symlink() and self.driver(bdf) != name:
+            link.unlink()
+            self.set_enable(bdf, 0)
+        if name and not link.is_symlink():
             self.path(f"/sys/bus/pci/drivers/{name}").mkdir(exist_ok=True)
             link.symlink_to(f"../../../bus/pci/drivers/{name}")
+            if not is_vfio(name):
+                self.set_enable(bdf, 1)
+
+    def hold(self, bdf):
+        """QEMU opens the card through vfio."""
+        assert is_vfio(self.driver(bdf) or ""), f"{bdf} is not on a vfio driver: {self.driver(bdf)}"
+        self.set_enable(bdf, 1)
+
+    def let_go(self, bdf):
+        self.set_enable(bdf, 0)
 
     def set_enable(self, bdf, count):
         (self.device(bdf) / "enable").write_text(f"{count}\n")
@@ -246,18 +266,27 @@ class SimHost:
     def remove_status(self, name):
         self.status_path(name).unlink(missing_ok=True)
 
-    # The ledger
+    # The state
 
-    def ledger_files(self):
-        """Name -> content of every file of the ledger but its lock."""
+    def state_files(self):
+        """Name -> content of every file in /run/icn-hook but the lock."""
         directory = self.path("/run/icn-hook")
         if not directory.is_dir():
             return {}
         return {path.name: path.read_bytes() for path in sorted(directory.iterdir()) if path.name != "lock"}
 
+    def ledger_files(self):
+        """Those that do not outlive the VMs: all but the memory of the cards."""
+        return {name: content for name, content in self.state_files().items() if name != MEMORY_OF_CARDS}
+
     def ledger(self):
-        """Name -> parsed entry."""
+        """Name -> parsed claim."""
         return {name: json.loads(content) for name, content in self.ledger_files().items() if name.endswith(".json")}
+
+    def remembered(self):
+        """BDF -> what is remembered of the card."""
+        content = self.state_files().get(MEMORY_OF_CARDS)
+        return {card["bdf"]: card for card in json.loads(content)["cards"]} if content else {}
 
     def log(self):
         path = self.path("/var/log/icn-hook.log")
@@ -292,15 +321,56 @@ class SimHost:
         )
         return Result(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
 
-    def hook(self, name, operation, xml, extra="-", suboperation=None, caller_dies=False, **environment):
+    def run_in_daemon(self, arguments, stdin="", environment=None, timeout=60, daemon=None):
+        """The same, as a child of libvirt's daemon."""
+        data = stdin if isinstance(stdin, bytes) else stdin.encode()
+        call = (daemon or self.daemon).call(arguments, data, environment or self.environment())
+        stdout, stderr = call.communicate(timeout)
+        return Result(call.status, stdout, stderr.decode(errors="replace"))
+
+    def dispatcher(self):
+        """The administrator's script; ICN_TEST_HOOK names our program to it."""
+        script = self.path("/usr/sbin/dispatcher")
+        if not script.exists():
+            self.write("/usr/sbin/dispatcher", DISPATCHER).chmod(0o755)
+        return script
+
+    def _run_by_dispatcher(self, arguments, stdin, environment):
+        environment = {**environment, "ICN_TEST_HOOK": str(arguments[0])}
+        return self.run_in_daemon([self.dispatcher(), *arguments[1:]], stdin, environment)
+
+    def _run_as_orphan(self, arguments, stdin, environment):
+        with tempfile.NamedTemporaryFile("r") as status:
+            environment = {**environment, "ICN_TEST_STATUS": status.name}
+            result = self.run(["/bin/sh", "-c", ORPHANING, "sh", *arguments], stdin, environment)
+            result.status = int(status.read())
+        return result
+
+    def _run_in_dying_daemon(self, arguments, stdin, environment):
+        daemon = Daemon(self.path("/usr/sbin/virtqemud"))
+        result = self.run_in_daemon(arguments, stdin, environment, daemon=daemon)
+        daemon.kill()
+        return result
+
+    def hook(self, name, operation, xml, extra="-", suboperation=None, through="daemon", **environment):
         """Runs the hook program for one operation.  Whatever it does, it must leave
-        stdout empty and say at most one line."""
+        stdout empty and say at most one line.  THROUGH: who calls it,
+            daemon        libvirt's, as its parent
+            dispatcher    a script of the administrator's, which the daemon calls
+            dying daemon  one that is killed right after the call
+            orphan        somebody who has gone before the hook looks
+            plain         the test itself: there is no daemon among its ancestors"""
         if suboperation is None:
             suboperation = "end" if operation in ("stopped", "release") else "begin"
+        ways = {
+            "daemon": self.run_in_daemon,
+            "dispatcher": self._run_by_dispatcher,
+            "dying daemon": self._run_in_dying_daemon,
+            "orphan": self._run_as_orphan,
+            "plain": self.run,
+        }
         arguments = [self.hook_program, name, operation, suboperation, extra]
-        if caller_dies:
-            arguments = DYING_CALLER + arguments
-        result = self.run(arguments, xml, self.environment(**environment))
+        result = ways[through](arguments, xml, self.environment(**environment))
         assert result.stdout == b"", f"{operation}: stdout must stay empty: {result.stdout!r}"
         assert result.stderr.count("\n") <= 1, f"{operation}: more than one line on stderr:\n{result.stderr}"
         return result
@@ -308,6 +378,10 @@ class SimHost:
     def engine(self, *arguments, stdin="", **environment):
         """Runs icn-hook for a manual verb."""
         return self.run([self.engine_program, *arguments], stdin, self.environment(**environment))
+
+
+def is_vfio(driver):
+    return driver == "vfio-pci" or driver.endswith("-vfio-pci")
 
 
 def card_addresses(count):

@@ -3,9 +3,9 @@
 fail failing once.
 
 On six cards VM b runs, and VM a is started and stopped.  Nothing outlives a killed
-hook but the registers, the ledger and `enable`; so the state is checked after every
-fault, but what libvirt does next is tried once for each different state that the
-faults leave.
+hook but the registers, the state in /run and `enable`; so all of these are checked
+after every fault, but what libvirt does next is tried once for each different state
+that the faults leave.
 """
 
 import os
@@ -39,7 +39,7 @@ WRITES = {
 FORMS = {"prepare": PREPARE, "stopped": INACTIVE, "release": INACTIVE}
 COUNT = 6
 # The cards of VM a are joined to all; those of VM b are not to the idle ones, so
-# that only VM a's entry in the ledger tells of these.
+# that only VM a's claim tells of these.
 PEERS = [[1, 2, 3, 4, 5], [0, 2, 3, 4, 5], [0, 1, 3], [0, 1, 2], [0, 1, 5], [0, 1, 4]]
 MESH = Topology({ppu: dict(enumerate(peers)) for ppu, peers in enumerate(PEERS)})
 CARDS = {"a": (0, 1), "b": (2, 3), "c": (4,)}
@@ -179,8 +179,7 @@ class Stage:
         elif self.operation == "start" and not passed:
             ways = [["stopped", "release"]]
         elif self.operation == "release":
-            # A VM of which libvirt tells no end is believed to be there.
-            ways = [OPERATIONS] if self.late else [[], OPERATIONS]
+            ways = [[], OPERATIONS]
         else:
             ways = [OPERATIONS[OPERATIONS.index(self.operation) + 1 :], OPERATIONS]
         for steps in ways:
@@ -227,9 +226,12 @@ class Crew:
         self.size = os.cpu_count() or 1
         self.stages = queue.Queue()
         for index in range(self.size):
-            self.stages.put(Stage(directory / f"host{index}", moment, **options))
+            self.stages.put(self.make_stage(directory / f"host{index}", moment, **options))
         self.healed = set()
         self.lock = threading.Lock()
+
+    def make_stage(self, root, moment, **options):
+        return Stage(root, moment, **options)
 
     def first(self):
         return self.stages.queue[0]

@@ -406,7 +406,7 @@ def test_a_daemon_that_has_called(healthy):
 
 
 def test_a_stale_entry(healthy):
-    prepare(healthy, vm("a", 0, 1), caller_dies=True)
+    prepare(healthy, vm("a", 0, 1), through="dying daemon")
     gone, come = changes(healthy)
     assert gone == healthy_lines("0 entries", "outlived")
     assert come == changed("ledger", "1 entries, all sound", "PASS") + changed(

@@ -328,7 +328,7 @@ def test_reboot_forgets_the_vms(host, libvirt):
 def test_daemon_dies_in_prepare(host, libvirt):
     """Neither stopped nor release follow; whoever comes next cleans up."""
     orphan = vm("a", 0, 1)
-    assert host.hook("a", "prepare", orphan.xml(PREPARE), caller_dies=True).status == 0
+    assert host.hook("a", "prepare", orphan.xml(PREPARE), through="dying daemon").status == 0
     assert host.mask(0) == 0x19
     assert libvirt.start(vm("b", 1)).running
     assert host.masks() == host.topology.required_masks(libvirt.owners())

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The cards of a simulated host as the kernel has them: their registers, whatever
+becomes of the files that show them, and their sleep.
+
+A card that nobody has open sleeps on vfio-pci.  Its `resource0` is then a file of
+ones, and what is written there is lost; `on` in power/control wakes it.
+"""
+
+import ctypes
+import mmap
+import os
+import struct
+import sys
+import threading
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "e2e"))
+
+from simhost import LINK_CONFIG, STRIDE, is_vfio  # noqa: E402
+
+REGISTER = LINK_CONFIG * STRIDE
+IN_CLOSE_WRITE = 0x8
+EVENT_SIZE = 16
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Registers:
+    """Reads and writes the registers themselves.  A file that is renamed stays mapped."""
+
+    def __init__(self, paths):
+        self.pages = []
+        for path in paths:
+            with open(path, "r+b") as resource:
+                page = REGISTER - REGISTER % mmap.PAGESIZE
+                self.pages.append(mmap.mmap(resource.fileno(), mmap.PAGESIZE, offset=page))
+
+    def read(self, ppu):
+        return struct.unpack_from("<I", self.pages[ppu], REGISTER % mmap.PAGESIZE)[0]
+
+    def write(self, ppu, mask):
+        struct.pack_into("<I", self.pages[ppu], REGISTER % mmap.PAGESIZE, mask)
+
+    def all(self):
+        return {ppu: self.read(ppu) for ppu in range(len(self.pages))}
+
+
+class Kernel:
+    def __init__(self, host):
+        self.host = host
+        self.cards = [host.device(bdf).resolve() for bdf in host.bdfs]
+        self.registers = Registers([card / "resource0" for card in self.cards])
+        self.sleepy = [False] * len(self.cards)  # goes to sleep when nobody keeps it awake
+        self.lock = threading.Lock()
+        self.watches = {}
+        self.inotify = libc.inotify_init1(os.O_CLOEXEC)
+        for ppu, card in enumerate(self.cards):
+            (card / "power").mkdir()
+            (card / "power/control").write_text("on\n")
+            (card / "ones").write_bytes(b"\xff" * (card / "resource0").stat().st_size)
+            self._set(card, "D0", "active")
+            watch = libc.inotify_add_watch(self.inotify, os.fsencode(card / "power/control"), IN_CLOSE_WRITE)
+            assert watch >= 0, os.strerror(ctypes.get_errno())
+            self.watches[watch] = ppu
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    @staticmethod
+    def _set(card, state, runtime):
+        for name, value in (("power/runtime_status", runtime), ("power_state", state)):
+            (card / "next").write_text(f"{value}\n")
+            (card / "next").rename(card / name)
+
+    def _watch(self):
+        while True:
+            events = os.read(self.inotify, 64 * EVENT_SIZE)
+            for offset in range(0, len(events), EVENT_SIZE):
+                self.settle(self.watches[struct.unpack_from("i", events, offset)[0]])
+
+    def is_asleep(self, ppu):
+        return (self.cards[ppu] / "awake").exists()
+
+    def settle(self, ppu):
+        """Gives the card the power that power/control and its users ask for."""
+        card = self.cards[ppu]
+        with self.lock:
+            keeps_awake = not self.sleepy[ppu] or (card / "power/control").read_text().strip() == "on"
+            asleep = self.is_asleep(ppu)
+            if keeps_awake and asleep:
+                (card / "resource0").rename(card / "ones")
+                (card / "awake").rename(card / "resource0")
+                self._set(card, "D0", "active")
+            elif not keeps_awake and not asleep:
+                self._set(card, "D3hot", "suspended")
+                (card / "resource0").rename(card / "awake")
+                (card / "ones").rename(card / "resource0")
+
+    def settle_all(self):
+        for ppu in range(len(self.cards)):
+            self.settle(ppu)
+
+    def driver(self, ppu):
+        return self.host.driver(self.host.bdfs[ppu])
+
+    def bind(self, ppu, driver, sleeps=False):
+        """Binds a driver, or none; SLEEPS: vfio-pci lets the card sleep."""
+        self.sleepy[ppu] = False
+        self.settle(ppu)
+        self.host.set_driver(self.host.bdfs[ppu], driver)
+        if sleeps and driver and is_vfio(driver):
+            (self.cards[ppu] / "power/control").write_text("auto\n")
+            self.sleepy[ppu] = True
+            self.settle(ppu)
+
+    def hold(self, ppu):
+        self.sleepy[ppu] = False
+        self.settle(ppu)
+        self.host.hold(self.host.bdfs[ppu])
+
+    def let_go(self, ppu):
+        self.host.let_go(self.host.bdfs[ppu])
+
+    def is_held(self, ppu):
+        driver = self.driver(ppu)
+        return bool(driver) and is_vfio(driver) and self.host.enable(self.host.bdfs[ppu]) > 0
+
+    def is_claimed_by_driver(self, ppu):
+        driver = self.driver(ppu)
+        return bool(driver) and not is_vfio(driver)
+
+    def can_be_written(self, ppu):
+        """By whoever may wake it."""
+        return not self.is_held(ppu) and not self.is_claimed_by_driver(ppu)
+
+    def can_be_read(self, ppu):
+        """Without waking it."""
+        return self.can_be_written(ppu) and not self.is_asleep(ppu)

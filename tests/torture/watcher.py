@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A process that reads the registers all the time, while programs write them.
+
+The world publishes who has which card; what it published before and after a look
+must be the same, or the look is not judged.
+"""
+
+import mmap
+import os
+import struct
+
+import rules
+from kernel import Registers
+
+# A sequence number, odd while it is being changed; then for each card who has a
+# claim, who was let through, and whether it never went through a gate; then what
+# the watcher reports: looks, looks with somebody let through, and a violation.
+CARDS = 8
+LAYOUT = struct.Struct(f"<I{CARDS}B{CARDS}B{CARDS}B")
+REPORT = struct.Struct("<QQ")
+REPORT_AT, TEXT_AT = 128, 160
+
+
+class Board:
+    def __init__(self):
+        self.page = mmap.mmap(-1, mmap.PAGESIZE)
+        self.sequence = 0
+
+    def publish(self, claimed, through, plugged):
+        """Lists with a number for each card, 0 = nobody."""
+        self.sequence += 2
+        struct.pack_into("<I", self.page, 0, self.sequence - 1)
+        LAYOUT.pack_into(self.page, 0, self.sequence - 1, *claimed, *through, *plugged)
+        struct.pack_into("<I", self.page, 0, self.sequence)
+
+    def read(self):
+        return self.page[: LAYOUT.size]
+
+    def report(self):
+        """(looks, looks with somebody let through, the violation or "")."""
+        looks, judged = REPORT.unpack_from(self.page, REPORT_AT)
+        return looks, judged, self.page[TEXT_AT:].split(b"\0")[0].decode()
+
+
+def unpack(content):
+    sequence, *numbers = LAYOUT.unpack(content)
+    return sequence, numbers[:CARDS], numbers[CARDS : 2 * CARDS], numbers[2 * CARDS :]
+
+
+def watch(board, topology, paths):
+    registers, looks, judged, parent = Registers(paths), 0, 0, os.getppid()
+    while os.getppid() == parent:
+        before = board.read()
+        masks = registers.all()
+        if board.read() != before:
+            continue
+        sequence, claimed, through, plugged = unpack(before)
+        if sequence % 2:
+            continue
+        looks += 1
+        judged += any(through)
+        found = rules.forbidden_links(topology, masks, claimed, through, plugged)
+        REPORT.pack_into(board.page, REPORT_AT, looks, judged)
+        if found:
+            text = f"live links {found} with registers { {p: hex(m) for p, m in masks.items()} }"
+            text += f", claimed {claimed}, let through {through}, plugged {plugged}"
+            board.page[TEXT_AT : TEXT_AT + len(text) + 1] = text.encode() + b"\0"
+            return
+
+
+def start(board, topology, paths):
+    pid = os.fork()
+    if pid == 0:
+        try:
+            watch(board, topology, paths)
+        finally:
+            os._exit(0)
+    return pid
