@@ -16,6 +16,8 @@
 #include "base/hook_call.h"
 #include "base/memory.h"
 #include "base/paths.h"
+#include "base/text.h"
+#include "base/wait.h"
 
 /*
  * Theory of operation: why the engine is a child and not an exec.
@@ -31,16 +33,25 @@
  *   - 0 and 2 to 6: an answer, because nothing but the engine ends with these.
  *
  * The engine's stderr is kept in memory until it ended, so that a refusal is
- * one line also when the loader wrote its own.  Its stdout is the hook's.
+ * one line also when the loader wrote its own.  Its stdout is /dev/null: the
+ * engine has nothing of libvirt's, which waits for the end of the hook's outputs
+ * without a limit of its own.
  *
- * The hook waits as long as the engine runs and never kills it: the engine
- * bounds its own waits (lock, vendor tool), and a kill between two register
- * writes helps nobody.  When the hook itself is killed, the engine finishes
- * under its lock; libvirt goes on to `stopped` only when it has, because it
- * waits for the end of the stdout that the engine holds.
+ * The engine bounds its own waits (lock, vendor tool) by the deadline that it is
+ * told.  One that hangs for all that, in a system call or by a fault of its own,
+ * is killed a little later; that is safe between any two of its steps.  One that
+ * does not even die (a card that stopped answering) is left alone, so that the
+ * domain's job in libvirt comes to its end.  When the hook itself is killed, the
+ * engine dies with it (cli/hook_mode.c): libvirt goes on to `stopped` at once.
  */
 
 enum { VERDICT_FD = 3, TAIL_SIZE = 4096, LINE_SIZE = 512 };
+
+enum {
+    WAIT_MS = 120000, /* for the engine */
+    MARGIN_PART = 12, /* of it are for the engine to say what it waited for in vain */
+    DYING_MS = 2000,  /* for the engine to die when it is killed */
+};
 
 struct channels {
     int text;
@@ -83,12 +94,21 @@ static bool is_variable(const char *assignment, const char *name)
     return strncmp(assignment, name, length) == 0 && assignment[length] == '=';
 }
 
+/* How long the engine may take; a simulated host may want less. */
+static int64_t wait_ms(void)
+{
+    const char *given = getenv("ICN_HOOK_WAIT_MS");
+    uint64_t number;
+    return paths_simulated() && given && text_parse_number(given, WAIT_MS, &number) ? (int64_t)number : WAIT_MS;
+}
+
 /* The environment as it is, with our variables. */
-static char **engine_environment(void)
+static char **engine_environment(int64_t answer_deadline)
 {
     static char caller[sizeof HOOK_CALLER_VARIABLE + 24];
     static char verdict[sizeof HOOK_VERDICT_VARIABLE + 24];
-    char *const ours[] = {caller, verdict};
+    static char deadline[sizeof HOOK_DEADLINE_VARIABLE + 24];
+    char *const ours[] = {caller, verdict, deadline};
     size_t count = 0;
     size_t used = 0;
     while (environ[count]) {
@@ -96,12 +116,14 @@ static char **engine_environment(void)
     }
     char **environment = memory_alloc(count + sizeof ours / sizeof ours[0] + 1, sizeof environment[0]);
     for (size_t i = 0; i < count; i++) {
-        if (!is_variable(environ[i], HOOK_CALLER_VARIABLE) && !is_variable(environ[i], HOOK_VERDICT_VARIABLE)) {
+        if (!is_variable(environ[i], HOOK_CALLER_VARIABLE) && !is_variable(environ[i], HOOK_VERDICT_VARIABLE) &&
+            !is_variable(environ[i], HOOK_DEADLINE_VARIABLE)) {
             environment[used++] = environ[i];
         }
     }
     snprintf(caller, sizeof caller, "%s=%ld", HOOK_CALLER_VARIABLE, (long)getppid());
     snprintf(verdict, sizeof verdict, "%s=%d", HOOK_VERDICT_VARIABLE, VERDICT_FD);
+    snprintf(deadline, sizeof deadline, "%s=%lld", HOOK_DEADLINE_VARIABLE, (long long)answer_deadline);
     memcpy(environment + used, ours, sizeof ours);
     return environment;
 }
@@ -115,7 +137,7 @@ static int connect_channels(posix_spawn_file_actions_t *actions, const struct ch
         int to;
     } moves[] = {
         {channels->text, STDIN_FILENO}, {channels->stderr_copy, STDERR_FILENO}, {channels->verdict[1], VERDICT_FD}};
-    int number = 0;
+    int number = posix_spawn_file_actions_addopen(actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
     for (size_t i = 0; i < sizeof moves / sizeof moves[0] && number == 0; i++) {
         number = posix_spawn_file_actions_adddup2(actions, moves[i].from, moves[i].to);
     }
@@ -123,11 +145,11 @@ static int connect_channels(posix_spawn_file_actions_t *actions, const struct ch
 }
 
 /* 0, or why the engine could not be started. */
-static int start_engine(pid_t *child, char *const arguments[], const struct channels *channels)
+static int start_engine(pid_t *child, char *const arguments[], const struct channels *channels, int64_t answer_deadline)
 {
     const char *path = engine_path();
     char *engine_arguments[] = {(char *)path, arguments[1], arguments[2], arguments[3], arguments[4], NULL};
-    CLEANUP_FREE char **environment = engine_environment();
+    CLEANUP_FREE char **environment = engine_environment(answer_deadline);
     posix_spawn_file_actions_t actions;
     int number = posix_spawn_file_actions_init(&actions);
     if (number != 0) {
@@ -194,8 +216,26 @@ static int judge_answer(int wait_status, const struct channels *channels, int *s
     return 0;
 }
 
+/* Fills *WAIT_STATUS; or kills the engine because it did not answer. */
+static int wait_for_engine(pid_t child, int64_t milliseconds, int64_t deadline, int *wait_status, struct error *err)
+{
+    if (!wait_for_end(child, deadline)) {
+        kill(child, SIGKILL);
+        bool is_dead = wait_for_end(child, deadline_after_ms(DYING_MS));
+        return error_set(err, STATUS_BUSY, "%s did not answer within %lld s and %s", engine_path(),
+                         (long long)milliseconds / 1000, is_dead ? "was killed" : "does not die");
+    }
+    if (waitpid(child, wait_status, 0) < 0) {
+        int number = errno;
+        return error_set_errno(err, STATUS_HARDWARE, number, "%s cannot be waited for", engine_path());
+    }
+    return 0;
+}
+
 int engine_run(char *const arguments[], struct buffer *text, int *status, struct error *err)
 {
+    int64_t milliseconds = wait_ms();
+    int64_t deadline = deadline_after_ms(milliseconds);
     struct channels channels;
     pid_t child;
     int wait_status;
@@ -203,13 +243,13 @@ int engine_run(char *const arguments[], struct buffer *text, int *status, struct
     if (number == 0) {
         map_text(text, channels.text);
         signal(SIGCHLD, SIG_DFL); /* ignored by our caller, it would take the exit status from us */
-        number = start_engine(&child, arguments, &channels);
-    }
-    while (number == 0 && waitpid(child, &wait_status, 0) < 0) {
-        number = errno == EINTR ? 0 : errno;
+        number = start_engine(&child, arguments, &channels, deadline - milliseconds / MARGIN_PART);
     }
     if (number != 0) {
         return error_set_errno(err, STATUS_HARDWARE, number, "%s cannot be run", engine_path());
+    }
+    if (wait_for_engine(child, milliseconds, deadline, &wait_status, err) < 0) {
+        return -1;
     }
     return judge_answer(wait_status, &channels, status, err);
 }

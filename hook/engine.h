@@ -11,5 +11,6 @@ const char *engine_path(void);
  * it.  TEXT (from malloc) is replaced by a mapping of the same text, which takes no
  * memory of its own.
  * 0: the engine answered; *STATUS is its exit status, and what it wrote to stderr is
- * passed on.  -1: it gave no answer (STATUS_HARDWARE); ERR begins with its path. */
+ * passed on.  -1: it gave no answer (STATUS_HARDWARE), or not in time and was killed
+ * (STATUS_BUSY); ERR begins with its path. */
 MUST_CHECK int engine_run(char *const arguments[], struct buffer *text, int *status, struct error *err);

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/tombstone.h"
 #include "hook/claim.h"
 #include "hook/engine.h"
 #include "hook/plain.h"
@@ -26,6 +27,8 @@
  *                     refused, any other goes on;
  *   everything else   the VM runs, or is gone: a failure would kill it or help
  *                     nobody, so the exit status is 0 and the log says why.
+ * The end of a domain that has cards is noted all the same (base/tombstone.h): its claim
+ * would hold them against other VMs.
  * stdout never gets a byte: libvirt would take it for XML in some operations.
  */
 
@@ -107,23 +110,46 @@ static int no_input(enum operation_kind kind, const char *vm, struct error *err)
     return refuse_start(vm, err);
 }
 
+/* What helps, as the end of a sentence. */
+static int append_remedy(struct error *err)
+{
+    if (err->status == STATUS_BUSY) {
+        return error_append(err, "; find the card or the tool that hangs with `icn-hook doctor`");
+    }
+    return error_append(err, "; reinstall icn-hook, then `ldd %s` must find every library", engine_path());
+}
+
+static void note_end(const struct buffer *text)
+{
+    struct error err;
+    char uuid[UUID_SIZE];
+    if (!claim_uuid(text->data, text->length, uuid)) {
+        log_message(LOG_LEVEL_ERROR, "the domain's XML has no uuid, so its end could not be noted; `icn-hook status` "
+                                     "shows what it still owns");
+    } else if (ended_note(uuid, &err) < 0) {
+        log_message(LOG_LEVEL_ERROR, "%s; its cards stay its own until `icn-hook repair`", err.text);
+    } else {
+        log_message(LOG_LEVEL_NOTICE, "its end is noted: the next hook or `icn-hook repair` gives its cards back");
+    }
+}
+
 static int without_engine(enum operation_kind kind, const char *vm, const struct buffer *text, struct error *err)
 {
-    if (!scan_holds_host_device(text->data, text->length) &&
-        (kind != OPERATION_ENDING || !claim_may_exist(text->data, text->length))) {
+    bool has_claim = kind == OPERATION_ENDING && claim_may_exist(text->data, text->length);
+    if (!has_claim && !scan_holds_host_device(text->data, text->length)) {
         return STATUS_OK;
     }
     if (kind == OPERATION_START) {
-        error_append(err,
-                     ", so the links of its host PCI devices cannot be isolated; reinstall icn-hook, then `ldd %s` "
-                     "must find every library",
-                     engine_path());
+        error_append(err, ", so the links of its host PCI devices cannot be isolated");
+        append_remedy(err);
         return refuse_start(vm, err);
     }
-    log_message(LOG_LEVEL_ERROR,
-                "%s; the links of the VM's host PCI devices were left as they are; reinstall icn-hook, then "
-                "`icn-hook check`",
-                err->text);
+    error_append(err, "; the links of the VM's host PCI devices were left as they are");
+    append_remedy(err);
+    log_message(LOG_LEVEL_ERROR, "%s", err->text);
+    if (has_claim) {
+        note_end(text);
+    }
     return STATUS_OK;
 }
 
