@@ -204,13 +204,13 @@ def replace_files(directory, found, wanted):
 
 
 def check_ledger_files(files):
-    """Every entry is whole, and nothing else lies about but what a killed writer
-    may leave."""
+    """Every entry is whole, and there is nothing else but what a killed writer may
+    leave, and tombstones."""
     for name, content in files.items():
         if name.endswith(".json") and not name.startswith("."):
             assert json.loads(content)["uuid"] == name[: -len(".json")]
         else:
-            assert re.fullmatch(r"\..*\.\d+\.tmp|enabled-[0-9a-f:.]+", name), f"an odd file in the ledger: {name}"
+            assert re.fullmatch(r"\..*\.\d+\.tmp|enabled-[0-9a-f:.]+|ended-[0-9a-f-]{36}", name), f"an odd file in the ledger: {name}"
 
 
 # Slow builds take only every N-th point.
