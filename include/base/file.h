@@ -17,6 +17,10 @@ struct buffer {
 };
 void buffer_free(struct buffer *buffer);
 
+/* The last line that is not blank, without the blanks at its end, as one printable line
+ * (text_copy_line), cut to SIZE; "" if there is none. */
+void buffer_last_line(const struct buffer *buffer, char *line, size_t size);
+
 /* A point in time on CLOCK_MONOTONIC, in milliseconds. */
 int64_t deadline_after_ms(int64_t milliseconds);
 /* Milliseconds left, never negative. */
@@ -56,6 +60,13 @@ MUST_CHECK int file_write_word_at(int dirfd, const char *path, const char *word)
  * dot. */
 MUST_CHECK int file_replace_at(int dirfd, const char *name, const void *data, size_t length, mode_t mode,
                                struct error *err);
+
+/* All of DATA, whatever number of writes it takes.  -1 with errno set. */
+int file_write_all(int fd, const void *data, size_t length);
+
+/* Gives stdin, stdout and stderr to /dev/null where they are closed, so that no file that
+ * is opened later becomes one of them. */
+void file_occupy_standard_descriptors(void);
 
 /* For __attribute__((cleanup)): closes *fd unless it is -1. */
 void file_close_fd(int *fd);

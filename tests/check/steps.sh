@@ -128,6 +128,8 @@ step_valgrind()
         echo "no program ran under valgrind" >&2
         return 1
     fi
+    # It does not know pidfd_open(2), without which spawn.c does as well.
+    sed -i '/WARNING: unhandled [a-z0-9-]* syscall: 434$/,+4d' build-check/valgrind/words/*
     if grep -H . build-check/valgrind/words/*; then
         return 1
     fi
