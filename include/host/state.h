@@ -38,7 +38,8 @@ struct claim {
     int64_t boottime_ms;             /* CLOCK_BOOTTIME when it was made; later than now: the caller judges it */
     struct claim_card *cards;        /* owned; no card twice */
     size_t card_count;
-    bool is_ended;        /* a tombstone says that the domain has ended */
+    enum claim_verdict verdict; /* set by the engine (engine/owners.c) */
+    bool is_ended;              /* a tombstone says that the domain has ended */
     bool is_carried_over; /* read from an entry of version 0.1 and not written anew yet; boottime_ms is when it was read
                            */
 };
@@ -131,20 +132,24 @@ void evidence_clear(struct evidence *evidence);
  * Pointers got before are void. */
 struct claim *state_claim_add(struct state *state, const char *uuid, const char *name);
 void claim_add_card(struct claim *claim, struct bdf bdf, bool whole);
+void claim_clear_cards(struct claim *claim);
+/* CLOCK_BOOTTIME now, in milliseconds. */
+int64_t state_boottime_ms(void);
 
 /* Writes or replaces the file of CLAIM, which is in STATE, then removes the tombstone that
  * was there when the state was opened: one that was made since stays, for the next opener.
  * Needs STATE_CHANGE, as all of the following.  What could not be read back is not written
  * (STATUS_INVALID). */
 MUST_CHECK int state_write_claim(struct state *state, struct claim *claim, struct error *err);
-/* Removes claim, then tombstone from disk, and from STATE, readable or not; none is fine. */
+/* Removes claim, then tombstone from disk, and both and a fault of UUID from STATE (what
+ * comes after them moves up: do not go through the lists meanwhile); none is fine. */
 MUST_CHECK int state_remove_claim(struct state *state, const char *uuid, struct error *err);
 /* Writes the memory of all cards, if it differs from what is on disk.  A card about which
- * nothing is remembered is left out.  With a FAULT_CARDS it fails with the fault's error:
- * what cannot be read is not overwritten. */
+ * nothing is remembered is left out; nothing about none: there is no file.  With a FAULT_CARDS it fails with the
+ * fault's error: what cannot be read is not overwritten. */
 MUST_CHECK int state_write_cards(struct state *state, struct error *err);
 /* For repair and reset: moves a cards.json that is a fault out of the way
- * (.cards.json.damaged, which is kept for a person) and drops the fault.  None is fine. */
+ * (.cards.json.damaged, which is kept for a person) and drops the fault, as above.  None is fine. */
 MUST_CHECK int state_forget_cards_fault(struct state *state, struct error *err);
 
 /* Notes without lock and without room that the domain has ended: a tombstone, or if

@@ -234,10 +234,12 @@ int file_list(const char *path, struct text_list *names, bool *missing, struct e
     return list_fd(fd, path, names, err);
 }
 
-/* An open of its own has a read position of its own. */
+/* An open of its own has a read position of its own; it leaves time stamps alone if DIRFD
+ * does. */
 int file_list_at(int dirfd, const char *name_in_messages, struct text_list *names, struct error *err)
 {
-    int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int flags = fcntl(dirfd, F_GETFL);
+    int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC | (flags < 0 ? 0 : flags & O_NOATIME));
     if (fd < 0) {
         int number = errno;
         return error_set_errno(err, STATUS_HARDWARE, number, "cannot list %s", name_in_messages);

@@ -36,8 +36,6 @@
 #include "base/paths.h"
 #include "host/state_files.h"
 
-enum { BOOT_ID_LIMIT = 4096 };
-
 /* What reading finds besides what goes into the state. */
 struct reading_pass {
     struct state *state;
@@ -54,31 +52,9 @@ static int64_t clock_ms(clockid_t clock)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* One word, which only ever is compared.  A simulated host may have none. */
-static int read_boot_id(char boot_id[UUID_SIZE], struct error *err)
+int64_t state_boottime_ms(void)
 {
-    struct buffer content = {0};
-    bool missing = false;
-    CLEANUP_FREE char *path = paths_resolve(PATH_BOOT_ID);
-
-    if (file_read(path, BOOT_ID_LIMIT, &content, &missing, err) < 0) {
-        if (!missing) {
-            return -1;
-        }
-        boot_id[0] = '\0';
-        return 0;
-    }
-    size_t length = 0;
-    while (content.data[length] > ' ' && content.data[length] < 0x7f) {
-        length++;
-    }
-    bool valid = length < UUID_SIZE && content.length - length == strspn(content.data + length, " \n");
-    if (valid) {
-        memcpy(boot_id, content.data, length);
-        boot_id[length] = '\0';
-    }
-    buffer_free(&content);
-    return valid ? 0 : error_set(err, STATUS_HARDWARE, "%s does not hold a boot id", path);
+    return clock_ms(CLOCK_BOOTTIME);
 }
 
 bool state_is_canonical(const char *uuid)
@@ -164,7 +140,7 @@ static void keep_claim(struct reading_pass *pass, struct claim *claim, bool is_o
         return;
     }
     if (claim->is_carried_over) {
-        claim->boottime_ms = clock_ms(CLOCK_BOOTTIME);
+        claim->boottime_ms = state_boottime_ms();
     }
     state->claims = memory_grow(state->claims, state->claim_count + 1, sizeof *state->claims);
     state->claims[state->claim_count++] = *claim;
@@ -179,7 +155,7 @@ static void read_claim(struct reading_pass *pass, const char *name, const char *
     size_t carried_count = 0;
     bool is_other_boot;
     struct error error;
-    CLEANUP_FREE char *path = paths_resolve(PATH_LEDGER "/%s", name);
+    CLEANUP_FREE char *path = paths_resolve(PATH_STATE "/%s", name);
 
     int result = read_state_file(state->dirfd, name, path, CLAIM_LIMIT, &content, &error);
     if (result == 0) {
@@ -209,7 +185,7 @@ static void read_cards(struct state *state)
 {
     struct buffer content = {0};
     struct error error;
-    CLEANUP_FREE char *path = paths_resolve(PATH_LEDGER "/" CARDS_FILE);
+    CLEANUP_FREE char *path = paths_resolve(PATH_STATE "/" CARDS_FILE);
 
     int result = read_state_file(state->dirfd, CARDS_FILE, path, CARDS_LIMIT, &content, &error);
     if (result == 0) {
@@ -244,7 +220,7 @@ static void read_named(struct reading_pass *pass, const char *name)
         state->enabled_notes[state->enabled_note_count++] = bdf;
     } else {
         struct error error;
-        CLEANUP_FREE char *path = paths_resolve(PATH_LEDGER "/%s", name);
+        CLEANUP_FREE char *path = paths_resolve(PATH_STATE "/%s", name);
         error_set(&error, STATUS_INVALID, "%s does not belong to icn-hook; find out what made it and move it away",
                   path);
         add_fault(state, FAULT_FOREIGN, "", name, &error);
@@ -266,14 +242,19 @@ static void merge_carried(struct reading_pass *pass)
     }
 }
 
-static void unlink_claim(const struct state *state, const char *uuid, bool with_tombstone)
+static bool unlink_claim(const struct state *state, const char *uuid)
 {
     char name[CLAIM_FILE_SIZE];
-    char tombstone[TOMBSTONE_SIZE];
     snprintf(name, sizeof name, "%s" CLAIM_ENDING, uuid);
-    snprintf(tombstone, sizeof tombstone, TOMBSTONE_PREFIX "%s", uuid);
-    if (unlinkat(state->dirfd, name, 0) == 0 && with_tombstone) {
-        unlinkat(state->dirfd, tombstone, 0);
+    return unlinkat(state->dirfd, name, 0) == 0;
+}
+
+static void unlink_with_tombstone(struct state *state, const char *uuid)
+{
+    char name[TOMBSTONE_SIZE];
+    snprintf(name, sizeof name, TOMBSTONE_PREFIX "%s", uuid);
+    if (unlink_claim(state, uuid) && unlinkat(state->dirfd, name, 0) == 0) {
+        state_drop_tombstone(state, uuid);
     }
 }
 
@@ -292,7 +273,7 @@ static void carry_over(struct reading_pass *pass)
         }
     }
     for (size_t i = 0; i < pass->ended.count; i++) {
-        unlink_claim(state, pass->ended.items[i], false);
+        unlink_claim(state, pass->ended.items[i]);
     }
 }
 
@@ -308,7 +289,7 @@ static void tidy(struct reading_pass *pass, const struct text_list *names)
         }
     }
     for (size_t i = 0; i < pass->obsolete.count; i++) {
-        unlink_claim(state, pass->obsolete.items[i], true);
+        unlink_with_tombstone(state, pass->obsolete.items[i]);
     }
     carry_over(pass);
 }
@@ -349,9 +330,9 @@ static int read_everything(struct state *state, const char *path, struct error *
 int state_open(struct state *state, enum state_access access, int64_t deadline, struct error *err)
 {
     struct state opened = STATE_CLOSED;
-    CLEANUP_FREE char *path = paths_resolve(PATH_LEDGER);
+    CLEANUP_FREE char *path = paths_resolve(PATH_STATE);
 
-    if (read_boot_id(opened.boot_id, err) < 0 || state_lock(&opened, path, access, deadline, err) < 0) {
+    if (state_lock(&opened, path, access, deadline, err) < 0) {
         return -1;
     }
     if (opened.dirfd != -1 && read_everything(&opened, path, err) < 0) {

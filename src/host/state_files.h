@@ -38,7 +38,7 @@ int state_open_failed(int number, const char *path, struct error *err);
 /* 1: there is none; otherwise *dirfd is to be closed. */
 MUST_CHECK int state_open_directory(const char *path, int *dirfd, struct error *err);
 
-/* Sets dirfd and lockfd, which stay -1 where STATE_LOOK finds neither. */
+/* Sets boot_id, access, dirfd and lockfd; the last two stay -1 where STATE_LOOK finds neither. */
 MUST_CHECK int state_lock(struct state *state, const char *path, enum state_access access, int64_t deadline,
                           struct error *err);
 
@@ -47,3 +47,6 @@ bool state_is_canonical(const char *uuid);
 
 /* Writes one claim's file, and nothing else (state_write_claim does more). */
 MUST_CHECK int state_replace_claim(struct state *state, const struct claim *claim, struct error *err);
+
+/* From the list in memory. */
+void state_drop_tombstone(struct state *state, const char *uuid);

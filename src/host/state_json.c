@@ -29,6 +29,13 @@ void claim_free(struct claim *claim)
     claim->card_count = 0;
 }
 
+void claim_clear_cards(struct claim *claim)
+{
+    free(claim->cards);
+    claim->cards = NULL;
+    claim->card_count = 0;
+}
+
 void claim_add_card(struct claim *claim, struct bdf bdf, bool whole)
 {
     claim->cards = memory_grow(claim->cards, claim->card_count + 1, sizeof *claim->cards);
@@ -195,7 +202,8 @@ static int parse_owners(const struct strict *strict, struct json_object *object,
         char *uuid = evidence->owners[evidence->owner_count];
         struct json_object *owner = json_object_array_get_idx(owners, evidence->owner_count);
         const char *text = json_object_is_type(owner, json_type_string) ? json_object_get_string(owner) : "";
-        if (!text_parse_uuid(text, uuid) || strcmp(text, uuid) != 0) {
+        if (!text_parse_uuid(text, uuid) || strcmp(text, uuid) != 0 ||
+            json_object_get_string_len(owner) != UUID_SIZE - 1) { /* there may be more after a NUL */
             return strict_fail(strict, "an owner is not a canonical UUID");
         }
         if (evidence->owner_count > 0 && strcmp(uuid - sizeof *evidence->owners, uuid) >= 0) {

@@ -34,7 +34,7 @@
 #include "host/state.h"
 #include "host/state_files.h"
 
-enum { REPEAT_MS = 10 };
+enum { BOOT_ID_LIMIT = 4096, REPEAT_MS = 10 };
 
 /* What an attempt came to. */
 enum attempt { ATTEMPT_FAILED = -1, ATTEMPT_DONE = 0, ATTEMPT_AGAIN = 1 };
@@ -46,6 +46,33 @@ struct alarm {
     struct itimerval timer;
     int64_t begin; /* monotonic ms */
 };
+
+/* One word, which only ever is compared.  A simulated host may have none. */
+static int read_boot_id(char boot_id[UUID_SIZE], struct error *err)
+{
+    struct buffer content = {0};
+    bool missing = false;
+    CLEANUP_FREE char *path = paths_resolve(PATH_BOOT_ID);
+
+    if (file_read(path, BOOT_ID_LIMIT, &content, &missing, err) < 0) {
+        if (!missing) {
+            return -1;
+        }
+        boot_id[0] = '\0';
+        return 0;
+    }
+    size_t length = 0;
+    while (content.data[length] > ' ' && content.data[length] < 0x7f) {
+        length++;
+    }
+    bool valid = length < UUID_SIZE && content.length - length == strspn(content.data + length, " \n");
+    if (valid) {
+        memcpy(boot_id, content.data, length);
+        boot_id[length] = '\0';
+    }
+    buffer_free(&content);
+    return valid ? 0 : error_set(err, STATUS_HARDWARE, "%s does not hold a boot id", path);
+}
 
 int state_check_ours(const struct stat *facts, mode_t type, const char *path, struct error *err)
 {
@@ -236,6 +263,9 @@ int state_lock(struct state *state, const char *path, enum state_access access, 
 {
     enum attempt attempt = ATTEMPT_AGAIN;
 
+    if (read_boot_id(state->boot_id, err) < 0) {
+        return -1;
+    }
     state->access = access;
     /* The first attempt may have to create the directory. */
     for (int attempts = 0; attempt == ATTEMPT_AGAIN; attempts++) {

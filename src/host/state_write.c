@@ -33,7 +33,7 @@ static int check_change(const struct state *state, const char *uuid, struct erro
 
 static int change_failed(int number, const char *what, const char *name, struct error *err)
 {
-    CLEANUP_FREE char *path = paths_resolve(PATH_LEDGER "/%s", name);
+    CLEANUP_FREE char *path = paths_resolve(PATH_STATE "/%s", name);
     return error_set_errno(err, STATUS_HARDWARE, number, "cannot %s %s", what, path);
 }
 
@@ -51,7 +51,7 @@ static int remove_state_file(int dirfd, const char *prefix, const char *middle, 
 static int replace_state_file(const struct state *state, const char *name, const char *text, struct error *err)
 {
     if (file_replace_at(state->dirfd, name, text, strlen(text), 0600, err) < 0) {
-        CLEANUP_FREE char *path = paths_resolve(PATH_LEDGER);
+        CLEANUP_FREE char *path = paths_resolve(PATH_STATE);
         error_wrap(err, "%s", path);
         return error_append(err, "; make sure that it is writable and has room");
     }
@@ -131,7 +131,7 @@ static void drop_fault(struct state *state, enum state_fault_kind kind, const ch
     }
 }
 
-static void drop_tombstone(struct state *state, const char *uuid)
+void state_drop_tombstone(struct state *state, const char *uuid)
 {
     struct text_list kept = {0};
     for (size_t i = 0; i < state->tombstones.count; i++) {
@@ -161,7 +161,7 @@ int state_write_claim(struct state *state, struct claim *claim, struct error *er
         if (remove_state_file(state->dirfd, TOMBSTONE_PREFIX, claim->uuid, "", err) < 0) {
             return -1;
         }
-        drop_tombstone(state, claim->uuid);
+        state_drop_tombstone(state, claim->uuid);
     }
     claim->is_ended = false;
     return 0;
@@ -186,7 +186,7 @@ int state_remove_claim(struct state *state, const char *uuid, struct error *err)
     if (remove_state_file(state->dirfd, TOMBSTONE_PREFIX, kept_uuid, "", err) < 0) {
         return -1;
     }
-    drop_tombstone(state, kept_uuid);
+    state_drop_tombstone(state, kept_uuid);
     return 0;
 }
 
@@ -202,12 +202,18 @@ int state_write_cards(struct state *state, struct error *err)
     }
     CLEANUP_FREE char *text = cards_format(state->cards, state->card_count, state->boot_id);
     CLEANUP_FREE char *nothing = cards_format(NULL, 0, state->boot_id);
-    if (strcmp(text, state->cards_on_disk ? state->cards_on_disk : nothing) != 0) {
-        if (check_cards_text(state, text, err) < 0 || replace_state_file(state, CARDS_FILE, text, err) < 0) {
-            return -1;
-        }
+    bool is_empty = strcmp(text, nothing) == 0;
+    bool is_current = state->cards_on_disk ? strcmp(text, state->cards_on_disk) == 0 : is_empty;
+    if (!is_current && is_empty && unlinkat(state->dirfd, CARDS_FILE, 0) < 0 && errno != ENOENT) {
+        return change_failed(errno, "remove", CARDS_FILE, err);
+    }
+    if (!is_current && !is_empty &&
+        (check_cards_text(state, text, err) < 0 || replace_state_file(state, CARDS_FILE, text, err) < 0)) {
+        return -1;
+    }
+    if (!is_current) {
         free(state->cards_on_disk);
-        state->cards_on_disk = memory_copy_text(text);
+        state->cards_on_disk = is_empty ? NULL : memory_copy_text(text);
     }
     state->has_old_entries = false;
     return 0;
@@ -231,7 +237,7 @@ int state_forget_cards_fault(struct state *state, struct error *err)
 /* 1: there is none. */
 static int open_existing(int *dirfd, struct error *err)
 {
-    CLEANUP_FREE char *path = paths_resolve(PATH_LEDGER);
+    CLEANUP_FREE char *path = paths_resolve(PATH_STATE);
     return state_open_directory(path, dirfd, err);
 }
 
@@ -264,7 +270,7 @@ int state_mark_ended(const char *uuid, struct error *err)
 bool state_knows(const char *uuid)
 {
     struct stat facts;
-    CLEANUP_FREE char *path = paths_resolve(PATH_LEDGER "/%s" CLAIM_ENDING, uuid);
+    CLEANUP_FREE char *path = paths_resolve(PATH_STATE "/%s" CLAIM_ENDING, uuid);
     return state_is_canonical(uuid) && lstat(path, &facts) == 0;
 }
 
