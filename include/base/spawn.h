@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-#include <stdbool.h>
-#include <sys/types.h>
-
 #include "base/error.h"
 #include "base/file.h"
 
@@ -20,7 +17,3 @@
  * killed by a signal), with the last line of stderr, or of stdout if stderr is empty.
  */
 MUST_CHECK int spawn_capture(char *const argv[], int64_t deadline, struct buffer *output, struct error *err);
-
-/* Waits until the child PID has ended, and leaves it a zombie.  False when DEADLINE
- * came first. */
-MUST_CHECK bool spawn_wait(pid_t pid, int64_t deadline);

@@ -16,7 +16,7 @@
 
 #include "base/memory.h"
 
-enum { FIRST_CAPACITY = 4096, WORD_LIMIT = 4096 };
+enum { FIRST_CAPACITY = 4096, STREAM_CAPACITY = 64 << 10, WORD_LIMIT = 4096 };
 
 /* CLOCK_MONOTONIC exists on every Linux, so clock_gettime cannot fail here. */
 static int64_t monotonic_ms(void)
@@ -72,9 +72,13 @@ void file_close_fd(int *fd)
 
 /* Room for the whole file and one byte more, so that a regular file is read by
  * two calls, the second of which sees its end.  /proc says 0 and sysfs 4096
- * whatever a file holds: it is a hint. */
-static size_t first_capacity(off_t size, size_t limit)
+ * for whatever a file holds: it is a hint.  A stream may have as much ready as a pipe
+ * holds. */
+static size_t first_capacity(bool regular, off_t size, size_t limit)
 {
+    if (!regular) {
+        return STREAM_CAPACITY;
+    }
     if (size < FIRST_CAPACITY) {
         return FIRST_CAPACITY;
     }
@@ -90,7 +94,7 @@ static int wait_readable(int fd, const char *name, int64_t deadline, struct erro
     if (deadline != NO_DEADLINE) {
         int64_t left = deadline_left_ms(deadline);
         if (left == 0) {
-            return error_set(err, STATUS_BUSY, "%s: its end was not reached in time", name);
+            return error_set(err, STATUS_BUSY, "%s did not end in time", name);
         }
         timeout = left < INT_MAX ? (int)left : INT_MAX;
     }
@@ -119,11 +123,11 @@ static int read_more(int fd, const char *name, size_t capacity, struct buffer *b
 
 static int read_all(int fd, const char *name, size_t limit, int64_t deadline, struct buffer *buffer, struct error *err)
 {
-    struct stat facts;
+    struct stat facts = {0};
     bool regular = fstat(fd, &facts) == 0 && S_ISREG(facts.st_mode); /* always readable */
-    size_t capacity = first_capacity(regular ? facts.st_size : 0, limit);
+    size_t capacity = first_capacity(regular, facts.st_size, limit);
     int more = 1;
-    buffer->data = memory_alloc(capacity + 1, 1);
+    buffer->data = memory_grow(NULL, capacity + 1, 1);
     while (more > 0) {
         int ready = regular ? 1 : wait_readable(fd, name, deadline, err);
         if (ready < 0) {
@@ -282,20 +286,30 @@ int file_write_word_at(int dirfd, const char *path, const char *word)
     return (size_t)written == length ? 0 : -EIO;
 }
 
-static int write_all(int fd, const char *data, size_t length)
+int file_write_all(int fd, const void *data, size_t length)
 {
+    const char *rest = data;
     while (length > 0) {
-        ssize_t written = write(fd, data, length);
+        ssize_t written = write(fd, rest, length);
         if (written < 0) {
             if (errno == EINTR) {
                 continue;
             }
             return -1;
         }
-        data += written;
+        rest += written;
         length -= (size_t)written;
     }
     return 0;
+}
+
+void file_occupy_standard_descriptors(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0) {
+            return;
+        }
+    }
 }
 
 /* Creates TEMPORARY with the content.  errno tells why on -1. */
@@ -309,7 +323,7 @@ static int create_at(int dirfd, const char *temporary, const void *data, size_t 
     if (fchmod(fd, mode) < 0) {
         return -1;
     }
-    return write_all(fd, data, length);
+    return file_write_all(fd, data, length);
 }
 
 /*

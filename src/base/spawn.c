@@ -3,14 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,6 +16,7 @@
 #include "base/memory.h"
 #include "base/paths.h"
 #include "base/text.h"
+#include "base/wait.h"
 
 /*
  * Theory of operation
@@ -29,12 +28,9 @@
  * leader is still a zombie, because until it is reaped its group id cannot
  * belong to another process.  Nothing that the tool started in its group can
  * touch a card after spawn_capture has returned.
- *
- * Where there is no pidfd (a kernel before 5.3, valgrind), the loop asks every
- * 20 ms whether the child has ended.
  */
 
-enum { CAPTURE_LIMIT = 16 << 20, READ_SIZE = 64 << 10, LAST_LINE_SIZE = 300, MOMENT_MS = 20 };
+enum { CAPTURE_LIMIT = 16 << 20, READ_SIZE = 64 << 10, LAST_LINE_SIZE = 300 };
 
 /* One end of a pipe, and what came out of it. */
 struct stream {
@@ -157,56 +153,28 @@ static void read_rest_of(struct stream *stream)
     }
 }
 
-/* Readable when PID ends; -1: there is no pidfd. */
-static int open_pidfd(pid_t pid)
-{
-    return (int)syscall(SYS_pidfd_open, pid, 0);
-}
-
-/* The child stays a zombie. */
-static bool has_ended(pid_t pid)
-{
-    siginfo_t facts = {.si_pid = 0};
-    return waitid(P_PID, (id_t)pid, &facts, WEXITED | WNOHANG | WNOWAIT) == 0 && facts.si_pid == pid;
-}
-
-/* For poll(2), which takes a negative descriptor as none. */
-static int poll_timeout(int64_t deadline, int pidfd)
-{
-    int64_t left = deadline == NO_DEADLINE ? INT_MAX : deadline_left_ms(deadline);
-    if (pidfd < 0 && left > MOMENT_MS) {
-        return MOMENT_MS;
-    }
-    return left < INT_MAX ? (int)left : INT_MAX;
-}
-
 /* True when the child has ended, false when the deadline came first. */
-static bool watch_child(pid_t pid, int64_t deadline, struct stream streams[], size_t count)
+static bool watch_child(pid_t pid, int64_t deadline, struct stream streams[STREAM_COUNT])
 {
-    CLEANUP_FD int pidfd = open_pidfd(pid);
-    while (!has_ended(pid)) {
+    CLEANUP_FD int pidfd = wait_open_pidfd(pid);
+    while (!wait_has_ended(pid)) {
         struct pollfd wanted[1 + STREAM_COUNT] = {{.fd = pidfd, .events = POLLIN}};
         if (deadline != NO_DEADLINE && deadline_left_ms(deadline) == 0) {
             return false;
         }
-        for (size_t i = 0; i < count; i++) {
+        for (int i = 0; i < STREAM_COUNT; i++) {
             wanted[1 + i] = (struct pollfd){.fd = streams[i].fd, .events = POLLIN};
         }
-        if (poll(wanted, 1 + count, poll_timeout(deadline, pidfd)) <= 0) {
+        if (poll(wanted, 1 + STREAM_COUNT, wait_poll_timeout(deadline, pidfd)) <= 0) {
             continue;
         }
-        for (size_t i = 0; i < count; i++) {
+        for (int i = 0; i < STREAM_COUNT; i++) {
             if (wanted[1 + i].revents) {
                 read_piece_of(&streams[i]);
             }
         }
     }
     return true;
-}
-
-bool spawn_wait(pid_t pid, int64_t deadline)
-{
-    return watch_child(pid, deadline, NULL, 0);
 }
 
 /* Ends what is left of the group and reaps the leader; returns its wait status. */
@@ -253,7 +221,7 @@ static int supervise(const char *program, pid_t pid, int64_t deadline, struct st
                      struct error *err)
 {
     char warning[LAST_LINE_SIZE];
-    bool in_time = watch_child(pid, deadline, streams, STREAM_COUNT);
+    bool in_time = watch_child(pid, deadline, streams);
     int wait_status = finish_child(pid);
     for (int i = 0; i < STREAM_COUNT; i++) {
         read_rest_of(&streams[i]);

@@ -325,7 +325,7 @@ static void test_read_stops_at_the_deadline(void **state)
     assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
     assert_int_equal(write(ends[1], "abc", 3), 3);
     assert_int_equal(file_read_fd(ends[0], "the domain", 10, deadline_after_ms(50), &buffer, &err), -1);
-    assert_text(&err, STATUS_BUSY, "%s: its end was not reached in time", "the domain");
+    assert_text(&err, STATUS_BUSY, "%s did not end in time", "the domain");
     assert_null(buffer.data);
     close(ends[0]);
     close(ends[1]);
@@ -337,108 +337,6 @@ static void assert_holds(const char *name, const char *expected)
 
     directory_read(directory, name, content, sizeof(content));
     assert_string_equal(content, expected);
-}
-
-static void assert_names(const struct text_list *names, const char *const expected[], size_t count)
-{
-    assert_int_equal(names->count, count);
-    for (size_t i = 0; i < count; i++) {
-        assert_string_equal(names->items[i], expected[i]);
-    }
-}
-
-static void test_list(void **state)
-{
-    static const char *const expected[] = {".hidden", "B", "a", "a\nb", "a-b"};
-    struct text_list names = {0};
-    struct error err;
-    bool missing = true;
-    (void)state;
-
-    assert_int_equal(file_list(directory, &names, &missing, &err), 0);
-    assert_false(missing);
-    assert_names(&names, expected, 0);
-    for (size_t i = 0; i < 5; i++) {
-        write_file(expected[(i + 2) % 5], "", 0);
-    }
-    assert_int_equal(file_list(directory, &names, NULL, &err), 0);
-    assert_names(&names, expected, 5);
-    text_list_free(&names);
-    for (int again = 0; again < 2; again++) {
-        assert_int_equal(file_list_at(directory_fd, "the directory", &names, &err), 0);
-        assert_names(&names, expected, 5);
-        text_list_free(&names);
-    }
-}
-
-static void test_list_that_is_not_there(void **state)
-{
-    struct text_list names = {0};
-    struct error err;
-    bool missing = false;
-    (void)state;
-
-    assert_int_equal(file_list(path_of("d"), &names, &missing, &err), -1);
-    assert_true(missing);
-    assert_text(&err, STATUS_INVALID, "cannot list %s: No such file or directory", path_of("d"));
-    write_file("d", "", 0);
-    assert_int_equal(file_list(path_of("d"), &names, &missing, &err), -1);
-    assert_false(missing);
-    assert_text(&err, STATUS_HARDWARE, "cannot list %s: Not a directory", path_of("d"));
-    assert_int_equal(file_list_at(-1, "the state", &names, &err), -1);
-    assert_text(&err, STATUS_HARDWARE, "cannot list %s: Bad file descriptor", "the state");
-    assert_null(names.items);
-}
-
-static void check_word(const char *content, size_t size, const char *expected)
-{
-    char word[100] = "untouched";
-
-    write_file("word", content, strlen(content));
-    assert_int_equal(file_read_word_at(directory_fd, "word", word, size), expected != NULL);
-    assert_string_equal(word, expected ? expected : "untouched");
-}
-
-static void test_read_word(void **state)
-{
-    char word[100] = "untouched";
-    char large[5000];
-    (void)state;
-
-    check_word("vfio-pci\n", 100, "vfio-pci");
-    check_word("vfio-pci", 9, "vfio-pci");
-    check_word("vfio-pci\n", 9, "vfio-pci");
-    check_word("vfio-pci\n", 8, NULL);
-    check_word("", 100, NULL);
-    check_word("\n", 100, NULL);
-    check_word("two words\n\n", 100, "two words\n");
-    memset(large, 'x', sizeof large);
-    large[sizeof large - 1] = '\0';
-    check_word(large, 100, NULL);
-    assert_false(file_read_word_at(AT_FDCWD, path_of("word"), large, 5));
-    assert_false(file_read_word_at(directory_fd, "none", word, sizeof word));
-    assert_false(file_read_word_at(AT_FDCWD, directory, word, sizeof word));
-    assert_int_equal(mkfifo(path_of("fifo"), 0600), 0);
-    assert_false(file_read_word_at(directory_fd, "fifo", word, sizeof word));
-    assert_string_equal(word, "untouched");
-    assert_true(file_read_word_at(AT_FDCWD, "/proc/self/comm", word, sizeof word));
-    assert_null(strchr(word, '\n'));
-}
-
-static void test_write_word(void **state)
-{
-    (void)state;
-
-    assert_int_equal(file_write_word_at(directory_fd, "word", "on"), -ENOENT);
-    write_file("word", "auto\n", 5);
-    assert_int_equal(file_write_word_at(directory_fd, "word", "on"), 0);
-    assert_holds("word", "on");
-    assert_int_equal(file_write_word_at(AT_FDCWD, path_of("word"), "off"), 0);
-    assert_holds("word", "off");
-    assert_int_equal(file_write_word_at(AT_FDCWD, directory, "on"), -EISDIR);
-    assert_int_equal(file_write_word_at(AT_FDCWD, "/dev/full", "on"), -ENOSPC);
-    assert_int_equal(mkfifo(path_of("fifo"), 0600), 0);
-    assert_int_equal(file_write_word_at(directory_fd, "fifo", "on"), -ENXIO);
 }
 
 static int entry_count(void)
@@ -541,6 +439,48 @@ static void test_replace_that_cannot_write(void **state)
     assert_int_equal(entry_count(), 1);
 }
 
+static void lose_standard_descriptors(void)
+{
+    char target[100] = "";
+    close(STDIN_FILENO);
+    close(STDOUT_FILENO);
+    file_occupy_standard_descriptors();
+    file_occupy_standard_descriptors();
+    for (int fd = STDIN_FILENO; fd <= STDOUT_FILENO; fd++) {
+        char name[40];
+        snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+        if (readlink(name, target, sizeof target - 1) < 0 || strcmp(target, "/dev/null") != 0) {
+            _exit(1);
+        }
+    }
+    char byte;
+    dprintf(STDERR_FILENO, "read %d, wrote %d", (int)read(STDIN_FILENO, &byte, 1), (int)write(STDOUT_FILENO, "x", 1));
+}
+
+static void test_standard_descriptors(void **state)
+{
+    char said[100];
+    (void)state;
+
+    assert_int_equal(child_run(lose_standard_descriptors, said, sizeof said), 99);
+    assert_string_equal(said, "read 0, wrote 1");
+}
+
+static void test_write_all(void **state)
+{
+    (void)state;
+
+    int fd = open(path_of("f"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_int_equal(file_write_all(fd, "abc", 3), 0);
+    assert_int_equal(file_write_all(fd, "", 0), 0);
+    assert_int_equal(file_write_all(fd, "def", 3), 0);
+    close(fd);
+    assert_holds("f", "abcdef");
+    errno = 0;
+    assert_int_equal(file_write_all(fd, "abc", 3), -1);
+    assert_int_equal(errno, EBADF);
+}
+
 static void test_close(void **state)
 {
     int fd = dup(directory_fd);
@@ -574,15 +514,13 @@ int main(void)
         CASE(test_read_stream_in_pieces),
         CASE(test_read_goes_on_after_signals),
         CASE(test_read_stops_at_the_deadline),
-        CASE(test_list),
-        CASE(test_list_that_is_not_there),
-        CASE(test_read_word),
-        CASE(test_write_word),
         CASE(test_replace),
         CASE(test_replace_does_not_follow_links),
         CASE(test_replace_that_cannot_rename),
         CASE(test_replace_that_cannot_create),
         CASE(test_replace_that_cannot_write),
+        CASE(test_standard_descriptors),
+        CASE(test_write_all),
         CASE(test_close),
     };
     return cmocka_run_group_tests_name("base/file", tests, NULL, NULL);

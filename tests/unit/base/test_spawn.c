@@ -14,7 +14,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "alarms.h"
@@ -243,31 +242,6 @@ static void test_the_end_is_seen_at_once(void **state)
     assert_in_range(taken, 200, LONG_MS);
 }
 
-static void test_wait(void **state)
-{
-    siginfo_t facts = {.si_pid = 0};
-    (void)state;
-
-    pid_t quick = fork();
-    if (quick == 0) {
-        _exit(7);
-    }
-    assert_true(spawn_wait(quick, NO_DEADLINE));
-    assert_true(spawn_wait(quick, deadline_after_ms(0)));
-    assert_int_equal(waitid(P_PID, (id_t)quick, &facts, WEXITED), 0);
-    assert_int_equal(facts.si_status, 7);
-
-    pid_t slow = fork();
-    if (slow == 0) {
-        pause();
-        _exit(0);
-    }
-    assert_false(spawn_wait(slow, deadline_after_ms(SHORT_MS)));
-    kill(slow, SIGKILL);
-    assert_true(spawn_wait(slow, deadline_after_ms(LONG_MS)));
-    assert_int_equal(waitpid(slow, NULL, 0), slow);
-}
-
 /* A process outside the group writes on for ever. */
 static void test_a_flood_from_outside_ends_with_the_child(void **state)
 {
@@ -380,7 +354,6 @@ int main(void)
         cmocka_unit_test(test_program_that_cannot_run),
         cmocka_unit_test(test_no_pipe),
         cmocka_unit_test(test_the_end_is_seen_at_once),
-        cmocka_unit_test(test_wait),
         cmocka_unit_test(test_a_flood_from_outside_ends_with_the_child),
         cmocka_unit_test(test_large_output),
         cmocka_unit_test(test_deadline_kills_the_group),
