@@ -38,7 +38,6 @@ static size_t hash(const struct world *world)
 {
     uint64_t mixed = 0;
     uint32_t words[sizeof *world / sizeof(uint32_t)];
-
     memcpy(words, world, sizeof words);
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
         mixed = (mixed ^ words[i]) * UINT64_C(0x9e3779b97f4a7c15);
@@ -73,7 +72,6 @@ static void reach(void *context, const struct world *world, const char *event)
 {
     struct space *space = context;
     uint32_t *entry;
-
     (void)event;
     if (space->count == space->room) {
         grow(space);
@@ -104,7 +102,6 @@ static void print_way(const struct space *space, uint32_t place)
 {
     const struct world *world = &space->places[place].world;
     struct sought sought = {world, "the beginning"};
-
     if (place != 0) {
         print_way(space, space->places[place].from);
         world_successors(space->scope, &space->places[space->places[place].from].world, false, find_event, &sought);
@@ -125,7 +122,6 @@ struct freed {
 static void look_for_free(void *context, const struct world *world, const char *event)
 {
     struct freed *freed = context;
-
     (void)event;
     freed->found = freed->found || (freed->free[*find(freed->space, world) - 1] & freed->bit) != 0;
 }
@@ -136,7 +132,6 @@ static size_t count_stuck(const struct space *space, uint8_t *free, int debtor, 
     struct freed freed = {space, free, (uint8_t)(1 << debtor), false};
     bool changed = true;
     size_t stuck = 0;
-
     for (size_t i = 0; i < space->count; i++) {
         if (check_is_free(&space->places[i].world, debtor)) {
             free[i] |= freed.bit;
@@ -169,7 +164,6 @@ static int check_debtors(const struct space *space)
     static const char *const names[DEBTORS] = {"domain A", "domain B", "the group", "everybody"};
     uint8_t *is_free = allocate(NULL, space->count);
     int failures = 0;
-
     memset(is_free, 0, space->count);
     for (int debtor = 0; debtor < DEBTORS; debtor++) {
         uint32_t first = 0;
@@ -189,7 +183,6 @@ static int walk(const struct scope *scope)
 {
     struct space space = {.scope = scope};
     int failures = 0;
-
     reach(&space, &first_world, "");
     for (uint32_t i = 0; i < space.count && failures == 0; i++) {
         const struct world world = space.places[i].world;
@@ -215,7 +208,6 @@ int main(void)
         {"a domain and a group", false, true},
         {"two domains", true, false},
     };
-
     for (size_t i = 0; i < sizeof scopes / sizeof scopes[0]; i++) {
         if (walk(&scopes[i]) > 0) {
             return 1;

@@ -9,47 +9,50 @@
  * card 1, a group on card 2, one libvirt daemon, and the hook that has the lock.
  */
 enum { A, B, DOMAINS };
+enum { NO_CLAIM = 0 };
 enum { CARDS = 3, LINKS_EACH = 2 };
 
 /* Where libvirt is with a domain. */
 enum stage {
-    OFF,       /* libvirt does not run it; a process that libvirt lost may still be there */
-    PREPARE,   /* the hook is called, and has not answered */
+    OFF,     /* libvirt does not run it; a process that libvirt lost may still be there */
+    PREPARE, /* the hook has the lock, and has not answered */
     PREPARED,
-    START,     /* likewise */
-    CLEAR,     /* the gate has let it through; QEMU is not there yet */
-    UP,        /* QEMU was there */
-    STOPPING,  /* QEMU is gone or was never there; stopped and release are to be called */
+    START,    /* likewise */
+    CLEAR,    /* the gate has let it through; QEMU is not there yet */
+    UP,       /* QEMU was there */
+    STOPPING, /* QEMU is gone or was never there; stopped and release are to be called */
 };
 
 enum qemu { NO_QEMU, BORN, HOLDS }; /* without a process; it has not opened its cards; it has */
 
+/* What the person who made the group knows of it. */
 enum group_state {
     NO_GROUP,
-    APPLYING,       /* claimed; apply has not answered */
+    APPLYING,       /* apply has not answered */
     APPLYING_BOUND, /* likewise, for as long as a process lives */
-    LEFT,           /* apply was killed; the claim stays until somebody releases it */
+    LEFT,           /* apply was killed; what it claimed stays until somebody releases it */
     APPLIED,
     BOUND,
-    UNBOUND,        /* the process is gone */
+    UNBOUND, /* the process is gone */
 };
 
-/* Several fields mean something in some states only and are 0 in the others, so that equal
- * worlds have equal bytes. */
+/* Several fields mean something in some states only and are 0 in the others, and so is what
+ * is unused: equal worlds have equal bytes. */
 struct domain {
     uint32_t stage : 3;
-    uint32_t narrow_xml : 1;  /* the XML of this start has the narrow set of cards, not the wide one */
+    uint32_t narrow_xml : 1; /* from PREPARE to CLEAR: the XML has the narrow set of cards, not the wide one */
     uint32_t qemu : 2;
     uint32_t narrow_qemu : 1; /* the cards that QEMU has: they begin as the XML's, and one may be unplugged */
     uint32_t file : 1;        /* libvirt's status file, of a living process; it lists QEMU's cards */
     uint32_t tombstone : 1;
-    uint32_t claim : 2;       /* 0: none; else enum claim_phase + 1 */
+    uint32_t claim : 2; /* 0: none; else enum claim_phase + 1 */
     uint32_t narrow_claim : 1;
-    uint32_t daemon : 2;      /* enum daemon_state, in CLAIM_STARTING only */
-    uint32_t old : 1;         /* start_timeout has passed, in CLAIM_STARTING only */
-    uint32_t process : 1;     /* the claim names the QEMU that lives */
-    uint32_t ended : 1;       /* not on disk: the claim's end was noted, and no new start was let through */
-    uint32_t waiting : 2;     /* enum waiting */
+    uint32_t daemon : 2;  /* enum daemon_state, in CLAIM_STARTING only */
+    uint32_t old : 1;     /* start_timeout has passed, in CLAIM_STARTING only */
+    uint32_t process : 1; /* the claim names the QEMU that lives */
+    uint32_t ended : 1;   /* not on disk: the claim's end was noted, and no new start was let through */
+    uint32_t waiting : 2; /* enum waiting */
+    uint32_t unused : 13;
 };
 
 /* A hook of a daemon that was killed, which waits for the lock still. */
@@ -78,6 +81,7 @@ struct hook {
     uint32_t admits : 1;
     uint32_t orphan : 1; /* its daemon was killed */
     uint32_t masks : 6;  /* as decided */
+    uint32_t unused : 18;
 };
 
 struct world {
@@ -85,7 +89,9 @@ struct world {
     struct hook hook;
     uint32_t daemon : 1; /* lives */
     uint32_t group : 3;
+    uint32_t group_claim : 1;
     uint32_t registers : 6; /* masks, as read */
+    uint32_t unused : 21;
 };
 
 /* Who takes part. */
@@ -96,8 +102,9 @@ struct scope {
 };
 
 /* Sets of cards, a bit each. */
+enum { GROUP_CARDS = 1 << 2 };
+unsigned world_cards(int number, bool narrow); /* of the domain's XML */
 unsigned world_claimed(const struct domain *domain, int number);
-unsigned world_wide(int number);
 unsigned world_qemu_cards(const struct world *world, int number); /* none without QEMU */
 unsigned world_held(const struct world *world);
 
@@ -106,6 +113,10 @@ int world_judge(const struct world *world, int number);
 int world_judge_group(const struct world *world);
 void world_owners(const struct world *world, int but_claim_of, int owners[CARDS]);
 enum { NOT_LEFT_OUT = -1 };
+
+/* What the registers must hold, by the shipped code, and all bits of the registers of CARDS. */
+uint32_t world_required_masks(const struct world *world);
+uint32_t world_register_bits(unsigned cards);
 
 /* The card at the other end. */
 int world_peer(int card, int link);
@@ -123,10 +134,9 @@ void world_print(const struct world *world);
 
 /* What is wrong with WORLD, or NULL. */
 const char *check_world(const struct world *world);
-enum { CHECKS_OF_WORLD = 6 };
 
-/* For a claim that should vanish when only time passes: are WORLD's DOMAIN (DOMAINS: the
- * group; DOMAINS + 1: all of them) dead, and is what it had free? */
-enum { DEBTORS = DOMAINS + 2 };
+/* Is DEBTOR dead for good, and is what it had free?  When it is dead, time alone must free
+ * it.  A number of a domain, or: */
+enum { DEBTOR_GROUP = DOMAINS, DEBTOR_ALL, DEBTORS };
 bool check_is_dead(const struct world *world, int debtor);
 bool check_is_free(const struct world *world, int debtor);
