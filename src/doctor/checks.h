@@ -30,7 +30,7 @@ struct card_findings {
         enum finding_result result;
         char *text;         /* owned */
         const char *remedy; /* static text, or NULL */
-    } *items;
+    } * items;
     size_t count;
 };
 
