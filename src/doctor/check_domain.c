@@ -8,7 +8,7 @@
 #include "base/paths.h"
 #include "doctor/checks.h"
 #include "doctor/facts.h"
-#include "engine/advice.h"
+#include "engine/suggest.h"
 
 #define GROUP "domain"
 #define NODES "/sys/devices/system/node"
@@ -44,7 +44,7 @@ static void find_nodes(const struct examination *examination, struct nodes *node
     for (int ppu = 0; ppu < examination->machine->topology.ppu_count; ppu++) {
         concerned[ppu] = card_concerns(examination, ppu);
     }
-    int count = advice_nodes(examination->machine, examination->inspection.snapshot, concerned, found);
+    int count = suggest_nodes(&examination->session, concerned, found);
     for (int i = 0; i < count; i++) {
         add_node(nodes, found[i]);
     }
@@ -61,7 +61,7 @@ static void domain_check_node(struct examination *examination, const struct node
     } else if (nodes->count == 1) {
         report_pass(&examination->report, GROUP, "numa", "its cards are on NUMA node %s", nodes->list);
     } else {
-        report_pass(&examination->report, GROUP, "numa", "the host tells no NUMA node of its cards");
+        report_pass(&examination->report, GROUP, "numa", "the host reports no NUMA node for its cards");
     }
 }
 
@@ -139,22 +139,21 @@ static void check_functions(struct examination *examination)
 static void check_managed(struct examination *examination)
 {
     struct card_findings findings = {0};
-    for (size_t i = 0; i < examination->demand->count; i++) {
-        const struct demand_device *device = &examination->demand->devices[i];
-        if (device->unmanaged && device->whole && device->ppu >= 0 &&
-            !card_at(examination, device->ppu)->state.on_vfio) {
-            card_findings_add(&findings, device->ppu, RESULT_WARN,
+    for (size_t i = 0; i < examination->cards->count; i++) {
+        const struct vm_card *card = &examination->cards->items[i];
+        if (card->unmanaged && card->whole && card->ppu >= 0 && !card_at(examination, card->ppu)->state.on_vfio) {
+            card_findings_add(&findings, card->ppu, RESULT_WARN,
                               "managed='yes', or virsh nodedev-detach before the start",
                               "managed='no', and it is not on vfio-pci");
         }
     }
-    card_findings_report(&findings, examination, GROUP, "managed", "vfio-pci gets its cards");
+    card_findings_report(&findings, examination, GROUP, "managed", "libvirt will bind its cards to vfio-pci");
 }
 
 void examination_check_domain(struct examination *examination, const struct domain_placement *placement)
 {
     struct nodes nodes = {0};
-    if (!examination->is_inspected || !examination->demand || card_count(examination) == 0) {
+    if (!examination->is_looked_at || !examination->cards || card_count(examination) == 0) {
         return;
     }
     find_nodes(examination, &nodes);

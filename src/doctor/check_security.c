@@ -45,7 +45,7 @@ static void check_strict_devmem(struct examination *examination)
     } else if (config && strstr(config, "\nCONFIG_IO_STRICT_DEVMEM=y")) {
         report_pass(&examination->report, GROUP, "devmem", "registers of cards in use are closed (IO_STRICT_DEVMEM)");
     } else {
-        report_pass(&examination->report, GROUP, "devmem", "iomem is not relaxed at boot");
+        report_pass(&examination->report, GROUP, "devmem", "iomem=relaxed is not set");
     }
 }
 

@@ -11,8 +11,11 @@ void check_iommu_groups(struct examination *examination);
 void check_iommu(struct examination *examination);
 void check_ppudbg(struct examination *examination);
 void check_security(struct examination *examination);
-void check_ledger(struct examination *examination);
+void check_state(struct examination *examination);
 void check_libvirt(struct examination *examination);
+
+/* Asks the kernel about the cards' IOMMU groups; while the session is locked. */
+void iommu_groups_ask(struct examination *examination);
 
 /* Parts of these that concern a domain before its start. */
 void check_virtual_functions(struct examination *examination);
@@ -27,7 +30,7 @@ struct card_findings {
         enum finding_result result;
         char *text;         /* owned */
         const char *remedy; /* static text, or NULL */
-    } *items;
+    } * items;
     size_t count;
 };
 

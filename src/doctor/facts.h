@@ -25,7 +25,7 @@ bool fact_is_safe(const char *path);
 struct daemon {
     const char *name;
     pid_t pid;
-    unsigned long long ticks; /* when it started, as the ledger writes it */
+    unsigned long long ticks; /* when it started, in clock ticks after boot, as claims have it */
     int64_t started;          /* the same in seconds since the epoch; -1: not known */
 };
 

@@ -81,21 +81,21 @@ enum { IDS_SIZE = 512 };
 
 bool card_concerns(const struct examination *examination, int ppu)
 {
-    const struct demand *demand = examination->demand;
+    const struct vm_cards *cards = examination->cards;
     if (ppu >= examination->machine->topology.ppu_count || !examination->machine->mapped[ppu]) {
         return false;
     }
-    for (size_t i = 0; demand && i < demand->count; i++) {
-        if (demand->devices[i].ppu == ppu) {
+    for (size_t i = 0; cards && i < cards->count; i++) {
+        if (cards->items[i].ppu == ppu) {
             return true;
         }
     }
-    return !demand;
+    return !cards;
 }
 
 const struct card *card_at(const struct examination *examination, int ppu)
 {
-    return &examination->inspection.snapshot->cards[ppu];
+    return &examination->session.cards[ppu];
 }
 
 bool card_is_looked_at(const struct examination *examination, int ppu)
@@ -105,9 +105,9 @@ bool card_is_looked_at(const struct examination *examination, int ppu)
 
 bool card_function_is_taken(const struct examination *examination, struct bdf function)
 {
-    const struct demand *demand = examination->demand;
-    for (size_t i = 0; demand && i < demand->count; i++) {
-        if (bdf_compare(demand->devices[i].function, function) == 0) {
+    const struct vm_cards *cards = examination->cards;
+    for (size_t i = 0; cards && i < cards->count; i++) {
+        if (bdf_compare(cards->items[i].function, function) == 0) {
             return true;
         }
     }

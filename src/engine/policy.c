@@ -298,7 +298,7 @@ static void learn_original(struct session *session, const struct turn *turn, int
 void policy_decide(struct session *session, const struct turn *turn)
 {
     int count = session->machine->topology.ppu_count;
-    struct bdf to_wake[PPU_MAX];
+    struct bdf to_wake[PPU_MAX] = {0};
     size_t wake_count = 0;
     for (int ppu = 0; ppu < count; ppu++) {
         session->cards[ppu].reach = reach_of(session, turn, ppu);

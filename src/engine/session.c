@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/hook_call.h"
 #include "base/log.h"
 #include "base/memory.h"
 
