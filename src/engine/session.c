@@ -82,7 +82,7 @@ static int look(struct session *session, struct error *err)
     }
     for (int ppu = 0; ppu < count; ppu++) {
         if (session->machine->mapped[ppu]) {
-            sysfs_read_state(session->machine->card[ppu], &session->cards[ppu].state);
+            sysfs_read_card(session->machine->card[ppu], &session->cards[ppu].state);
         }
     }
     owners_gather(session);
