@@ -61,7 +61,7 @@ static int give_cards_back(struct session *session, const struct turn *turn, str
                            struct error *err)
 {
     if (session->access == SESSION_CHANGE &&
-        (record_intent(session, turn, err) < 0 || session_write(session, true, true, err) < 0 ||
+        (record_intent(session, turn, err) < 0 || session_write(session, turn->given_back, true, true, err) < 0 ||
          record_result(session, turn, false, err) < 0)) {
         return -1;
     }

@@ -255,6 +255,12 @@ static void gather_claim(struct session *session, struct claim *claim, const boo
         claim->verdict = CLAIM_COUNTS;
     }
     if (claim->verdict == CLAIM_VOID) {
+        if (session->access == SESSION_LOOK) {
+            notes_add(&session->notes, NOTE_WARNING, NOTE_CLAIM, -1, claim->name,
+                      "%s '%s' has ended without a call that said so; the next hook or `icn-hook repair` gives its cards "
+                      "back",
+                      claim->is_group ? "the group" : "VM", claim->name);
+        }
         return;
     }
     struct owner *owner = owners_find(&session->owners, claim->uuid);
