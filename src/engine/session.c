@@ -106,7 +106,7 @@ int session_open(struct session *session, struct machine *machine, enum session_
         .outcomes = memory_alloc(2 * count, sizeof *session->outcomes),
     };
     if (state_open(&session->state, may_change ? STATE_CHANGE : STATE_LOOK, lock_deadline(machine), err) < 0) {
-        return -1;
+        return err->status == STATUS_INVALID ? error_append(err, "; find out what changed it and move it away") : -1;
     }
     registers_open(&session->registers, &machine->settings, may_change ? &session->state : NULL, may_change);
     if (registers_recover(&session->registers, &recovery) < 0) {
