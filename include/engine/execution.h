@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-#include "core/apply.h"
+#include "core/plan.h"
 #include "engine/decision.h"
 
 /* What became of a decision's writes. */
