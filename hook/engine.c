@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +13,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/error.h"
-#include "hook/tell.h"
+#include "base/hook_call.h"
+#include "base/memory.h"
+#include "base/paths.h"
+#include "base/text.h"
+#include "base/wait.h"
 
 /*
  * Theory of operation: why the engine is a child and not an exec.
@@ -29,16 +33,25 @@
  *   - 0 and 2 to 6: an answer, because nothing but the engine ends with these.
  *
  * The engine's stderr is kept in memory until it ended, so that a refusal is
- * one line also when the loader wrote its own.  Its stdout is the hook's.
+ * one line also when the loader wrote its own.  Its stdout is /dev/null: the
+ * engine has nothing of libvirt's, which waits for the end of the hook's outputs
+ * without a limit of its own.
  *
- * The hook waits as long as the engine runs and never kills it: the engine
- * bounds its own waits (lock, vendor tool), and a kill between two register
- * writes helps nobody.  When the hook itself is killed, the engine finishes
- * under its lock; libvirt goes on to `stopped` only when it has, because it
- * waits for the end of the stdout that the engine holds.
+ * The engine bounds its own waits (lock, vendor tool) by the deadline that it is
+ * told.  One that hangs for all that, in a system call or by a fault of its own,
+ * is killed a little later; that is safe between any two of its steps.  One that
+ * does not even die (a card that stopped answering) is left alone, so that the
+ * domain's job in libvirt comes to its end.  When the hook itself is killed, the
+ * engine dies with it (cli/hook_mode.c): libvirt goes on to `stopped` at once.
  */
 
-enum { VERDICT_FD = 3 };
+enum { VERDICT_FD = 3, TAIL_SIZE = 4096, LINE_SIZE = 512 };
+
+enum {
+    WAIT_MS = 120000, /* for the engine */
+    MARGIN_PART = 12, /* of it are for the engine to say what it waited for in vain */
+    DYING_MS = 2000,  /* for the engine to die when it is killed */
+};
 
 struct channels {
     int text;
@@ -49,88 +62,69 @@ struct channels {
 const char *engine_path(void)
 {
     const char *path = getenv("ICN_ENGINE");
-
-    return tell_sysroot() && path && *path ? path : ENGINE_PATH;
+    return paths_simulated() && path && *path ? path : ENGINE_PATH;
 }
 
-/* So that no descriptor of ours becomes somebody's stdout or stderr. */
-static void open_standard_descriptors(void)
-{
-    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
-        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0) {
-            return;
-        }
-    }
-}
-
-static bool write_whole(int fd, const char *data, size_t length)
-{
-    while (length > 0) {
-        ssize_t count = write(fd, data, length);
-        if (count < 0 && errno == EINTR) {
-            continue;
-        }
-        if (count <= 0) {
-            return false;
-        }
-        data += count;
-        length -= (size_t)count;
-    }
-    return true;
-}
-
-static bool open_channels(struct channels *channels, const char *text, size_t length)
+static int open_channels(struct channels *channels, const struct buffer *text)
 {
     channels->text = memfd_create("icn-hook-domain", MFD_CLOEXEC);
-    if (channels->text < 0 || !write_whole(channels->text, text, length) || lseek(channels->text, 0, SEEK_SET) < 0) {
-        return false;
+    if (channels->text < 0 || file_write_all(channels->text, text->data, text->length) < 0 ||
+        lseek(channels->text, 0, SEEK_SET) < 0) {
+        return -1;
     }
     channels->stderr_copy = memfd_create("icn-hook-stderr", MFD_CLOEXEC);
-    return channels->stderr_copy >= 0 && pipe2(channels->verdict, O_CLOEXEC | O_NONBLOCK) == 0;
+    return channels->stderr_copy < 0 ? -1 : pipe2(channels->verdict, O_CLOEXEC | O_NONBLOCK);
 }
 
-static void map_text(char **text, size_t length, int fd)
+static void map_text(struct buffer *text, int fd)
 {
-    if (length == 0) {
+    if (text->length == 0) {
         return;
     }
-    void *mapping = mmap(NULL, length, PROT_READ, MAP_PRIVATE, fd, 0);
+    void *mapping = mmap(NULL, text->length, PROT_READ, MAP_PRIVATE, fd, 0);
     if (mapping != MAP_FAILED) {
-        free(*text);
-        *text = mapping;
+        free(text->data);
+        text->data = mapping;
     }
 }
 
-static bool is_ours(const char *variable)
+static bool is_variable(const char *assignment, const char *name)
 {
-    return strncmp(variable, ENGINE_CALLER_VARIABLE "=", sizeof(ENGINE_CALLER_VARIABLE "=") - 1) == 0 ||
-           strncmp(variable, ENGINE_VERDICT_VARIABLE "=", sizeof(ENGINE_VERDICT_VARIABLE "=") - 1) == 0;
+    size_t length = strlen(name);
+    return strncmp(assignment, name, length) == 0 && assignment[length] == '=';
 }
 
-/* The environment as is, with our two variables; NULL without memory. */
-static char **engine_environment(void)
+/* How long the engine may take; a simulated host may want less. */
+static int64_t wait_ms(void)
 {
-    static char caller[sizeof(ENGINE_CALLER_VARIABLE) + 24];
-    static char verdict[sizeof(ENGINE_VERDICT_VARIABLE) + 24];
+    const char *given = getenv("ICN_HOOK_WAIT_MS");
+    uint64_t number;
+    return paths_simulated() && given && text_parse_number(given, WAIT_MS, &number) ? (int64_t)number : WAIT_MS;
+}
+
+/* The environment as it is, with our variables. */
+static char **engine_environment(int64_t answer_deadline)
+{
+    static char caller[sizeof HOOK_CALLER_VARIABLE + 24];
+    static char verdict[sizeof HOOK_VERDICT_VARIABLE + 24];
+    static char deadline[sizeof HOOK_DEADLINE_VARIABLE + 24];
+    char *const ours[] = {caller, verdict, deadline};
     size_t count = 0;
     size_t used = 0;
-
     while (environ[count]) {
         count++;
     }
-    char **environment = calloc(count + 3, sizeof(environment[0]));
-    if (!environment) {
-        return NULL;
-    }
+    char **environment = memory_alloc(count + sizeof ours / sizeof ours[0] + 1, sizeof environment[0]);
     for (size_t i = 0; i < count; i++) {
-        if (!is_ours(environ[i])) {
+        if (!is_variable(environ[i], HOOK_CALLER_VARIABLE) && !is_variable(environ[i], HOOK_VERDICT_VARIABLE) &&
+            !is_variable(environ[i], HOOK_DEADLINE_VARIABLE)) {
             environment[used++] = environ[i];
         }
     }
-    snprintf(caller, sizeof(caller), "%s=%ld", ENGINE_CALLER_VARIABLE, (long)getppid());
-    snprintf(verdict, sizeof(verdict), "%s=%d", ENGINE_VERDICT_VARIABLE, VERDICT_FD);
-    environment[used++] = caller;
-    environment[used] = verdict;
+    snprintf(caller, sizeof caller, "%s=%ld", HOOK_CALLER_VARIABLE, (long)getppid());
+    snprintf(verdict, sizeof verdict, "%s=%d", HOOK_VERDICT_VARIABLE, VERDICT_FD);
+    snprintf(deadline, sizeof deadline, "%s=%lld", HOOK_DEADLINE_VARIABLE, (long long)answer_deadline);
+    memcpy(environment + used, ours, sizeof ours);
     return environment;
 }
 
@@ -143,28 +137,22 @@ static int connect_channels(posix_spawn_file_actions_t *actions, const struct ch
         int to;
     } moves[] = {
         {channels->text, STDIN_FILENO}, {channels->stderr_copy, STDERR_FILENO}, {channels->verdict[1], VERDICT_FD}};
-    int number = 0;
-
-    for (size_t i = 0; i < sizeof(moves) / sizeof(moves[0]) && number == 0; i++) {
+    int number = posix_spawn_file_actions_addopen(actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+    for (size_t i = 0; i < sizeof moves / sizeof moves[0] && number == 0; i++) {
         number = posix_spawn_file_actions_adddup2(actions, moves[i].from, moves[i].to);
     }
     return number;
 }
 
 /* 0, or why the engine could not be started. */
-static int start(pid_t *child, char *const arguments[], const struct channels *channels)
+static int start_engine(pid_t *child, char *const arguments[], const struct channels *channels, int64_t answer_deadline)
 {
     const char *path = engine_path();
     char *engine_arguments[] = {(char *)path, arguments[1], arguments[2], arguments[3], arguments[4], NULL};
-    char **environment = engine_environment();
+    CLEANUP_FREE char **environment = engine_environment(answer_deadline);
     posix_spawn_file_actions_t actions;
-
-    if (!environment) {
-        return ENOMEM;
-    }
     int number = posix_spawn_file_actions_init(&actions);
     if (number != 0) {
-        free(environment);
         return number;
     }
     number = connect_channels(&actions, channels);
@@ -172,98 +160,96 @@ static int start(pid_t *child, char *const arguments[], const struct channels *c
         number = posix_spawn(child, path, &actions, NULL, engine_arguments, environment);
     }
     posix_spawn_file_actions_destroy(&actions);
-    free(environment);
     return number;
 }
 
 static void pass_stderr_on(int fd)
 {
-    char piece[4096];
+    char piece[TAIL_SIZE];
     ssize_t count;
-
     if (lseek(fd, 0, SEEK_SET) < 0) {
         return;
     }
-    while ((count = read(fd, piece, sizeof(piece))) > 0) {
-        if (!write_whole(STDERR_FILENO, piece, (size_t)count)) {
+    while ((count = read(fd, piece, sizeof piece)) > 0) {
+        if (file_write_all(STDERR_FILENO, piece, (size_t)count) < 0) {
             return;
         }
     }
 }
 
-/* The last line of what FD holds, control characters as '?'; "" if none. */
-static void last_line(int fd, char line[], size_t size)
+/* The last line of what FD holds; "" if none. */
+static void last_line_on(int fd, char line[LINE_SIZE])
 {
+    char tail[TAIL_SIZE];
     off_t end = lseek(fd, 0, SEEK_END);
-    off_t start = end > (off_t)size - 1 ? end - ((off_t)size - 1) : 0;
-    ssize_t count = end > 0 ? pread(fd, line, size - 1, start) : 0;
-
-    while (count > 0 && (line[count - 1] == '\n' || line[count - 1] == ' ')) {
-        count--;
-    }
-    line[count > 0 ? count : 0] = '\0';
-    char *newline = strrchr(line, '\n');
-    if (newline) {
-        memmove(line, newline + 1, strlen(newline));
-    }
-    for (char *at = line; *at; at++) {
-        if ((unsigned char)*at < 0x20 || *at == 0x7f) {
-            *at = '?';
-        }
-    }
+    off_t start = end > TAIL_SIZE ? end - TAIL_SIZE : 0;
+    ssize_t count = pread(fd, tail, sizeof tail, start);
+    const struct buffer content = {.data = tail, .length = count > 0 ? (size_t)count : 0};
+    buffer_last_line(&content, line, LINE_SIZE);
 }
 
-static void describe_accident(struct engine_answer *answer, int wait_status, int stderr_copy)
+static int describe_accident(int wait_status, int stderr_copy, struct error *err)
 {
-    char line[512];
-
-    last_line(stderr_copy, line, sizeof(line));
+    char line[LINE_SIZE];
+    last_line_on(stderr_copy, line);
+    const char *colon = *line ? ": " : "";
     if (WIFSIGNALED(wait_status)) {
-        snprintf(answer->trouble, sizeof(answer->trouble), "was killed by signal %d (%s)%s%s", WTERMSIG(wait_status),
-                 strsignal(WTERMSIG(wait_status)), *line ? ": " : "", line);
-        return;
+        return error_set(err, STATUS_HARDWARE, "%s was killed by signal %d (%s)%s%s", engine_path(),
+                         WTERMSIG(wait_status), strsignal(WTERMSIG(wait_status)), colon, line);
     }
-    snprintf(answer->trouble, sizeof(answer->trouble), "cannot be run: exit status %d%s%s", WEXITSTATUS(wait_status),
-             *line ? ": " : "", line);
+    return error_set(err, STATUS_HARDWARE, "%s cannot be run: exit status %d%s%s", engine_path(),
+                     WEXITSTATUS(wait_status), colon, line);
 }
 
-static void judge(struct engine_answer *answer, int wait_status, const struct channels *channels)
+static int judge_answer(int wait_status, const struct channels *channels, int *status, struct error *err)
 {
-    unsigned char verdict = 0;
+    unsigned char verdict = STATUS_OK;
     bool has_verdict = read(channels->verdict[0], &verdict, 1) == 1;
-
-    if (WIFEXITED(wait_status)) {
-        answer->status = WEXITSTATUS(wait_status);
-        answer->given = answer->status <= STATUS_BUSY &&
-                        (answer->status != STATUS_CHECK_FAILED || (has_verdict && verdict == STATUS_CHECK_FAILED));
+    int exit_status = WEXITSTATUS(wait_status);
+    bool is_answer = WIFEXITED(wait_status) && exit_status <= STATUS_BUSY &&
+                     (exit_status != STATUS_CHECK_FAILED || (has_verdict && verdict == STATUS_CHECK_FAILED));
+    if (!is_answer) {
+        return describe_accident(wait_status, channels->stderr_copy, err);
     }
-    if (answer->given) {
-        pass_stderr_on(channels->stderr_copy);
-        return;
-    }
-    describe_accident(answer, wait_status, channels->stderr_copy);
+    pass_stderr_on(channels->stderr_copy);
+    *status = exit_status;
+    return 0;
 }
 
-void engine_run(char *const arguments[], char **text, size_t length, struct engine_answer *answer)
+/* Fills *WAIT_STATUS; or kills the engine because it did not answer. */
+static int wait_for_engine(pid_t child, int64_t milliseconds, int64_t deadline, int *wait_status, struct error *err)
 {
+    if (!wait_for_end(child, deadline)) {
+        kill(child, SIGKILL);
+        bool is_dead = wait_for_end(child, deadline_after_ms(DYING_MS));
+        return error_set(err, STATUS_BUSY, "%s did not answer within %lld s and %s", engine_path(),
+                         (long long)milliseconds / 1000, is_dead ? "was killed" : "does not die");
+    }
+    if (waitpid(child, wait_status, 0) < 0) {
+        int number = errno;
+        return error_set_errno(err, STATUS_HARDWARE, number, "%s cannot be waited for", engine_path());
+    }
+    return 0;
+}
+
+int engine_run(char *const arguments[], struct buffer *text, int *status, struct error *err)
+{
+    int64_t milliseconds = wait_ms();
+    int64_t deadline = deadline_after_ms(milliseconds);
     struct channels channels;
     pid_t child;
     int wait_status;
-
-    *answer = (struct engine_answer){.given = false};
-    open_standard_descriptors();
-    int number = open_channels(&channels, *text, length) ? 0 : errno;
+    int number = open_channels(&channels, text) < 0 ? errno : 0;
     if (number == 0) {
-        map_text(text, length, channels.text);
+        map_text(text, channels.text);
         signal(SIGCHLD, SIG_DFL); /* ignored by our caller, it would take the exit status from us */
-        number = start(&child, arguments, &channels);
-    }
-    while (number == 0 && waitpid(child, &wait_status, 0) < 0) {
-        number = errno == EINTR ? 0 : errno;
+        number = start_engine(&child, arguments, &channels, deadline - milliseconds / MARGIN_PART);
     }
     if (number != 0) {
-        snprintf(answer->trouble, sizeof(answer->trouble), "cannot be run: %s", strerror(number));
-        return;
+        return error_set_errno(err, STATUS_HARDWARE, number, "%s cannot be run", engine_path());
     }
-    judge(answer, wait_status, &channels);
+    if (wait_for_engine(child, milliseconds, deadline, &wait_status, err) < 0) {
+        return -1;
+    }
+    return judge_answer(wait_status, &channels, status, err);
 }

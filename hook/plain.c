@@ -35,7 +35,7 @@
 
 static bool holds(const char *text, size_t length, const char *word)
 {
-    return memmem(text, length, word, strlen(word)) != NULL;
+    return memmem(text, length, word, strlen(word));
 }
 
 bool plain_is_blank(char byte)
@@ -43,7 +43,7 @@ bool plain_is_blank(char byte)
     return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r';
 }
 
-static const char *skip_blanks(const char *at, const char *end)
+const char *plain_skip_blanks(const char *at, const char *end)
 {
     while (at < end && plain_is_blank(*at)) {
         at++;
@@ -54,8 +54,7 @@ static const char *skip_blanks(const char *at, const char *end)
 static bool encoding_is_ascii_based(const char *value, size_t length)
 {
     static const char *const names[] = {"UTF-8", "US-ASCII", "ASCII"};
-
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strlen(names[i]) == length && strncasecmp(value, names[i], length) == 0) {
             return true;
         }
@@ -66,11 +65,11 @@ static bool encoding_is_ascii_based(const char *value, size_t length)
 /* AT is behind the word "encoding" of an XML declaration that ends at END. */
 static bool encoding_value_is_ascii_based(const char *at, const char *end)
 {
-    at = skip_blanks(at, end);
+    at = plain_skip_blanks(at, end);
     if (at == end || *at != '=') {
         return false;
     }
-    at = skip_blanks(at + 1, end);
+    at = plain_skip_blanks(at + 1, end);
     if (at == end || (*at != '\'' && *at != '"')) {
         return false;
     }
@@ -83,22 +82,21 @@ static bool declaration_is_ascii_based(const char *at, const char *end)
 {
     static const char start[] = "<?xml";
     static const char word[] = "encoding";
-
-    if ((size_t)(end - at) < sizeof(start) - 1 || memcmp(at, start, sizeof(start) - 1) != 0) {
+    if ((size_t)(end - at) < sizeof start - 1 || memcmp(at, start, sizeof start - 1) != 0) {
         return true;
     }
     const char *close = memmem(at, (size_t)(end - at), "?>", 2);
     if (!close) {
         return false;
     }
-    const char *encoding = memmem(at, (size_t)(close - at), word, sizeof(word) - 1);
-    return !encoding || encoding_value_is_ascii_based(encoding + sizeof(word) - 1, close);
+    const char *encoding = memmem(at, (size_t)(close - at), word, sizeof word - 1);
+    return !encoding || encoding_value_is_ascii_based(encoding + sizeof word - 1, close);
 }
 
 /* "<!" starts nothing but comments and CDATA sections. */
 static bool has_declarations(const char *at, const char *end)
 {
-    while ((at = memmem(at, (size_t)(end - at), "<!", 2)) != NULL) {
+    while ((at = memmem(at, (size_t)(end - at), "<!", 2))) {
         at += 2;
         size_t left = (size_t)(end - at);
         if (!(left >= 2 && memcmp(at, "--", 2) == 0) && !(left >= 7 && memcmp(at, "[CDATA[", 7) == 0)) {
@@ -113,11 +111,10 @@ bool plain_is_bytewise(const char *text, size_t length)
     static const char byte_order_mark[] = "\xef\xbb\xbf";
     const char *end = text + length;
     const char *at = text;
-
     if (length >= 3 && memcmp(text, byte_order_mark, 3) == 0) {
         at += 3;
     }
-    at = skip_blanks(at, end);
+    at = plain_skip_blanks(at, end);
     return at < end && *at == '<' && !memchr(at, '\0', (size_t)(end - at)) && declaration_is_ascii_based(at, end) &&
            !has_declarations(at, end);
 }
@@ -125,11 +122,10 @@ bool plain_is_bytewise(const char *text, size_t length)
 static bool ends_as_domain(const char *text, size_t length)
 {
     static const char close[] = "</domain>";
-
     while (length > 0 && plain_is_blank(text[length - 1])) {
         length--;
     }
-    return length >= sizeof(close) - 1 && memcmp(text + length - (sizeof(close) - 1), close, sizeof(close) - 1) == 0;
+    return length >= sizeof close - 1 && memcmp(text + length - (sizeof close - 1), close, sizeof close - 1) == 0;
 }
 
 bool plain_cannot_hold(const char *text, size_t length)

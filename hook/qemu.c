@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/error.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "base/tombstone.h"
+#include "hook/claim.h"
 #include "hook/engine.h"
-#include "hook/entry.h"
-#include "hook/input.h"
 #include "hook/plain.h"
 #include "hook/scan.h"
-#include "hook/tell.h"
 
 /*
  * The hook that libvirt runs for every step of every domain:
@@ -22,6 +27,8 @@
  *                     refused, any other goes on;
  *   everything else   the VM runs, or is gone: a failure would kill it or help
  *                     nobody, so the exit status is 0 and the log says why.
+ * The end of a domain that has cards is noted all the same (base/tombstone.h): its claim
+ * would hold them against other VMs.
  * stdout never gets a byte: libvirt would take it for XML in some operations.
  */
 
@@ -33,10 +40,15 @@ enum operation_kind {
     OPERATION_OTHER,  /* nothing to do */
     OPERATION_START,  /* prepare, start: a failure refuses the start */
     OPERATION_ALIVE,  /* started, reconnect: a failure kills the running VM */
-    OPERATION_ENDING, /* stopped, release: the ledger may know more than the XML */
+    OPERATION_ENDING, /* stopped, release: the state may know more than the XML */
 };
 
 enum { ARGUMENT_NAME = 1, ARGUMENT_OPERATION = 2, ARGUMENT_SUBOPERATION = 3, ARGUMENT_COUNT = 5 };
+
+enum {
+    INPUT_LIMIT = 128 << 20, /* bytes; libvirt's own limits are far below */
+    INPUT_MS = 20000,        /* libvirt writes at once; what does not is not libvirt */
+};
 
 static enum operation_kind operation_kind(const char *operation)
 {
@@ -48,7 +60,7 @@ static enum operation_kind operation_kind(const char *operation)
         {"reconnect", OPERATION_ALIVE}, {"stopped", OPERATION_ENDING}, {"release", OPERATION_ENDING},
     };
 
-    for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); i++) {
+    for (size_t i = 0; i < sizeof operations / sizeof operations[0]; i++) {
         if (strcmp(operation, operations[i].name) == 0) {
             return operations[i].kind;
         }
@@ -64,51 +76,80 @@ static bool arguments_have_the_shape(int count, char *const arguments[])
                                        strcmp(arguments[ARGUMENT_SUBOPERATION], "end") == 0);
 }
 
-static int wrong_arguments(enum operation_kind kind)
+/* The one line on stderr with which the VM's start is refused, and the same to the log.
+ * Returns the exit status. */
+static int refuse_start(const char *vm, const struct error *err)
 {
+    char name[1024];
+    char line[sizeof name + sizeof err->text + 64];
+    text_escape(name, sizeof name, vm);
+    int length = snprintf(line, sizeof line, "icn-hook: VM '%s' is not started: %s\n", name, err->text);
+    log_message(LOG_LEVEL_ERROR, "%s", err->text);
+    file_write_all(STDERR_FILENO, line, (size_t)length);
+    return err->status;
+}
+
+static int wrong_arguments(enum operation_kind kind, const char *vm)
+{
+    struct error err;
     if (kind != OPERATION_START) {
         return STATUS_OK;
     }
-    tell_refusal("the hook was not called as NAME OPERATION begin|end EXTRA; only libvirt should call it");
-    return STATUS_USAGE;
+    error_set(&err, STATUS_USAGE,
+              "the hook was not called as NAME OPERATION begin|end EXTRA; only libvirt should call it");
+    return refuse_start(vm, &err);
 }
 
-static int no_input(enum operation_kind kind, enum status status, int number)
+static int no_input(enum operation_kind kind, const char *vm, struct error *err)
 {
-    char reason[256];
+    if (kind != OPERATION_START) {
+        log_message(LOG_LEVEL_ERROR, "%s; nothing was done", err->text);
+        return STATUS_OK;
+    }
+    error_append(err, "; %s", err->status == STATUS_INVALID ? "correct the VM with virsh edit" : "start it again");
+    return refuse_start(vm, err);
+}
 
-    if (status == STATUS_BUSY) {
-        snprintf(reason, sizeof(reason), "the domain's XML on stdin did not end within %d s", INPUT_DEADLINE_S);
-    } else if (status == STATUS_INVALID) {
-        snprintf(reason, sizeof(reason), "the domain's XML on stdin is larger than %d MiB", INPUT_LIMIT >> 20);
+/* What helps, as the end of a sentence. */
+static int append_remedy(struct error *err)
+{
+    if (err->status == STATUS_BUSY) {
+        return error_append(err, "; find the card or the tool that hangs with `icn-hook doctor`");
+    }
+    return error_append(err, "; reinstall icn-hook, then `ldd %s` must find every library", engine_path());
+}
+
+static void note_end(const struct buffer *text)
+{
+    struct error err;
+    char uuid[UUID_SIZE];
+    if (!claim_uuid(text->data, text->length, uuid)) {
+        log_message(LOG_LEVEL_ERROR, "the domain's XML has no uuid, so its end could not be noted; `icn-hook status` "
+                                     "shows what it still owns");
+    } else if (ended_note(uuid, &err) < 0) {
+        log_message(LOG_LEVEL_ERROR, "%s; its cards stay its own until `icn-hook repair`", err.text);
     } else {
-        snprintf(reason, sizeof(reason), "cannot read the domain's XML from stdin: %s", strerror(number));
+        log_message(LOG_LEVEL_NOTICE, "its end is noted: the next hook or `icn-hook repair` gives its cards back");
     }
-    if (kind != OPERATION_START) {
-        tell_log("%s; nothing was done", reason);
-        return STATUS_OK;
-    }
-    tell_refusal("%s; start it again", reason);
-    return status;
 }
 
-static int without_engine(enum operation_kind kind, const struct input *input, const char *trouble)
+static int without_engine(enum operation_kind kind, const char *vm, const struct buffer *text, struct error *err)
 {
-    const char *path = engine_path();
-
-    if (!scan_holds_host_device(input->text, input->length) &&
-        (kind != OPERATION_ENDING || !entry_may_exist(input->text, input->length))) {
+    bool has_claim = kind == OPERATION_ENDING && claim_may_exist(text->data, text->length);
+    if (!has_claim && !scan_holds_host_device(text->data, text->length)) {
         return STATUS_OK;
     }
     if (kind == OPERATION_START) {
-        tell_refusal("%s %s, so the links of its host PCI devices cannot be isolated; reinstall icn-hook, "
-                     "then `ldd %s` must find every library",
-                     path, trouble, path);
-        return STATUS_HARDWARE;
+        error_append(err, ", so the links of its host PCI devices cannot be isolated");
+        append_remedy(err);
+        return refuse_start(vm, err);
     }
-    tell_log("%s %s; the links of the VM's host PCI devices were left as they are; reinstall icn-hook, "
-             "then `icn-hook check`",
-             path, trouble);
+    error_append(err, "; the links of the VM's host PCI devices were left as they are");
+    append_remedy(err);
+    log_message(LOG_LEVEL_ERROR, "%s", err->text);
+    if (has_claim) {
+        note_end(text);
+    }
     return STATUS_OK;
 }
 
@@ -117,41 +158,41 @@ static int without_engine(enum operation_kind kind, const struct input *input, c
 static int with_answer(enum operation_kind kind, const char *operation, int status)
 {
     bool kills = status == STATUS_CHECK_FAILED && strcmp(operation, "started") == 0;
-
     return kind == OPERATION_START || kills ? status : STATUS_OK;
 }
 
-static int run(enum operation_kind kind, char *arguments[])
+static int answer_call(enum operation_kind kind, char *arguments[])
 {
-    static struct input input; /* lives as long as the program */
-    struct engine_answer answer;
-    int number = 0;
-    enum status status = input_read(&input, &number);
-
-    if (status != STATUS_OK) {
-        return no_input(kind, status, number);
+    static struct buffer text; /* lives as long as the program */
+    struct error err;
+    int status;
+    if (file_read_fd(STDIN_FILENO, "the domain's XML on stdin", INPUT_LIMIT, deadline_after_ms(INPUT_MS), &text, &err) <
+        0) {
+        return no_input(kind, arguments[ARGUMENT_NAME], &err);
     }
-    if (plain_cannot_hold(input.text, input.length) &&
-        (kind != OPERATION_ENDING || !entry_may_exist(input.text, input.length))) {
+    if (plain_cannot_hold(text.data, text.length) &&
+        (kind != OPERATION_ENDING || !claim_may_exist(text.data, text.length))) {
         return STATUS_OK;
     }
-    engine_run(arguments, &input.text, input.length, &answer);
-    if (!answer.given) {
-        return without_engine(kind, &input, answer.trouble);
+    if (engine_run(arguments, &text, &status, &err) < 0) {
+        return without_engine(kind, arguments[ARGUMENT_NAME], &text, &err);
     }
-    return with_answer(kind, arguments[ARGUMENT_OPERATION], answer.status);
+    return with_answer(kind, arguments[ARGUMENT_OPERATION], status);
 }
 
 int main(int argc, char *argv[])
 {
+    file_occupy_standard_descriptors();
+    signal(SIGPIPE, SIG_IGN);
     if (argc < 3) {
-        tell_stderr("usage: qemu NAME OPERATION begin|end EXTRA < DOMAIN-XML (libvirt's hook; see icn-hook)\n");
+        fputs("usage: qemu NAME OPERATION begin|end EXTRA < DOMAIN-XML (libvirt's hook; see icn-hook)\n", stderr);
         return STATUS_USAGE;
     }
     enum operation_kind kind = operation_kind(argv[ARGUMENT_OPERATION]);
     if (kind == OPERATION_OTHER) {
         return STATUS_OK;
     }
-    tell_open(argv[ARGUMENT_NAME], argv[ARGUMENT_OPERATION]);
-    return arguments_have_the_shape(argc, argv) ? run(kind, argv) : wrong_arguments(kind);
+    memory_set_failure_status(kind == OPERATION_START ? STATUS_HARDWARE : STATUS_OK);
+    log_open_hook(argv[ARGUMENT_NAME], argv[ARGUMENT_OPERATION]);
+    return arguments_have_the_shape(argc, argv) ? answer_call(kind, argv) : wrong_arguments(kind, argv[ARGUMENT_NAME]);
 }

@@ -17,6 +17,7 @@ enum status {
     STATUS_CONFLICT = 4,     /* a card is owned by somebody else */
     STATUS_HARDWARE = 5,     /* a card, the vendor's tool or the host's I/O failed */
     STATUS_BUSY = 6,         /* a lock or deadline was not met */
+    STATUS_UNVERIFIED = 7,   /* check: something cannot be verified, and nothing worse is known */
 };
 
 struct error {
@@ -37,3 +38,6 @@ int error_set_errno(struct error *err, enum status status, int number, const cha
 
 /* Puts "<context>: " in front of ERR's text; the status stays.  Returns -1. */
 int error_wrap(struct error *err, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/* Adds the formatted text at the end of ERR's; the status stays.  Returns -1. */
+int error_append(struct error *err, const char *format, ...) PRINTF_LIKE(2, 3);

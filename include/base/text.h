@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -12,6 +13,23 @@
  * result is one printable line.  UTF-8 passes unchanged.  Cuts what does not
  * fit, never in the middle of an escape. */
 void text_escape(char *target, size_t size, const char *source);
+
+/* The same, but backslashes stay: a line that was made safe once stays the same when
+ * it is put into another one. */
+void text_copy_line(char *target, size_t size, const char *source);
+
+/* An owned text of any length. */
+char *text_format(const char *format, va_list arguments) PRINTF_LIKE(1, 0);
+
+/* FIRST and SECOND in one owned text. */
+char *text_join(const char *first, const char *second);
+
+/* The length in bytes of the UTF-8 character that TEXT begins with, 1 for the
+ * terminating zero too; 0 if its bytes are no character (Unicode, table 3-7). */
+size_t text_utf8_length(const char *text);
+
+/* The value of a hexadecimal digit of either case, or -1. */
+int text_hex_digit(char character);
 
 /* Decimal, or hexadecimal with 0x, within [0, MAX]; the whole of TEXT must be
  * the number (no blanks, sign or junk). */
@@ -26,6 +44,11 @@ struct text_list {
 /* Appends a formatted line, control characters escaped; when memory is
  * short the program ends (see memory.h). */
 void text_list_add(struct text_list *list, const char *format, ...) PRINTF_LIKE(2, 3);
+/* The same, unless the line is in the list. */
+void text_list_add_once(struct text_list *list, const char *format, ...) PRINTF_LIKE(2, 3);
+/* Appends a copy of TEXT as it is: a name that is to be opened, no line to be shown. */
+void text_list_add_copy(struct text_list *list, const char *text);
+bool text_list_has(const struct text_list *list, const char *text);
 void text_list_free(struct text_list *list);
 
 /* A canonical UUID: 36 characters, lower case, with dashes. */
@@ -36,6 +59,6 @@ enum { UUID_SIZE = 37 };
  * surrounding blanks. */
 MUST_CHECK bool text_parse_uuid(const char *text, char uuid[UUID_SIZE]);
 
-/* A random one (RFC 9562, version 4): no domain's.  STATUS_HARDWARE if the kernel
- * gives no random bytes. */
-MUST_CHECK int text_make_uuid(char uuid[UUID_SIZE], struct error *err);
+/* A random one (RFC 9562, version 4), that no domain has.  False, with UUID untouched,
+ * if the kernel gives none (/proc/sys/kernel/random/uuid, random(4)). */
+MUST_CHECK bool text_make_uuid(char uuid[UUID_SIZE]);

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <stdbool.h>
-#include <stddef.h>
 
 #include "core/topology.h"
 
@@ -19,23 +18,19 @@ struct choice_request {
     const bool *available;           /* by id */
     const int *numa_node;            /* by id; below 0: unknown */
     int count;                       /* 1 .. number of available cards */
-    long budget;                     /* partial choices to look at for an exact answer; CHOICE_BUDGET */
+    long budget;                     /* what trying all sets may cost, in sets; CHOICE_BUDGET */
 };
 
-/* Less than a tenth of a second. */
-enum { CHOICE_BUDGET = 800000 };
+/* Enough for 26 cards, whatever the count, and about a tenth of a second. */
+enum { CHOICE_BUDGET = 50000000 };
 
 struct choice {
     bool chosen[PPU_MAX];
     int links;      /* among the chosen cards */
     int stranded;   /* from a chosen card to an available one that is not chosen */
     int numa_nodes; /* the unknown one counts */
-    bool exact;     /* proved best; otherwise the budget ran out: the best that exchanging cards found */
+    bool exact;     /* all sets were tried; otherwise there are too many: the best that exchanging cards found */
 };
 
-/* The room that choice_make works in, zeroed by the caller once. */
-struct choice_work;
-size_t choice_work_size(void);
-
 /* The same request always gets the same answer. */
-void choice_make(struct choice *choice, struct choice_work *work, const struct choice_request *request);
+void choice_make(struct choice *choice, const struct choice_request *request);

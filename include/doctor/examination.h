@@ -2,42 +2,59 @@
 #pragma once
 
 #include "doctor/report.h"
-#include "engine/demand.h"
-#include "engine/inspection.h"
+#include "engine/session.h"
+#include "engine/vm_cards.h"
 #include "host/domain_placement.h"
+
+/* What the kernel says of a card's IOMMU group, asked while nobody can start a VM with cards. */
+enum group_answer {
+    GROUP_NOT_ASKED, /* it is in use, or there is no such group */
+    GROUP_VIABLE,
+    GROUP_UNVIABLE,
+    GROUP_FORBIDDEN, /* only root may ask */
+    GROUP_BUSY,      /* a process has it open */
+};
 
 /*
  * What `icn-hook doctor` looks at.  Nothing on the host is created or changed.
- * Whatever cannot be opened is a finding, and the checks that need it are left
+ * What cannot be opened is a finding, and the checks that need it are left
  * out: a host without libvirt, cards or topology gets its report all the same.
  */
 struct examination {
-    const char *config;          /* NULL: the usual file */
-    const char *connect;         /* libvirt's URI; NULL: the usual one, and none on a simulated host */
-    const struct demand *demand; /* borrowed; only the cards that a domain takes; NULL: all */
+    const char *config;           /* NULL: the usual file */
+    const char *connect;          /* libvirt's URI; NULL: the usual one, and none on a simulated host */
+    const struct vm_cards *cards; /* borrowed; only those that a domain takes; NULL: all */
     struct report report;
 
-    struct machine *machine; /* NULL: the settings cannot be used */
+    struct machine *machine; /* NULL: the settings cannot be used; the session's as soon as there is one */
     bool is_surveyed;
-    bool is_inspected; /* ledger, status files and registers were read */
-    struct inspection inspection;
+    bool is_looked_at;                 /* state, status files and registers were read */
+    struct session session;            /* unlocked */
+    enum group_answer groups[PPU_MAX]; /* by id */
     struct error settings_error;
     struct error survey_error;
-    struct error inspection_error;
+    struct error session_error;
 };
 
-/* Opens what can be opened. */
+/* Opens what can be opened, looks at the whole host, and gives the lock back. */
 void examination_open(struct examination *examination, const char *config);
 void examination_close(struct examination *examination);
 
 /* All checks of the host: hook, configuration, cards, IOMMU, ppudbg, security,
- * ledger, libvirt. */
+ * state, libvirt. */
 void examination_run(struct examination *examination);
 
-/* What the cards that DEMAND names would meet in their domain: NUMA, functions left
- * behind, binding. */
+/* What the cards that a domain takes would meet in it: NUMA, functions that stay on the
+ * host, binding. */
 void examination_check_domain(struct examination *examination, const struct domain_placement *placement);
 
-/* The same, and who shares the cards' IOMMU groups, as warnings of a plan. */
-void examination_warn(struct machine *machine, const struct inspection *inspection, const struct demand *demand,
-                      const struct domain_placement *placement, struct text_list *warnings);
+/* The same, and who shares the cards' IOMMU groups, as warnings of a plan.  SESSION has looked, and is unlocked. */
+void examination_warn(struct session *session, const struct vm_cards *cards, const struct domain_placement *placement,
+                      struct notes *notes);
+
+/*
+ * Compares what libvirt says to run with what state and status files know.  Adds a note
+ * (NOTE_LIBVIRT) to the session for each VM with cards of which only one side knows.  SESSION is
+ * unlocked: a daemon may take its time.  COUNT: how many VMs with cards libvirt runs.
+ */
+MUST_CHECK int cross_check(const char *uri, struct session *session, int *count, struct error *err);

@@ -6,8 +6,8 @@
 /*
  * Tries out what the hardware's description leaves open, on one idle card: does
  * its register take a cut and give it back, and do cuts survive a function reset?
- * CARD is an id or an address.  Changes registers, under the ledger's exclusive
- * lock and with an entry that brings them back if this program is killed.
+ * CARD is an id or an address.  Changes registers, under the exclusive lock, and
+ * with a memory of the card that brings them back if this program is killed.
  * Fails, with nothing changed, when the card may not be touched; what the card
  * answers are findings.
  */

@@ -6,7 +6,6 @@
 #include "base/error.h"
 #include "core/bdf.h"
 #include "core/topology.h"
-#include "host/ledger.h"
 #include "host/pci.h"
 #include "host/settings.h"
 
@@ -43,10 +42,6 @@ MUST_CHECK int machine_list_cards(const struct machine *machine, struct bdf **ca
  * ids by their order, and no links. */
 MUST_CHECK int machine_survey_without_topology(struct machine *machine, struct error *err);
 
-/* ledger_open with the settings' lock_timeout. */
-MUST_CHECK int machine_open_ledger(const struct machine *machine, enum ledger_access access, struct ledger *ledger,
-                                   struct error *err);
-
 void machine_close(struct machine *machine);
 
 /* The PPU id of a card, or -1. */
@@ -55,3 +50,7 @@ int machine_ppu_at(const struct machine *machine, struct bdf card);
 /* "PPU 0 (0000:08:00.0)", for messages. */
 enum { CARD_TEXT_SIZE = 48 };
 const char *machine_card_text(const struct machine *machine, int ppu, char text[CARD_TEXT_SIZE]);
+
+/* The ids in SET, ascending, as in "0-3,6". */
+enum { IDS_TEXT_SIZE = 5 * PPU_MAX };
+const char *machine_ids_text(const struct machine *machine, const bool set[], char text[IDS_TEXT_SIZE]);

@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-#include "engine/decision.h"
-#include "engine/execution.h"
+#include "engine/policy.h"
 
-/* What the ledger keeps of a decision. */
+/* What is written down: claims, and the memory of each card. */
 
-/* Writes the domain's entry: its cards, and every card whose register the
- * decision may touch, with the mask to restore later.  Must be done before the
- * first register is written.  LATE: the domain may have been isolated already
- * by an entry that is lost, so the cuts it needs are taken to be ours. */
-MUST_CHECK int record_domain(const struct ledger *ledger, const struct snapshot *snapshot,
-                             const struct decision *decision, const struct registers *registers,
-                             enum ledger_phase phase, bool late, struct error *err);
+/* Writes the claim of OWNER on the cards that it has.  ANEW: it begins now, whatever there was of it; else a claim that
+ * is there keeps its beginning.  Where the claim of a VM begins the daemon behind the call is looked up. */
+MUST_CHECK int record_claim(struct session *session, const struct owner *owner, enum claim_event event, bool anew,
+                            struct error *err);
 
-/* Marks a domain's entry as ended: it owns nothing any more that nobody holds. */
-MUST_CHECK int record_end(const struct ledger *ledger, const struct ledger_entry *entry, struct error *err);
+/* The end of OWNER: its cards are given back in TURN, and its claim is removed (not when looking). */
+MUST_CHECK int record_end(struct session *session, const struct owner *owner, struct turn *turn, struct error *err);
+/* The owner that the claim was of, with its cards, as long as it has not ended. */
+struct owner *record_restore_owner(struct session *session, const struct claim *claim);
+/* Ends every claim that nothing supports any more: final, and nobody else will. */
+MUST_CHECK int record_ends(struct session *session, struct turn *turn, struct error *err);
 
-/* Removes the entries of domains that are gone and whose registers are back:
- * all such entries but that of KEEP_UUID (NULL: all). */
-MUST_CHECK int record_clean(const struct ledger *ledger, const struct snapshot *snapshot,
-                            const struct decision *decision, const struct execution *execution,
-                            const struct registers *registers, const char *keep_uuid, struct error *err);
+/* Before the first register is written: every cut that the plan's writes may leave. */
+MUST_CHECK int record_intent(struct session *session, const struct turn *turn, struct error *err);
+
+/* After the writes: what each card holds now.  GATE: what was read back of the turn's own cards is evidence for their owners. */
+MUST_CHECK int record_result(struct session *session, const struct turn *turn, bool gate, struct error *err);

@@ -1,41 +1,90 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-#include "engine/record.h"
+#include "core/apply.h"
+#include "core/plan.h"
+#include "engine/machine.h"
+#include "engine/notes.h"
+#include "engine/owners.h"
+#include "host/running_vms.h"
+#include "host/state.h"
+#include "host/sysfs.h"
+#include "registers/registers.h"
 
 /*
- * One turn at the host, from the ledger's lock to its release: the steps that
- * hook operations and manual verbs share.  What is done for one domain or group
- * is look, decide, record, execute, clean, in that order; a session may do it for
- * several, one after the other.
+ * One turn at the host, to LOOK or to CHANGE: the one thing that everybody holds.  It is
+ * opened, which locks and gathers who owns what; the policy sets goals and makes the plan;
+ * a session for a change records, writes, records what was read back; and it is closed.
+ * A verb that prints unlocks first: nothing slow or foreign happens inside the lock.
  */
-struct session {
-    struct machine *machine; /* borrowed */
-    struct ledger ledger;
-    struct registers registers;
-    struct snapshot *snapshot;   /* NULL before session_open */
-    struct decision *decision;   /* NULL before session_decide */
-    struct execution *execution; /* its outcomes, after session_execute */
+enum session_access { SESSION_LOOK, SESSION_CHANGE };
+
+/* How far a session may go with a card (set by the policy). */
+enum reach {
+    REACH_NONE,   /* leave it alone */
+    REACH_LOOK,   /* read it, but wake, enable and write nothing */
+    REACH_CHANGE, /* wake it, read it, leave it right */
 };
 
-/* A session that session_close may close, whether it was opened or not. */
-#define SESSION_CLOSED ((struct session){.ledger = {.dirfd = -1, .lockfd = -1}})
+struct card {
+    struct pci_state state;
+    enum reach reach;
+    bool was_read;
+    struct reading reading; /* if it was read */
+};
 
-/* Locks, then looks: nothing that was seen can change before it is acted on.  With
- * LEDGER_LOOK nothing is created or changed, not even memory decoding.  MACHINE is
- * surveyed already.  SESSION is to be closed in each case. */
-MUST_CHECK int session_open(struct session *session, struct machine *machine, enum ledger_access access,
+struct session {
+    enum session_access access;
+    bool is_open;
+    struct machine *machine; /* owned */
+    struct state state;
+    struct running_vms running;
+    struct registers registers;
+    struct card *cards; /* by id */
+    struct owners owners;
+    int *owners_before; /* by id: owners.of before this session changed who owns what */
+    struct plan_goal *goals; /* by id */
+    struct plan *plan;
+    enum apply_outcome *outcomes; /* by the plan's writes */
+    struct notes notes;
+};
+
+/* Locks, then looks: nothing that was seen can change before it is acted on.  MACHINE is
+ * surveyed; the session owns it from now on, also on failure.  SESSION is to be closed in
+ * each case.  With SESSION_LOOK nothing on the host is created or changed, not even memory
+ * decoding; with SESSION_CHANGE the ends that tombstones note are carried out first. */
+MUST_CHECK int session_open(struct session *session, struct machine *machine, enum session_access access,
                             struct error *err);
+/* The same from the settings in CONFIG (NULL: the usual file) on. */
+MUST_CHECK int session_start(struct session *session, const char *config, enum session_access access,
+                             struct error *err);
+/* Gives the lock back and lets woken cards sleep; everything that was seen stays. */
+void session_unlock(struct session *session);
 void session_close(struct session *session);
 
-/* Looks again, after the ledger or registers were changed. */
-MUST_CHECK int session_look_again(struct session *session, struct error *err);
+/* Reads the card once, as far as its reach lets. */
+void session_read(struct session *session, int ppu);
+/* For a second turn after writes: what was read is read again. */
+void session_forget_readings(struct session *session);
+/* Reads all cards without touching them, for sessions that look. */
+void session_look_at_all(struct session *session);
 
-/* See decision_make. */
-void session_decide(struct session *session, enum intent intent, const char *uuid, const char *name,
-                    const struct demand *demand);
+/* The card's register was read in this session. */
+bool session_is_read(const struct session *session, int ppu);
+/* What is remembered of the card in this boot; NULL: nothing. */
+const struct card_memory *session_memory(const struct session *session, int ppu);
 
-/* See record_domain, execution_run and record_clean. */
-MUST_CHECK int session_record(const struct session *session, enum ledger_phase phase, bool late, struct error *err);
-MUST_CHECK int session_execute(struct session *session, bool may_defer, struct error *err);
-MUST_CHECK int session_clean(const struct session *session, const char *keep_uuid, struct error *err);
+/* Makes the plan's writes, in a session for a change.  FREED (by id): cards that have just lost their owner.
+ * Outcomes say what became of each write; what failed without refusing anything is noted.  MAY_DEFER: a near end whose registers a driver holds is left for later.
+ * KEEP_GOING: a near end that cannot be cut is only noted. */
+MUST_CHECK int session_write(struct session *session, const bool freed[], bool may_defer, bool keep_going,
+                             struct error *err);
+/* All writes to the card were made, or none was needed; when looking, they are taken to be made. */
+bool session_wrote(const struct session *session, int ppu);
+
+/* A file of the state, or of libvirt, that cannot be used may hide an owner or a mask to give
+ * back: nothing may be opened, and nobody but the domain UUID itself ("": nobody) may be given cards.
+ * NULL: every owner is known. */
+const struct error *session_doubt(const struct session *session, const char *uuid);
+
+struct card_address session_address(const struct session *session, int ppu);

@@ -7,9 +7,8 @@
 #include "base/error.h"
 #include "core/bdf.h"
 
-/* Which PCI functions are PPUs: libpci over the (re-rooted) sysfs.  The only
- * user of libpci.  libpci's error callback must not return; a device that
- * vanishes under it becomes an ordinary error here. */
+/* Which PCI functions are PPUs: libpci's filter over the ids in the (re-rooted) sysfs.
+ * The only user of libpci. */
 struct pci;
 
 /* MATCH is an lspci -d filter ([vendor]:[device][:class[:prog-if]]). */
@@ -23,6 +22,6 @@ MUST_CHECK bool pci_match_is_valid(const char *match, const char **reason);
  * slow on large ones: ask only when ids are not pinned. */
 MUST_CHECK int pci_list_matching(struct pci *pci, struct bdf **functions, size_t *count, struct error *err);
 
-/* One function, without a scan.  *present is false if the host has none at BDF
- * (and *matches then too). */
+/* One function, without a scan.  *present is false if the host has none at BDF (and
+ * *matches then too); one that cannot be looked at is an error. */
 MUST_CHECK int pci_look_up(struct pci *pci, struct bdf bdf, bool *present, bool *matches, struct error *err);

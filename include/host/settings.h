@@ -42,7 +42,8 @@ struct settings {
     enum idle_policy idle;
     enum far_end_policy far_end;
     enum leak_policy on_leak;
-    int lock_timeout; /* seconds, 0..3600 */
+    int lock_timeout;  /* seconds, 0..3600 */
+    int start_timeout; /* seconds, 0..86400 */
 };
 
 void settings_default(struct settings *settings);
@@ -51,7 +52,7 @@ void settings_default(struct settings *settings);
  * Anything it does not understand is STATUS_INVALID with "PATH:LINE: …". */
 MUST_CHECK int settings_load(const char *path, struct settings *settings, struct error *err);
 
-/* From memory; NAME stands in messages. */
+/* From memory; NAME is used in messages. */
 MUST_CHECK int settings_parse(const char *text, size_t length, const char *name, struct settings *settings,
                               struct error *err);
 

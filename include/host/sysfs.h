@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "core/bdf.h"
 
-/* What sysfs tells of a PCI function beside its ids. */
+/* What sysfs says of a PCI function, apart from its ids. */
 
 enum { DRIVER_NAME_SIZE = 64, UNKNOWN_NUMBER = -1 };
 
@@ -20,15 +20,23 @@ struct pci_state {
     int numa_node;   /* or UNKNOWN_NUMBER */
     bool is_virtual_function;
     struct bdf physical_function; /* of a virtual function */
+    /* A process has it open through vfio: on a vfio driver and enabled.  From
+     * sysfs_read_card also if only a virtual function of it is. */
+    bool held;
+    struct bdf held_function; /* the one that is held, and its IOMMU group */
+    int held_group;           /* or UNKNOWN_NUMBER */
 };
 
 /* Never fails: what cannot be read is unknown, what is not there is absent. */
 void sysfs_read_state(struct bdf bdf, struct pci_state *state);
 
+/* The same of a card, with its virtual functions looked at for `held`. */
+void sysfs_read_card(struct bdf bdf, struct pci_state *state);
+
 /* The physical function of a virtual function; false if it is none. */
 bool sysfs_physical_function(struct bdf function, struct bdf *physical);
 
-/* A process holds the function open through vfio. */
+/* What `held` says of the function alone. */
 bool pci_state_held(const struct pci_state *state);
 
 /* The virtual functions of a card (virtfnN links); owned by the caller. */

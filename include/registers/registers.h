@@ -6,90 +6,99 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/text.h"
+#include "core/apply.h"
 #include "core/bdf.h"
-#include "core/topology.h"
-#include "host/ledger.h"
+#include "core/plan.h"
 #include "host/settings.h"
+#include "host/state.h"
 
 /*
- * The link config registers of the cards, through one of two backends.
- * Masks are logical and hold only wired links: bit i set = link i cut.  The
- * register's polarity, its other bits and its place are the backend's matter.
+ * The link config registers of the cards, through one of two backends.  Masks are
+ * logical and hold only links: bit i set = link i cut.  The register's polarity, its
+ * other bits, its place, and whether it can be read at all, are the backend's matter:
+ * nobody outside src/registers asks.
  */
 
 enum reading_kind {
+    READING_NONE, /* was not tried */
     READING_FINE,
-    READING_UNVERIFIABLE, /* cannot be read now: a driver or QEMU holds the registers, or the backend cannot read */
-    READING_GONE,         /* all ones: the card is off the bus */
+    READING_UNVERIFIABLE, /* cannot be read now: a driver or QEMU holds the registers, the card sleeps, or the backend
+                             cannot read */
+    READING_GONE,         /* all ones, and configuration space says so too: the card is off the bus */
     READING_FAILED,       /* resource file missing, too short, not permitted, … */
 };
 
 struct reading {
     enum reading_kind kind;
-    uint32_t mask;  /* READING_FINE only */
-    char why[256];  /* otherwise: what a person should know */
-};
-
-/* Why a write failed, because what follows differs. */
-enum write_failure {
-    WRITE_FINE,
-    WRITE_HELD,    /* a driver holds the registers now; may work later */
-    WRITE_FAILED,  /* everything else */
+    uint32_t mask; /* READING_FINE only */
+    char why[256]; /* otherwise: what a person should know */
 };
 
 struct card_address {
     int ppu;
     struct bdf bdf;
-    uint32_t links; /* the wired links: the only bits ever changed */
+    uint32_t links; /* the bits that are links: the only ones ever changed */
+};
+
+/* What is to be written, for all cards at once. */
+struct writing {
+    const struct plan *plan;
+    const struct card_address *cards; /* by id */
+    const int *owners;                /* by id, as the core knows them (core/mask.h): who has the cards after it */
+    const bool *freed;                /* by id: cards that have just lost their owner */
+    int ppu_count;
+    bool may_defer;    /* a near end whose registers a driver holds is left for later */
+    bool keep_going;   /* a near end that cannot be cut keeps no other from being cut, and is not a failure */
+    bool isolate_idle; /* [policy] idle = isolate, or a doubt: nothing may be opened for cards without owner */
 };
 
 struct registers;
 
 struct registers_backend {
     const char *name;
-    bool reads_back; /* single registers can be read and written; false: groups only */
 
-    /* Reads one card's mask.  Never fails: the reading says what happened. */
-    void (*read)(struct registers *registers, const struct card_address *card, struct reading *reading);
+    /* Reads one card's mask.  Never fails: the reading says what happened.  MAY_TOUCH: the
+     * card may be woken, and its memory decoding switched on, for it; that needs registers
+     * that were opened for writing. */
+    void (*read)(struct registers *registers, const struct card_address *card, bool may_touch, struct reading *reading);
 
-    /* Sets one card's wired links to MASK, keeps the other bits, reads back.
-     * WRITE_FINE only if the register took it.  NULL unless reads_back. */
-    enum write_failure (*write)(struct registers *registers, const struct card_address *card, uint32_t mask,
-                                struct error *err);
-
-    /* Cuts, for each group of cards, every link that leaves the group; cards in
-     * no group are not touched.  GROUPS holds CARD_COUNT group numbers (below 0
-     * = in no group).  NULL if reads_back. */
-    enum write_failure (*isolate)(struct registers *registers, const int groups[], int card_count,
-                                  struct error *err);
-
-    /* Opens every link of every card of the machine.  NULL if reads_back. */
-    enum write_failure (*reset)(struct registers *registers, struct error *err);
-};
-
-struct registers {
-    const struct registers_backend *backend;
-    const struct settings *settings; /* borrowed */
-    const struct ledger *ledger;     /* borrowed; NULL or without lock: read only */
-    bool may_write;
-    struct bdf woken[PPU_MAX]; /* cards that are kept awake until registers_close */
-    size_t woken_count;
+    /* Makes the plan's writes in its order (core/apply.h has the rules) and says in OUTCOMES,
+     * which has room for the plan's count, what became of each.  Needs registers that were
+     * opened for writing; the cards are woken first, all at once.  What failed without
+     * refusing anything goes to WARNINGS, one line each.  -1: a near end could not be cut;
+     * the error names card, or tool, and reason.  OUTCOMES are filled in then too. */
+    int (*write_plan)(struct registers *registers, const struct writing *writing, enum apply_outcome outcomes[],
+                      struct text_list *warnings, struct error *err);
 };
 
 extern const struct registers_backend registers_mmio;
 extern const struct registers_backend registers_ppudbg;
 
-/* The settings' backend.  MAY_WRITE false: nothing on the host is changed, not
- * even memory decoding or a card's sleep. */
-void registers_open(struct registers *registers, const struct settings *settings, const struct ledger *ledger,
+struct power_card;
+
+struct registers {
+    const struct registers_backend *backend;
+    const struct settings *settings; /* borrowed */
+    const struct state *state;       /* borrowed, for the notes of switched-on decoding; NULL or not locked: none */
+    bool may_write;
+    struct power_card *woken; /* owned; see registers_wake */
+    size_t woken_count;
+};
+
+/* The settings' backend.  MAY_WRITE false: nothing on the host is changed, not even memory
+ * decoding or a card's sleep. */
+void registers_open(struct registers *registers, const struct settings *settings, const struct state *state,
                     bool may_write);
 
-/* Lets the cards sleep again that were woken.  REGISTERS may be all zeros. */
+/* Lets the cards sleep again that were kept awake.  REGISTERS may be all zeros. */
 void registers_close(struct registers *registers);
 
-/* Makes sure that a card is awake: READING_FINE, or why its registers say nothing
- * now.  The backends that address registers do it themselves. */
-MUST_CHECK enum reading_kind registers_wake(struct registers *registers, struct bdf bdf, struct error *err);
+/* Wakes all sleeping cards among BDFS at once (10 ms each by the PCI specification:
+ * together, not one after the other) and keeps them awake until registers_close.  Looks at
+ * a card once: a card that did not wake shows when it is read.  Without may_write nothing
+ * happens. */
+void registers_wake(struct registers *registers, const struct bdf bdfs[], size_t count);
 
 /* Switches memory decoding off again on cards that a killed hook left on. */
 MUST_CHECK int registers_recover(struct registers *registers, struct error *err);

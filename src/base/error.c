@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/line.h"
+#include "base/text.h"
 
 /* Escaping never shortens, so what is cut off at this size would be cut off in
  * error.text too. */
@@ -17,40 +17,47 @@ int error_set(struct error *err, enum status status, const char *format, ...)
 {
     char raw[RAW_SIZE];
     va_list arguments;
-
     va_start(arguments, format);
-    vsnprintf(raw, sizeof(raw), format, arguments);
+    vsnprintf(raw, sizeof raw, format, arguments);
     va_end(arguments);
 
     err->status = status;
-    line_copy(err->text, sizeof(err->text), raw);
+    text_copy_line(err->text, sizeof err->text, raw);
     return -1;
 }
 
 int error_set_errno(struct error *err, enum status status, int number, const char *format, ...)
 {
     char raw[RAW_SIZE];
-    char line[sizeof(err->text)];
+    char line[sizeof err->text];
     va_list arguments;
-
     va_start(arguments, format);
-    vsnprintf(raw, sizeof(raw), format, arguments);
+    vsnprintf(raw, sizeof raw, format, arguments);
     va_end(arguments);
 
-    line_copy(line, sizeof(line), raw);
+    text_copy_line(line, sizeof line, raw);
     return error_set(err, status, "%s: %s", line, strerror(number));
 }
 
 int error_wrap(struct error *err, const char *format, ...)
 {
     char raw[RAW_SIZE];
-    char context[sizeof(err->text)];
+    char context[sizeof err->text];
     va_list arguments;
-
     va_start(arguments, format);
-    vsnprintf(raw, sizeof(raw), format, arguments);
+    vsnprintf(raw, sizeof raw, format, arguments);
     va_end(arguments);
 
-    line_copy(context, sizeof(context), raw);
+    text_copy_line(context, sizeof context, raw);
     return error_set(err, err->status, "%s: %s", context, err->text);
+}
+
+int error_append(struct error *err, const char *format, ...)
+{
+    char raw[RAW_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(raw, sizeof raw, format, arguments);
+    va_end(arguments);
+    return error_set(err, err->status, "%s%s", err->text, raw);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "base/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -8,19 +9,57 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-#include "base/line.h"
 #include "base/memory.h"
 
-enum { FIRST_CAPACITY = 4096 };
+enum { FIRST_CAPACITY = 4096, STREAM_CAPACITY = 64 << 10, WORD_LIMIT = 4096 };
+
+/* CLOCK_MONOTONIC exists on every Linux, so clock_gettime cannot fail here. */
+static int64_t monotonic_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+int64_t deadline_after_ms(int64_t milliseconds)
+{
+    return monotonic_ms() + milliseconds;
+}
+
+int64_t deadline_left_ms(int64_t deadline)
+{
+    int64_t left = deadline - monotonic_ms();
+    return left > 0 ? left : 0;
+}
 
 void buffer_free(struct buffer *buffer)
 {
     free(buffer->data);
     buffer->data = NULL;
     buffer->length = 0;
+}
+
+void buffer_last_line(const struct buffer *buffer, char *line, size_t size)
+{
+    size_t end = buffer->length;
+    while (end > 0 && strchr(" \t\r\n", buffer->data[end - 1])) {
+        end--;
+    }
+    size_t begin = end;
+    while (begin > 0 && buffer->data[begin - 1] != '\n') {
+        begin--;
+    }
+    size_t length = end - begin;
+    CLEANUP_FREE char *raw = memory_alloc(length + 1, 1);
+    if (length > 0) {
+        memcpy(raw, buffer->data + begin, length);
+    }
+    text_copy_line(line, size, raw);
 }
 
 void file_close_fd(int *fd)
@@ -33,9 +72,13 @@ void file_close_fd(int *fd)
 
 /* Room for the whole file and one byte more, so that a regular file is read by
  * two calls, the second of which sees its end.  /proc says 0 and sysfs 4096
- * whatever a file holds: it is a hint. */
-static size_t first_capacity(off_t size, size_t limit)
+ * for whatever a file holds: it is a hint.  A stream may have as much ready as a pipe
+ * holds. */
+static size_t first_capacity(bool regular, off_t size, size_t limit)
 {
+    if (!regular) {
+        return STREAM_CAPACITY;
+    }
     if (size < FIRST_CAPACITY) {
         return FIRST_CAPACITY;
     }
@@ -48,11 +91,10 @@ static int wait_readable(int fd, const char *name, int64_t deadline, struct erro
 {
     struct pollfd wanted = {.fd = fd, .events = POLLIN};
     int timeout = -1;
-
     if (deadline != NO_DEADLINE) {
         int64_t left = deadline_left_ms(deadline);
         if (left == 0) {
-            return error_set(err, STATUS_BUSY, "%s: its end was not reached in time", name);
+            return error_set(err, STATUS_BUSY, "%s did not end in time", name);
         }
         timeout = left < INT_MAX ? (int)left : INT_MAX;
     }
@@ -68,7 +110,6 @@ static int wait_readable(int fd, const char *name, int64_t deadline, struct erro
 static int read_more(int fd, const char *name, size_t capacity, struct buffer *buffer, struct error *err)
 {
     ssize_t got = read(fd, buffer->data + buffer->length, capacity - buffer->length);
-
     if (got < 0) {
         int number = errno;
         if (number == EINTR || number == EAGAIN) {
@@ -80,14 +121,14 @@ static int read_more(int fd, const char *name, size_t capacity, struct buffer *b
     return got > 0;
 }
 
-static int read_all(int fd, const char *name, size_t limit, int64_t deadline, struct buffer *buffer, struct error *err)
+static int read_to_end(int fd, const char *name, size_t limit, int64_t deadline, struct buffer *buffer,
+                       struct error *err)
 {
-    struct stat facts;
+    struct stat facts = {0};
     bool regular = fstat(fd, &facts) == 0 && S_ISREG(facts.st_mode); /* always readable */
-    size_t capacity = first_capacity(regular ? facts.st_size : 0, limit);
+    size_t capacity = first_capacity(regular, facts.st_size, limit);
     int more = 1;
-
-    buffer->data = memory_alloc(capacity + 1, 1);
+    buffer->data = memory_grow(NULL, capacity + 1, 1);
     while (more > 0) {
         int ready = regular ? 1 : wait_readable(fd, name, deadline, err);
         if (ready < 0) {
@@ -112,8 +153,7 @@ static int read_all(int fd, const char *name, size_t limit, int64_t deadline, st
 int file_read_fd(int fd, const char *name, size_t limit, int64_t deadline, struct buffer *buffer, struct error *err)
 {
     struct buffer content = {0};
-
-    if (read_all(fd, name, limit, deadline, &content, err) < 0) {
+    if (read_to_end(fd, name, limit, deadline, &content, err) < 0) {
         buffer_free(&content);
         return -1;
     }
@@ -122,20 +162,19 @@ int file_read_fd(int fd, const char *name, size_t limit, int64_t deadline, struc
 }
 
 /* O_NONBLOCK: a FIFO planted in place of a file must not hang the open. */
-int file_read(const char *path, size_t limit, struct buffer *buffer, _Bool *missing, struct error *err)
+int file_read(const char *path, size_t limit, struct buffer *buffer, bool *missing, struct error *err)
 {
     CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     int number = errno;
     struct stat facts;
-
-    if (missing != NULL) {
+    if (missing) {
         *missing = fd < 0 && number == ENOENT;
     }
     if (fd < 0) {
         enum status status = number == ENOENT ? STATUS_INVALID : STATUS_HARDWARE;
         return error_set_errno(err, status, number, "cannot open %s", path);
     }
-    if (fstat(fd, &facts) != 0) {
+    if (fstat(fd, &facts) < 0) {
         number = errno;
         return error_set_errno(err, STATUS_HARDWARE, number, "cannot examine %s", path);
     }
@@ -145,35 +184,149 @@ int file_read(const char *path, size_t limit, struct buffer *buffer, _Bool *miss
     return file_read_fd(fd, path, limit, NO_DEADLINE, buffer, err);
 }
 
-static int write_all(int fd, const char *data, size_t length)
+static int order_of_names(const void *left, const void *right)
 {
+    return strcmp(*(char *const *)left, *(char *const *)right);
+}
+
+/* Takes FD over. */
+static int list_fd(int fd, const char *name, struct text_list *names, struct error *err)
+{
+    struct text_list found = {0};
+    const struct dirent *item;
+    DIR *directory = fdopendir(fd);
+
+    if (!directory) {
+        int number = errno;
+        close(fd);
+        return error_set_errno(err, STATUS_HARDWARE, number, "cannot list %s", name);
+    }
+    errno = 0;
+    while ((item = readdir(directory))) {
+        if (strcmp(item->d_name, ".") != 0 && strcmp(item->d_name, "..") != 0) {
+            text_list_add_copy(&found, item->d_name);
+        }
+        errno = 0;
+    }
+    int number = errno;
+    closedir(directory);
+    if (number != 0) {
+        text_list_free(&found);
+        return error_set_errno(err, STATUS_HARDWARE, number, "cannot list %s", name);
+    }
+    if (found.count > 1) {
+        qsort(found.items, found.count, sizeof found.items[0], order_of_names);
+    }
+    *names = found;
+    return 0;
+}
+
+int file_list(const char *path, struct text_list *names, bool *missing, struct error *err)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int number = errno;
+    if (missing) {
+        *missing = fd < 0 && number == ENOENT;
+    }
+    if (fd < 0) {
+        enum status status = number == ENOENT ? STATUS_INVALID : STATUS_HARDWARE;
+        return error_set_errno(err, status, number, "cannot list %s", path);
+    }
+    return list_fd(fd, path, names, err);
+}
+
+/* An open of its own has a read position of its own; it leaves time stamps alone if DIRFD
+ * does. */
+int file_list_at(int dirfd, const char *name_in_messages, struct text_list *names, struct error *err)
+{
+    int flags = fcntl(dirfd, F_GETFL);
+    int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC | (flags < 0 ? 0 : flags & O_NOATIME));
+    if (fd < 0) {
+        int number = errno;
+        return error_set_errno(err, STATUS_HARDWARE, number, "cannot list %s", name_in_messages);
+    }
+    return list_fd(fd, name_in_messages, names, err);
+}
+
+/* The kernel gives such a text whole at the first read. */
+bool file_read_word_at(int dirfd, const char *path, char *word, size_t size)
+{
+    char text[WORD_LIMIT];
+    CLEANUP_FD int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    ssize_t got = -1;
+    if (fd >= 0) {
+        do {
+            got = read(fd, text, sizeof text);
+        } while (got < 0 && errno == EINTR);
+    }
+    size_t length = got > 0 ? (size_t)got : 0;
+    if (length > 0 && text[length - 1] == '\n') {
+        length--;
+    }
+    if (length == 0 || length >= size || got == (ssize_t)sizeof text) {
+        return false;
+    }
+    memcpy(word, text, length);
+    word[length] = '\0';
+    return true;
+}
+
+/* O_TRUNC means nothing to sysfs; on a simulated host it takes the old word away. */
+int file_write_word_at(int dirfd, const char *path, const char *word)
+{
+    size_t length = strlen(word);
+    CLEANUP_FD int fd = openat(dirfd, path, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    ssize_t written;
+    if (fd < 0) {
+        return -errno;
+    }
+    do {
+        written = write(fd, word, length);
+    } while (written < 0 && errno == EINTR);
+    if (written < 0) {
+        return -errno;
+    }
+    return (size_t)written == length ? 0 : -EIO;
+}
+
+int file_write_all(int fd, const void *data, size_t length)
+{
+    const char *rest = data;
     while (length > 0) {
-        ssize_t written = write(fd, data, length);
+        ssize_t written = write(fd, rest, length);
         if (written < 0) {
             if (errno == EINTR) {
                 continue;
             }
             return -1;
         }
-        data += written;
+        rest += written;
         length -= (size_t)written;
     }
     return 0;
+}
+
+void file_occupy_standard_descriptors(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0) {
+            return;
+        }
+    }
 }
 
 /* Creates TEMPORARY with the content.  errno tells why on -1. */
 static int create_at(int dirfd, const char *temporary, const void *data, size_t length, mode_t mode)
 {
     CLEANUP_FD int fd = openat(dirfd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
-
     if (fd < 0) {
         return -1;
     }
     /* The umask must not take away what the caller asks for. */
-    if (fchmod(fd, mode) != 0) {
+    if (fchmod(fd, mode) < 0) {
         return -1;
     }
-    return write_all(fd, data, length);
+    return file_write_all(fd, data, length);
 }
 
 /*
@@ -186,17 +339,16 @@ int file_replace_at(int dirfd, const char *name, const void *data, size_t length
 {
     char temporary[NAME_MAX + 1];
     int number;
-
-    int size = snprintf(temporary, sizeof(temporary), ".%s.%ld.tmp", name, (long)getpid());
-    if (size < 0 || (size_t)size >= sizeof(temporary)) {
+    int size = snprintf(temporary, sizeof temporary, ".%s.%ld.tmp", name, (long)getpid());
+    if (size < 0 || (size_t)size >= sizeof temporary) {
         return error_set(err, STATUS_INVALID, "cannot write %s: the name is too long", name);
     }
     unlinkat(dirfd, temporary, 0);
-    if (create_at(dirfd, temporary, data, length, mode) != 0) {
+    if (create_at(dirfd, temporary, data, length, mode) < 0) {
         number = errno;
         goto fail;
     }
-    if (renameat(dirfd, temporary, dirfd, name) != 0) {
+    if (renameat(dirfd, temporary, dirfd, name) < 0) {
         number = errno;
         goto fail;
     }

@@ -18,8 +18,7 @@ void memory_set_failure_status(int status)
 static _Noreturn void out_of_memory(void)
 {
     static const char line[] = "icn-hook: out of memory; free some and try again\n";
-
-    if (write(STDERR_FILENO, line, sizeof(line) - 1) < 0) {
+    if (write(STDERR_FILENO, line, sizeof line - 1) < 0) {
         exit(failure_status);
     }
     exit(failure_status);
@@ -28,8 +27,7 @@ static _Noreturn void out_of_memory(void)
 void *memory_alloc(size_t count, size_t size)
 {
     void *block = calloc(count == 0 ? 1 : count, size == 0 ? 1 : size);
-
-    if (block == NULL) {
+    if (!block) {
         out_of_memory();
     }
     return block;
@@ -38,8 +36,7 @@ void *memory_alloc(size_t count, size_t size)
 void *memory_grow(void *old, size_t count, size_t size)
 {
     void *block = reallocarray(old, count == 0 ? 1 : count, size == 0 ? 1 : size);
-
-    if (block == NULL) {
+    if (!block) {
         out_of_memory();
     }
     return block;
@@ -48,16 +45,14 @@ void *memory_grow(void *old, size_t count, size_t size)
 char *memory_copy_text(const char *text)
 {
     size_t size = strlen(text) + 1;
-
     return memcpy(memory_alloc(size, 1), text, size);
 }
 
 void memory_free_pointer(void *pointer_to_pointer)
 {
     void *pointer;
-
     /* The caller's variable may have any pointer type: its bytes are copied,
      * not read through a void **. */
-    memcpy(&pointer, pointer_to_pointer, sizeof(pointer));
+    memcpy(&pointer, pointer_to_pointer, sizeof pointer);
     free(pointer);
 }

@@ -5,14 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/line.h"
 #include "base/memory.h"
+#include "base/text.h"
 
 static const char *environment_value(void)
 {
     const char *value = getenv("ICN_SYSROOT");
-
-    return value == NULL ? "" : value;
+    return value ? value : "";
 }
 
 bool paths_simulated(void)
@@ -23,7 +22,6 @@ bool paths_simulated(void)
 static size_t sysroot_length(const char *value)
 {
     size_t length = strlen(value);
-
     while (length > 0 && value[length - 1] == '/') {
         length--;
     }
@@ -37,8 +35,7 @@ const char *paths_sysroot(void)
     static char *sysroot;
     const char *value = environment_value();
     size_t length = sysroot_length(value);
-
-    if (sysroot == NULL || strlen(sysroot) != length || strncmp(sysroot, value, length) != 0) {
+    if (!sysroot || strlen(sysroot) != length || strncmp(sysroot, value, length) != 0) {
         free(sysroot);
         sysroot = memory_alloc(length + 1, 1);
         memcpy(sysroot, value, length);
@@ -49,7 +46,6 @@ const char *paths_sysroot(void)
 static bool lies_under(const char *path, const char *directory)
 {
     size_t length = strlen(directory);
-
     return strncmp(path, directory, length) == 0 && (path[length] == '/' || path[length] == '\0');
 }
 
@@ -57,15 +53,14 @@ char *paths_resolve(const char *format, ...)
 {
     const char *sysroot = paths_sysroot();
     va_list arguments;
-
     va_start(arguments, format);
-    char *path = line_format(format, arguments);
+    char *path = text_format(format, arguments);
     va_end(arguments);
 
     if (sysroot[0] == '\0' || lies_under(path, sysroot)) {
         return path;
     }
-    char *result = line_join(sysroot, path);
+    char *result = text_join(sysroot, path);
     free(path);
     return result;
 }

@@ -12,40 +12,41 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/line.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "base/paths.h"
+#include "base/text.h"
+#include "base/wait.h"
 
 /*
  * Theory of operation
  *
  * The end of the run is the end of the child, not the end of its output: a
- * process that the tool left behind may hold the pipe open for ever.  So the
- * loop waits for output only for a moment at a time, and asks in between
- * whether the child is gone.  (A pidfd could be waited for, but valgrind does
- * not know it.)  When the child is gone or the deadline has passed, the whole
- * process group is killed while the leader is still a zombie, because until it
- * is reaped its group id cannot belong to anybody else.  Nothing that the tool
- * started in its group can touch a card after spawn_capture has returned.
+ * process that the tool left behind may hold the pipes open for ever.  So the
+ * loop waits for output and for the child's pidfd at once.  When the child has
+ * ended or the deadline has passed, the whole process group is killed while the
+ * leader is still a zombie, because until it is reaped its group id cannot
+ * belong to another process.  Nothing that the tool started in its group can
+ * touch a card after spawn_capture has returned.
  */
 
 enum { CAPTURE_LIMIT = 16 << 20, READ_SIZE = 64 << 10, LAST_LINE_SIZE = 300 };
 
-/* Between two looks at the child; a closed pipe means that it is about to end. */
-enum { MOMENT_MS = 20, SHORT_MOMENT_MS = 1 };
-
-struct capture {
-    struct buffer output;
+/* One end of a pipe, and what came out of it. */
+struct stream {
+    int fd; /* -1: its end was reached */
+    struct buffer content;
     size_t capacity;
 };
 
+enum { STREAM_OUT, STREAM_ERR, STREAM_COUNT };
+
 /* Every signal is default in the child and none is blocked, whatever the
  * daemon that started us has set. */
-static void set_attributes(posix_spawnattr_t *attributes)
+static void set_spawn_attributes(posix_spawnattr_t *attributes)
 {
     sigset_t none;
     sigset_t all;
-
     sigemptyset(&none);
     sigfillset(&all);
     posix_spawnattr_setsigmask(attributes, &none);
@@ -54,15 +55,14 @@ static void set_attributes(posix_spawnattr_t *attributes)
     posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 }
 
-static int set_files(posix_spawn_file_actions_t *files, int output)
+static int set_spawn_files(posix_spawn_file_actions_t *files, const int outputs[STREAM_COUNT])
 {
     int number = posix_spawn_file_actions_addopen(files, 0, "/dev/null", O_RDONLY, 0);
-
     if (number == 0) {
-        number = posix_spawn_file_actions_adddup2(files, output, 1);
+        number = posix_spawn_file_actions_adddup2(files, outputs[STREAM_OUT], 1);
     }
     if (number == 0) {
-        number = posix_spawn_file_actions_adddup2(files, output, 2);
+        number = posix_spawn_file_actions_adddup2(files, outputs[STREAM_ERR], 2);
     }
     if (number == 0) {
         number = posix_spawn_file_actions_addclosefrom_np(files, 3);
@@ -71,27 +71,26 @@ static int set_files(posix_spawn_file_actions_t *files, int output)
 }
 
 /* -1 with errno set if it cannot be started. */
-static pid_t start_child(char *const argv[], int output)
+static pid_t start_child(char *const argv[], const int outputs[STREAM_COUNT])
 {
     CLEANUP_FREE char *sysroot = NULL;
     char *environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", NULL, NULL};
     posix_spawnattr_t attributes;
     posix_spawn_file_actions_t files;
     pid_t pid = -1;
-
     if (paths_simulated()) {
-        sysroot = line_join("ICN_SYSROOT=", paths_sysroot());
+        sysroot = text_join("ICN_SYSROOT=", paths_sysroot());
         environment[2] = sysroot;
     }
-    /* posix_spawn tells of this too, but not under valgrind and other emulators
+    /* posix_spawn reports this too, but not under valgrind and other emulators
      * whose child shares no memory with its parent. */
-    if (access(argv[0], X_OK) != 0) {
+    if (access(argv[0], X_OK) < 0) {
         return -1;
     }
     posix_spawnattr_init(&attributes);
-    set_attributes(&attributes);
+    set_spawn_attributes(&attributes);
     posix_spawn_file_actions_init(&files);
-    int number = set_files(&files, output);
+    int number = set_spawn_files(&files, outputs);
     if (number == 0) {
         number = posix_spawn(&pid, argv[0], &files, &attributes, argv, environment);
     }
@@ -106,158 +105,184 @@ static pid_t start_child(char *const argv[], int output)
 
 /* Keeps what fits under the limit; the rest is read and dropped, so that a
  * talkative tool never blocks on a full pipe. */
-static void keep(struct capture *capture, const char *data, size_t length)
+static void keep_output(struct stream *stream, const char *data, size_t length)
 {
-    struct buffer *output = &capture->output;
-    size_t room = CAPTURE_LIMIT - output->length;
-
+    struct buffer *content = &stream->content;
+    size_t room = CAPTURE_LIMIT - content->length;
     if (length > room) {
         length = room;
     }
-    while (capture->capacity < output->length + length + 1) {
-        capture->capacity = capture->capacity == 0 ? READ_SIZE : capture->capacity * 2;
-        output->data = memory_grow(output->data, capture->capacity, 1);
+    while (stream->capacity < content->length + length + 1) {
+        stream->capacity = stream->capacity == 0 ? READ_SIZE : stream->capacity * 2;
+        content->data = memory_grow(content->data, stream->capacity, 1);
     }
-    memcpy(output->data + output->length, data, length);
-    output->length += length;
-    output->data[output->length] = '\0';
+    memcpy(content->data + content->length, data, length);
+    content->length += length;
+    content->data[content->length] = '\0';
 }
 
-/* Takes what the pipe holds.  Closes it at its end. */
-static void drain(int *pipe_end, struct capture *capture)
+/* Takes one piece of what the pipe holds, and closes it at its end.  False: it holds
+ * nothing now. */
+static bool read_piece_of(struct stream *stream)
 {
-    char chunk[READ_SIZE];
-
-    while (*pipe_end != -1) {
-        ssize_t got = read(*pipe_end, chunk, sizeof(chunk));
-        if (got > 0) {
-            keep(capture, chunk, (size_t)got);
-            return;
-        }
-        if (got < 0 && errno == EINTR) {
-            continue;
-        }
-        if (got < 0 && errno == EAGAIN) {
-            return;
-        }
-        file_close_fd(pipe_end);
+    char piece[READ_SIZE];
+    ssize_t got;
+    if (stream->fd == -1) {
+        return false;
     }
+    do {
+        got = read(stream->fd, piece, sizeof piece);
+    } while (got < 0 && errno == EINTR);
+    if (got > 0) {
+        keep_output(stream, piece, (size_t)got);
+        return true;
+    }
+    if (got == 0 || errno != EAGAIN) {
+        file_close_fd(&stream->fd);
+    }
+    return false;
 }
 
-/* The child stays a zombie. */
-static bool has_ended(pid_t pid)
+/* What the child wrote before its end is in the pipe, and no more than the pipe can
+ * hold: a process outside its group may go on writing. */
+static void read_rest_of(struct stream *stream)
 {
-    siginfo_t facts = {.si_pid = 0};
-
-    return waitid(P_PID, (id_t)pid, &facts, WEXITED | WNOHANG | WNOWAIT) == 0 && facts.si_pid == pid;
-}
-
-static bool has_passed(int64_t deadline)
-{
-    return deadline != NO_DEADLINE && deadline_left_ms(deadline) == 0;
+    int size = fcntl(stream->fd, F_GETPIPE_SZ);
+    size_t limit = stream->content.length + (size > READ_SIZE ? (size_t)size : READ_SIZE);
+    while (stream->content.length < limit && stream->content.length < CAPTURE_LIMIT && read_piece_of(stream)) {
+    }
 }
 
 /* True when the child has ended, false when the deadline came first. */
-static bool watch_child(pid_t pid, int *pipe_end, int64_t deadline, struct capture *capture)
+static bool watch_child(pid_t pid, int64_t deadline, struct stream streams[STREAM_COUNT])
 {
-    while (!has_passed(deadline)) {
-        struct pollfd wanted = {.fd = *pipe_end, .events = POLLIN};
-
-        /* What was written before the end is read after it. */
-        bool ended = has_ended(pid);
-        if (poll(&wanted, 1, ended ? 0 : *pipe_end == -1 ? SHORT_MOMENT_MS : MOMENT_MS) > 0) {
-            drain(pipe_end, capture);
-        } else if (ended) {
-            return true;
+    CLEANUP_FD int pidfd = wait_open_pidfd(pid);
+    while (!wait_has_ended(pid)) {
+        struct pollfd wanted[1 + STREAM_COUNT] = {{.fd = pidfd, .events = POLLIN}};
+        if (deadline != NO_DEADLINE && deadline_left_ms(deadline) == 0) {
+            return false;
+        }
+        for (int i = 0; i < STREAM_COUNT; i++) {
+            wanted[1 + i] = (struct pollfd){.fd = streams[i].fd, .events = POLLIN};
+        }
+        if (poll(wanted, 1 + STREAM_COUNT, wait_poll_timeout(deadline, pidfd)) <= 0) {
+            continue;
+        }
+        for (int i = 0; i < STREAM_COUNT; i++) {
+            if (wanted[1 + i].revents) {
+                read_piece_of(&streams[i]);
+            }
         }
     }
-    return false;
+    return true;
 }
 
 /* Ends what is left of the group and reaps the leader; returns its wait status. */
 static int finish_child(pid_t pid)
 {
     int status = 0;
-
     kill(-pid, SIGKILL);
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
     }
     return status;
 }
 
-/* ": <last line that is not empty>", or nothing. */
-static void describe_last_line(const struct buffer *output, char text[LAST_LINE_SIZE])
+/* The last line of stderr, or of stdout if stderr has none. */
+static void last_line_of(const struct stream streams[STREAM_COUNT], char line[LAST_LINE_SIZE])
 {
-    size_t end = output->length;
-    while (end > 0 && strchr(" \t\r\n", output->data[end - 1]) != NULL) {
-        end--;
+    buffer_last_line(&streams[STREAM_ERR].content, line, LAST_LINE_SIZE);
+    if (!line[0]) {
+        buffer_last_line(&streams[STREAM_OUT].content, line, LAST_LINE_SIZE);
     }
-    size_t begin = end;
-    while (begin > 0 && output->data[begin - 1] != '\n') {
-        begin--;
-    }
-    size_t length = end - begin;
-    if (length == 0) {
-        text[0] = '\0';
-        return;
-    }
-    snprintf(text, LAST_LINE_SIZE, ": %.*s", (int)(length < LAST_LINE_SIZE ? length : LAST_LINE_SIZE),
-             output->data + begin);
 }
 
-static int judge(const char *program, int wait_status, const struct buffer *output, struct error *err)
+static int judge_end(const char *program, bool in_time, int wait_status, const struct stream streams[STREAM_COUNT],
+                     struct error *err)
 {
-    char last_line[LAST_LINE_SIZE];
-
-    if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0) {
-        return 0;
+    char line[LAST_LINE_SIZE];
+    if (!in_time) {
+        return error_set(err, STATUS_BUSY, "%s did not end in time and was killed", program);
     }
-    describe_last_line(output, last_line);
+    last_line_of(streams, line);
+    const char *colon = line[0] ? ": " : "";
     if (WIFSIGNALED(wait_status)) {
-        return error_set(err, STATUS_HARDWARE, "%s was killed by signal %d%s", program, WTERMSIG(wait_status),
-                         last_line);
+        return error_set(err, STATUS_HARDWARE, "%s was killed by signal %d%s%s", program, WTERMSIG(wait_status), colon,
+                         line);
     }
-    return error_set(err, STATUS_HARDWARE, "%s ended with exit status %d%s", program, WEXITSTATUS(wait_status),
-                     last_line);
+    if (WEXITSTATUS(wait_status) != 0) {
+        return error_set(err, STATUS_HARDWARE, "%s ended with exit status %d%s%s", program, WEXITSTATUS(wait_status),
+                         colon, line);
+    }
+    return 0;
 }
 
 /* Follows the started child to its end. */
-static int supervise(const char *program, pid_t pid, int *pipe_end, int64_t deadline, struct capture *capture,
+static int supervise(const char *program, pid_t pid, int64_t deadline, struct stream streams[STREAM_COUNT],
                      struct error *err)
 {
-    keep(capture, "", 0);
-    bool ended = watch_child(pid, pipe_end, deadline, capture);
+    char warning[LAST_LINE_SIZE];
+    bool in_time = watch_child(pid, deadline, streams);
     int wait_status = finish_child(pid);
-    if (!ended) {
-        return error_set(err, STATUS_BUSY, "%s did not end in time and was killed", program);
+    for (int i = 0; i < STREAM_COUNT; i++) {
+        read_rest_of(&streams[i]);
+        keep_output(&streams[i], "", 0);
     }
-    return judge(program, wait_status, &capture->output, err);
+    if (judge_end(program, in_time, wait_status, streams, err) < 0) {
+        return -1;
+    }
+    buffer_last_line(&streams[STREAM_ERR].content, warning, sizeof warning);
+    if (warning[0]) {
+        log_message(LOG_LEVEL_INFO, "%s: %s", program, warning);
+    }
+    return 0;
+}
+
+/* Fills READ_ENDS' fd and WRITE_ENDS, or nothing. */
+static int open_pipes(struct stream read_ends[STREAM_COUNT], int write_ends[STREAM_COUNT])
+{
+    for (int i = 0; i < STREAM_COUNT; i++) {
+        int ends[2];
+        if (pipe2(ends, O_CLOEXEC) < 0) {
+            return -1;
+        }
+        read_ends[i].fd = ends[0];
+        write_ends[i] = ends[1];
+        fcntl(ends[0], F_SETFL, O_NONBLOCK);
+    }
+    return 0;
 }
 
 int spawn_capture(char *const argv[], int64_t deadline, struct buffer *output, struct error *err)
 {
-    int ends[2];
-    struct capture capture = {0};
-
-    if (pipe2(ends, O_CLOEXEC) != 0) {
+    struct stream streams[STREAM_COUNT] = {{.fd = -1}, {.fd = -1}};
+    int write_ends[STREAM_COUNT] = {-1, -1};
+    pid_t pid = -1;
+    int result = -1;
+    if (open_pipes(streams, write_ends) < 0) {
         int number = errno;
-        return error_set_errno(err, STATUS_HARDWARE, number, "cannot make a pipe for %s", argv[0]);
+        error_set_errno(err, STATUS_HARDWARE, number, "cannot make a pipe for %s", argv[0]);
+        goto out;
     }
-    CLEANUP_FD int read_end = ends[0];
-    CLEANUP_FD int write_end = ends[1];
-    fcntl(read_end, F_SETFL, O_NONBLOCK);
-
-    pid_t pid = start_child(argv, write_end);
+    pid = start_child(argv, write_ends);
     if (pid < 0) {
         int number = errno;
-        return error_set_errno(err, STATUS_HARDWARE, number, "cannot run %s", argv[0]);
+        error_set_errno(err, STATUS_HARDWARE, number, "cannot run %s", argv[0]);
+        goto out;
     }
-    file_close_fd(&write_end);
+    for (int i = 0; i < STREAM_COUNT; i++) {
+        file_close_fd(&write_ends[i]);
+    }
+    result = supervise(argv[0], pid, deadline, streams, err);
+    if (result == 0) {
+        *output = streams[STREAM_OUT].content;
+        streams[STREAM_OUT].content = (struct buffer){0};
+    }
 
-    if (supervise(argv[0], pid, &read_end, deadline, &capture, err) != 0) {
-        buffer_free(&capture.output);
-        return -1;
+out:
+    for (int i = 0; i < STREAM_COUNT; i++) {
+        file_close_fd(&streams[i].fd);
+        file_close_fd(&write_ends[i]);
+        buffer_free(&streams[i].content);
     }
-    *output = capture.output;
-    return 0;
+    return result;
 }

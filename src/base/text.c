@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "base/text.h"
 
-#include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
+#include <unistd.h>
 
-#include "base/line.h"
 #include "base/memory.h"
 
 static bool is_control(char character)
@@ -17,14 +16,34 @@ static bool is_control(char character)
     return byte < 0x20 || byte == 0x7f;
 }
 
-/* The bytes of the UTF-8 character that begins at TEXT, or 1. */
-static size_t character_length(const char *text)
+size_t text_utf8_length(const char *text)
 {
-    size_t length = 1;
-
-    if ((unsigned char)text[0] >= 0xc0) {
-        while (length < 4 && ((unsigned char)text[length] & 0xc0) == 0x80) {
-            length++;
+    const unsigned char *bytes = (const unsigned char *)text;
+    unsigned char low = 0x80;
+    unsigned char high = 0xbf;
+    size_t length;
+    if (bytes[0] < 0x80) {
+        return 1;
+    }
+    if (bytes[0] >= 0xc2 && bytes[0] <= 0xdf) {
+        length = 2;
+    } else if (bytes[0] >= 0xe0 && bytes[0] <= 0xef) {
+        length = 3;
+        low = bytes[0] == 0xe0 ? 0xa0 : low;
+        high = bytes[0] == 0xed ? 0x9f : high;
+    } else if (bytes[0] >= 0xf0 && bytes[0] <= 0xf4) {
+        length = 4;
+        low = bytes[0] == 0xf0 ? 0x90 : low;
+        high = bytes[0] == 0xf4 ? 0x8f : high;
+    } else {
+        return 0;
+    }
+    if (bytes[1] < low || bytes[1] > high) {
+        return 0;
+    }
+    for (size_t i = 2; i < length; i++) {
+        if ((bytes[i] & 0xc0) != 0x80) {
+            return 0;
         }
     }
     return length;
@@ -33,15 +52,14 @@ static size_t character_length(const char *text)
 static void copy_escaped(char *target, size_t size, const char *source, bool escape_backslash)
 {
     size_t used = 0;
-
     if (size == 0) {
         return;
     }
     while (*source != '\0') {
         bool escape = is_control(*source) || (escape_backslash && *source == '\\');
-        size_t taken = character_length(source);
+        size_t length = text_utf8_length(source);
+        size_t taken = length == 0 ? 1 : length;
         size_t needed = escape ? 4 : taken;
-
         if (needed >= size - used) {
             break;
         }
@@ -61,12 +79,12 @@ void text_escape(char *target, size_t size, const char *source)
     copy_escaped(target, size, source, true);
 }
 
-void line_copy(char *target, size_t size, const char *source)
+void text_copy_line(char *target, size_t size, const char *source)
 {
     copy_escaped(target, size, source, false);
 }
 
-char *line_format(const char *format, va_list arguments)
+char *text_format(const char *format, va_list arguments)
 {
     va_list again;
     va_copy(again, arguments);
@@ -79,37 +97,34 @@ char *line_format(const char *format, va_list arguments)
     return text;
 }
 
-char *line_join(const char *first, const char *second)
+char *text_join(const char *first, const char *second)
 {
     size_t first_length = strlen(first);
     size_t second_size = strlen(second) + 1;
     char *text = memory_alloc(first_length + second_size, 1);
-
     memcpy(text, first, first_length);
     memcpy(text + first_length, second, second_size);
     return text;
 }
 
-/* 16 and above: not a digit. */
-static unsigned int digit_value(char character)
+int text_hex_digit(char character)
 {
     if (character >= '0' && character <= '9') {
-        return (unsigned int)(character - '0');
+        return character - '0';
     }
     if (character >= 'a' && character <= 'f') {
-        return (unsigned int)(character - 'a') + 10;
+        return character - 'a' + 10;
     }
     if (character >= 'A' && character <= 'F') {
-        return (unsigned int)(character - 'A') + 10;
+        return character - 'A' + 10;
     }
-    return 16;
+    return -1;
 }
 
 bool text_parse_number(const char *text, uint64_t max, uint64_t *value)
 {
-    unsigned int base = 10;
+    uint64_t base = 10;
     uint64_t number = 0;
-
     if (text[0] == '0' && text[1] == 'x') {
         base = 16;
         text += 2;
@@ -118,9 +133,9 @@ bool text_parse_number(const char *text, uint64_t max, uint64_t *value)
         return false;
     }
     for (; *text != '\0'; text++) {
-        unsigned int digit = digit_value(*text);
-
-        if (digit >= base || digit > max || number > (max - digit) / base) {
+        int value_of_digit = text_hex_digit(*text);
+        uint64_t digit = (uint64_t)value_of_digit;
+        if (value_of_digit < 0 || digit >= base || digit > max || number > (max - digit) / base) {
             return false;
         }
         number = number * base + digit;
@@ -129,20 +144,58 @@ bool text_parse_number(const char *text, uint64_t max, uint64_t *value)
     return true;
 }
 
+/* Takes TEXT over. */
+static void text_list_take(struct text_list *list, char *text)
+{
+    list->items = memory_grow(list->items, list->count + 1, sizeof *list->items);
+    list->items[list->count++] = text;
+}
+
+/* The line as the list keeps it, owned. */
+static char *text_list_line(const char *format, va_list arguments) PRINTF_LIKE(1, 0);
+static char *text_list_line(const char *format, va_list arguments)
+{
+    CLEANUP_FREE char *raw = text_format(format, arguments);
+    size_t size = strlen(raw) * 4 + 1;
+    char *line = memory_alloc(size, 1);
+    text_copy_line(line, size, raw);
+    return line;
+}
+
 void text_list_add(struct text_list *list, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    CLEANUP_FREE char *raw = line_format(format, arguments);
+    text_list_take(list, text_list_line(format, arguments));
     va_end(arguments);
+}
 
-    size_t size = strlen(raw) * 4 + 1;
-    char *line = memory_alloc(size, 1);
-    line_copy(line, size, raw);
+void text_list_add_once(struct text_list *list, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    char *line = text_list_line(format, arguments);
+    va_end(arguments);
+    if (text_list_has(list, line)) {
+        free(line);
+        return;
+    }
+    text_list_take(list, line);
+}
 
-    list->items = memory_grow(list->items, list->count + 1, sizeof(*list->items));
-    list->items[list->count] = line;
-    list->count++;
+void text_list_add_copy(struct text_list *list, const char *text)
+{
+    text_list_take(list, memory_copy_text(text));
+}
+
+bool text_list_has(const struct text_list *list, const char *text)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        if (strcmp(list->items[i], text) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void text_list_free(struct text_list *list)
@@ -155,7 +208,7 @@ void text_list_free(struct text_list *list)
     list->count = 0;
 }
 
-static const char *skip_blanks(const char *text)
+static const char *after_blanks(const char *text)
 {
     return text + strspn(text, " \t\n\v\f\r");
 }
@@ -167,13 +220,12 @@ bool text_parse_uuid(const char *text, char uuid[UUID_SIZE])
     static const char digits[] = "0123456789abcdef";
     char result[UUID_SIZE];
     size_t used = 0;
-
-    text = skip_blanks(text);
+    text = after_blanks(text);
     for (int pair = 0; pair < 16; pair++) {
         text += strspn(text, "- ");
-        unsigned int high = digit_value(text[0]);
-        unsigned int low = high < 16 ? digit_value(text[1]) : 16;
-        if (low >= 16) {
+        int high = text_hex_digit(text[0]);
+        int low = high < 0 ? -1 : text_hex_digit(text[1]);
+        if (low < 0) {
             return false;
         }
         if (pair == 4 || pair == 6 || pair == 8 || pair == 10) {
@@ -183,26 +235,27 @@ bool text_parse_uuid(const char *text, char uuid[UUID_SIZE])
         result[used++] = digits[low];
         text += 2;
     }
-    if (*skip_blanks(text) != '\0') {
+    if (*after_blanks(text) != '\0') {
         return false;
     }
     result[used] = '\0';
-    memcpy(uuid, result, sizeof(result));
+    memcpy(uuid, result, sizeof result);
     return true;
 }
 
-int text_make_uuid(char uuid[UUID_SIZE], struct error *err)
+/* The kernel's own, of this host whatever the sysroot is. */
+bool text_make_uuid(char uuid[UUID_SIZE])
 {
-    unsigned char bytes[16];
-    char digits[2 * sizeof(bytes) + 1];
-
-    if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes)) {
-        return error_set_errno(err, STATUS_HARDWARE, errno, "cannot make a uuid");
+    char text[UUID_SIZE];
+    int fd = open("/proc/sys/kernel/random/uuid", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return false;
     }
-    bytes[6] = (unsigned char)(0x40 | (bytes[6] & 0x0f));
-    bytes[8] = (unsigned char)(0x80 | (bytes[8] & 0x3f));
-    for (size_t i = 0; i < sizeof(bytes); i++) {
-        snprintf(digits + 2 * i, 3, "%02x", bytes[i]);
+    ssize_t length = read(fd, text, sizeof text - 1);
+    close(fd);
+    if (length != (ssize_t)sizeof text - 1) {
+        return false;
     }
-    return text_parse_uuid(digits, uuid) ? 0 : error_set(err, STATUS_HARDWARE, "cannot make a uuid");
+    text[length] = '\0';
+    return text_parse_uuid(text, uuid);
 }

@@ -9,7 +9,7 @@
 
 static const char exit_statuses[] = "Exit status: 0 fine, 1 check failed, 2 usage, 3 configuration, topology or input\n"
                                     "invalid, 4 card owned by another, 5 hardware or vendor tool failed, 6 lock or\n"
-                                    "deadline.";
+                                    "deadline, 7 cannot be verified.";
 
 static void print_option(const struct option_row *row)
 {
@@ -114,7 +114,7 @@ static struct json_object *describe_option(const struct option_row *row)
     return entry;
 }
 
-static void print_json(void)
+static void help_print_json(void)
 {
     struct json_object *object = json_object_new_object();
     json_put_text(object, "schema", "icn-hook/help/1");
@@ -135,14 +135,14 @@ static void print_json(void)
     json_print(object);
 }
 
-int verb_help(const struct options *options)
+int verb_help(const struct options *options, struct error *err)
 {
     enum verb_id verb = options->argument ? command_find_verb(options->argument) : VERB_NONE;
     if (options->argument && verb == VERB_NONE) {
-        return command_usage_error("unknown verb", options->argument);
+        return command_usage_error(err, "unknown verb '%s'", options->argument);
     }
     if (options->json) {
-        print_json();
+        help_print_json();
     } else {
         command_help(verb);
     }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <getopt.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "cli/commands.h"
 
 /* What getopt_long returns for option number i of the table. */
@@ -36,12 +38,13 @@ bool option_is_verb(const struct option_row *option)
     return option->effect == CHOOSE || option->effect == CHOOSE_WITH_FLAG || option->effect == CHOOSE_WITH_ARGUMENT;
 }
 
-int command_usage_error(const char *what, const char *argument)
+int command_usage_error(struct error *err, const char *format, ...)
 {
-    struct error err;
-    error_set(&err, STATUS_USAGE, "icn-hook: %s '%s'; see icn-hook --help", what, argument);
-    fprintf(stderr, "%s\n", err.text);
-    return STATUS_USAGE;
+    va_list arguments;
+    va_start(arguments, format);
+    CLEANUP_FREE char *text = text_format(format, arguments);
+    va_end(arguments);
+    return error_set(err, STATUS_USAGE, "%s; see icn-hook --help", text);
 }
 
 /* The table in the form that getopt_long wants. */
@@ -79,18 +82,72 @@ static const struct option_row *find_row(int code)
     return NULL;
 }
 
-static int choose(struct command *command, enum verb_id verb, const char *word)
+static int command_choose(struct command *command, enum verb_id verb, const char *word, struct error *err)
 {
     if (command->verb != VERB_NONE) {
-        return command_usage_error("not with another verb:", word);
+        return command_usage_error(err, "--%s cannot be combined with '%s'", word, command_verbs[command->verb].name);
     }
     command->verb = verb;
     return 0;
 }
 
-/* A word that is no option: the verb, then its argument.  After --dry-run alone the
+/* How many characters must be put in, left out, replaced or swapped with their neighbour
+ * to make B of A (optimal string alignment). */
+enum { WORD_MAX = 16 };
+static int slips_between(const char *a, const char *b)
+{
+    int slips[WORD_MAX + 1][WORD_MAX + 1];
+    int rows = (int)strlen(a);
+    int columns = (int)strlen(b);
+    for (int i = 0; i <= rows; i++) {
+        for (int j = 0; j <= columns; j++) {
+            if (i == 0 || j == 0) {
+                slips[i][j] = i + j;
+                continue;
+            }
+            int least = slips[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
+            least = slips[i - 1][j] + 1 < least ? slips[i - 1][j] + 1 : least;
+            least = slips[i][j - 1] + 1 < least ? slips[i][j - 1] + 1 : least;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && slips[i - 2][j - 2] + 1 < least) {
+                least = slips[i - 2][j - 2] + 1;
+            }
+            slips[i][j] = least;
+        }
+    }
+    return slips[rows][columns];
+}
+
+/* What was probably meant, or NULL. */
+static const char *likely_verb(const char *word)
+{
+    static const char *const others[][2] = {
+        {"list", "status"}, {"show", "status"}, {"isolate", "apply"}, {"version", "--version"}};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        if (strcmp(word, others[i][0]) == 0) {
+            return others[i][1];
+        }
+    }
+    if (strlen(word) < 3 || strlen(word) > WORD_MAX) {
+        return NULL;
+    }
+    for (enum verb_id verb = 0; verb < VERB_COUNT; verb++) {
+        if (!command_verbs[verb].hidden && slips_between(word, command_verbs[verb].name) <= 2) {
+            return command_verbs[verb].name;
+        }
+    }
+    return NULL;
+}
+
+static int unknown_verb(const char *word, struct error *err)
+{
+    const char *likely = likely_verb(word);
+    return likely ? command_usage_error(err, "unknown verb '%s' (did you mean %s?)", word, likely)
+                  : command_usage_error(err, "unknown verb '%s'", word);
+}
+
+/* A word that is not an option: the verb, then its argument.  After --dry-run alone the
  * verb is plan. */
-static int take_word(struct command *command, const char *word)
+static int take_word(struct command *command, const char *word, struct error *err)
 {
     if (command->verb == VERB_NONE) {
         command->verb = command_find_verb(word);
@@ -98,18 +155,18 @@ static int take_word(struct command *command, const char *word)
             return 0;
         }
         if (!command->options.dry_run) {
-            return command_usage_error("unknown verb", word);
+            return unknown_verb(word, err);
         }
         command->verb = VERB_PLAN;
     }
     if (!command_verbs[command->verb].argument || command->options.argument) {
-        return command_usage_error("one argument too many:", word);
+        return command_usage_error(err, "unexpected argument '%s'", word);
     }
     command->options.argument = word;
     return 0;
 }
 
-static int take_colour(struct command *command, const char *when)
+static int take_colour(struct command *command, const char *when, struct error *err)
 {
     static const char *const choices[] = {[COLOUR_AUTO] = "auto", [COLOUR_ALWAYS] = "always", [COLOUR_NEVER] = "never"};
     for (size_t i = 0; i < sizeof choices / sizeof choices[0]; i++) {
@@ -118,10 +175,10 @@ static int take_colour(struct command *command, const char *when)
             return 0;
         }
     }
-    return command_usage_error("auto, always or never must follow --color, not", when);
+    return command_usage_error(err, "--color takes auto, always or never, not '%s'", when);
 }
 
-static int take_option(struct command *command, const struct option_row *row, const char *value)
+static int take_option(struct command *command, const struct option_row *row, const char *value, struct error *err)
 {
     void *field = (char *)&command->options + row->offset;
     switch (row->effect) {
@@ -133,20 +190,20 @@ static int take_option(struct command *command, const struct option_row *row, co
         return 0;
     case ADD_NAME:
         if (command->options.name_count == NAMES_MAX) {
-            return command_usage_error("too many names:", value);
+            return command_usage_error(err, "too many names: '%s'", value);
         }
         command->options.names[command->options.name_count++] = value;
         return 0;
     case SET_COLOUR:
-        return take_colour(command, value);
+        return take_colour(command, value, err);
     case CHOOSE:
-        return choose(command, row->verb, row->name);
+        return command_choose(command, row->verb, row->name, err);
     case CHOOSE_WITH_FLAG:
         *(bool *)field = true;
-        return choose(command, row->verb, row->name);
+        return command_choose(command, row->verb, row->name, err);
     case CHOOSE_WITH_ARGUMENT:
         command->options.argument = value;
-        return choose(command, row->verb, row->name);
+        return command_choose(command, row->verb, row->name, err);
     case SHOW_HELP:
         command->help = true;
         return 0;
@@ -157,85 +214,111 @@ static int take_option(struct command *command, const struct option_row *row, co
     return 0;
 }
 
-static int complain(int code, const char *word)
+/* getopt_long takes any beginning of a long option for the option; a slip of the finger
+ * must not reach reset. */
+static bool is_whole(const char *word)
+{
+    size_t length = strcspn(word + 2, "=");
+    for (size_t i = 0; i < command_option_count; i++) {
+        if (strlen(command_options[i].name) == length && strncmp(word + 2, command_options[i].name, length) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int command_complain(int code, const char *word, struct error *err)
 {
     const struct option_row *row = optopt ? find_row(optopt) : NULL;
     char letter[] = {'-', (char)optopt, '\0'};
     if (code == ':' && row) {
-        char what[64];
-        snprintf(what, sizeof what, "%s must follow", row->value);
-        return command_usage_error(what, word);
+        return command_usage_error(err, "option '%s' needs a value: %s", word, row->value);
     }
     if (row) {
-        return command_usage_error("no value may follow", word);
+        return command_usage_error(err, "option '--%s' takes no value", row->name);
     }
-    return command_usage_error("unknown option", optopt ? letter : word);
+    return command_usage_error(err, "unknown option '%s'", optopt ? letter : word);
 }
 
-static int take_code(struct command *command, int code, char *argv[])
+/* WORD: where getopt began to read. */
+static int take_code(struct command *command, int code, const char *word, struct error *err)
 {
     if (code == 1) {
-        return take_word(command, optarg);
+        return take_word(command, optarg, err);
+    }
+    if (strncmp(word, "--", 2) == 0 && !is_whole(word)) {
+        return command_usage_error(err, "unknown option '%s'", word);
     }
     if (code == '?' || code == ':') {
-        return complain(code, argv[optind - 1]);
+        return command_complain(code, word, err);
     }
     const struct option_row *row = find_row(code);
     command->given |= UINT64_C(1) << (row - command_options);
-    return take_option(command, row, optarg);
+    return take_option(command, row, optarg, err);
 }
 
-static int take_all(int argc, char *argv[], const struct grammar *grammar, struct command *command)
+static int take_all(int argc, char *argv[], const struct grammar *grammar, struct command *command, struct error *err)
 {
+    int at = 1;
     int code;
     optind = 0;
     opterr = 0;
     while ((code = getopt_long(argc, argv, grammar->shorts, grammar->longs, NULL)) != -1) {
-        int status = take_code(command, code, argv);
-        if (status != 0) {
-            return status;
+        if (take_code(command, code, argv[at], err) < 0) {
+            return -1;
         }
+        at = optind;
     }
     while (optind < argc) {
-        int status = take_word(command, argv[optind++]);
-        if (status != 0) {
-            return status;
+        if (take_word(command, argv[optind++], err) < 0) {
+            return -1;
         }
     }
     return 0;
 }
 
 /* Every option goes with the verb, and the verb has its argument. */
-static int check(const struct command *command)
+static int command_check(const struct command *command, struct error *err)
 {
     const struct verb *verb = &command_verbs[command->verb];
     for (size_t i = 0; i < command_option_count; i++) {
         if ((command->given >> i & 1) != 0 && !option_fits(&command_options[i], command->verb)) {
-            char what[64];
-            snprintf(what, sizeof what, "%s takes no option", verb->name);
-            return command_usage_error(what, command_options[i].name);
+            return command_usage_error(err, "'%s' has no option '--%s'", verb->name, command_options[i].name);
         }
     }
     if (!command->options.argument && !verb_argument_is_optional(verb)) {
-        char what[64];
-        snprintf(what, sizeof what, "%s must follow", verb->argument);
-        return command_usage_error(what, verb->name);
+        return command_usage_error(err, "'%s' needs an argument: %s", verb->name, verb->argument);
     }
     return 0;
 }
 
-int command_parse(int argc, char *argv[], struct command *command)
+/* What getopt did not come to counts too: a program that asked for JSON reads JSON. */
+static bool has_json(int argc, char *argv[])
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], "--json") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int command_parse(int argc, char *argv[], struct command *command, struct error *err)
 {
     struct grammar grammar = {0};
     *command = (struct command){.verb = VERB_NONE};
     make_grammar(&grammar);
-    int status = take_all(argc, argv, &grammar, command);
+    int result = take_all(argc, argv, &grammar, command, err);
     free(grammar.longs);
-    if (status != 0 || command->help || command->version) {
-        return status;
+    if (result < 0) {
+        command->options.json = has_json(argc, argv);
+        return -1;
+    }
+    if (command->help || command->version) {
+        return 0;
     }
     if (command->verb == VERB_NONE && command->options.dry_run) {
         command->verb = VERB_PLAN;
     }
-    return command->verb == VERB_NONE ? command_usage_error("no verb given to", "icn-hook") : check(command);
+    return command->verb == VERB_NONE ? command_usage_error(err, "no command given") : command_check(command, err);
 }

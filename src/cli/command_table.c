@@ -8,7 +8,7 @@
 enum {
     ON_DOMAIN = BIT(VERB_PLAN) | BIT(VERB_DOCTOR),
     ON_LIBVIRT = ON_DOMAIN | BIT(VERB_STATUS),
-    ON_CHANGE = BIT(VERB_APPLY) | BIT(VERB_RELEASE) | BIT(VERB_RESET),
+    ON_CHANGE = BIT(VERB_APPLY) | BIT(VERB_RELEASE) | BIT(VERB_RESET) | BIT(VERB_REPAIR),
     ON_OUTPUT = BIT(VERB_STATUS) | BIT(VERB_TOPO),
 };
 
@@ -76,7 +76,7 @@ const struct verb command_verbs[VERB_COUNT] = {
             .argument = "N",
             .what = "the best N idle cards for one VM",
             .more = "Best: most links among themselves, then fewest NUMA nodes, then fewest links\n"
-                    "to other idle cards, which would be lost to the tenants to come; then the\n"
+                    "to other idle cards, which would be unavailable to later tenants; then the\n"
                     "lowest ids. With --xml, one <hostdev> element a line, as virsh takes one at a\n"
                     "time:\n"
                     "  icn-hook suggest 2 --xml | while read -r device; do\n"
@@ -130,6 +130,17 @@ const struct verb command_verbs[VERB_COUNT] = {
             .examples = "icn-hook reset\n"
                         "icn-hook reset --dry-run",
         },
+    [VERB_REPAIR] =
+        {
+            .name = "repair",
+            .run = verb_repair,
+            .what = "makes the whole host what it has to be",
+            .more = "Makes every cut that is missing, gives back masks that are owed, adopts VMs\n"
+                    "that run without a claim, drops claims of VMs that have ended, and reports\n"
+                    "what stays unverified or owed. It opens nothing else.",
+            .examples = "icn-hook repair --dry-run\n"
+                        "icn-hook repair",
+        },
     [VERB_HELP] =
         {
             .name = "help",
@@ -152,19 +163,19 @@ const struct option_row command_options[] = {
     {"json", 0, NULL, EVERY_VERB, SET_FLAG, FIELD(json), VERB_NONE, "print one JSON object"},
     {"config", 0, "FILE", EVERY_VERB, SET_TEXT, FIELD(config), VERB_NONE, "instead of /etc/icn-hook/icn-hook.conf"},
     {"color", 0, "WHEN", EVERY_VERB, SET_COLOUR, 0, VERB_NONE, "auto (the default; NO_COLOR counts), always, never"},
-    {"verbose", 'v', NULL, EVERY_VERB, SET_FLAG, FIELD(verbose), VERB_NONE, "tell what is done, on stderr"},
+    {"verbose", 'v', NULL, EVERY_VERB, SET_FLAG, FIELD(verbose), VERB_NONE, "report what is done, on stderr"},
     {"help", 'h', NULL, EVERY_VERB, SHOW_HELP, 0, VERB_NONE, "help, of the verb if one is given"},
     {"version", 0, NULL, EVERY_VERB, SHOW_VERSION, 0, VERB_NONE, "the version"},
 
     {"dry-run", 'n', NULL, ON_CHANGE | BIT(VERB_PLAN), SET_FLAG, FIELD(dry_run), VERB_NONE,
-     "write nothing; without a verb: plan"},
-    {"name", 0, "NAME", BIT(VERB_APPLY), ADD_NAME, 0, VERB_NONE, "a group's name; once for each group, in their order"},
-    {"force", 0, NULL, BIT(VERB_RESET), SET_FLAG, FIELD(force), VERB_NONE, "although VMs are exposed by it"},
+     "make no changes (without a verb: same as plan)"},
+    {"name", 0, "NAME", BIT(VERB_APPLY), ADD_NAME, 0, VERB_NONE, "name of a group; repeat it in the order of LIST"},
+    {"force", 0, NULL, BIT(VERB_RESET), SET_FLAG, FIELD(force), VERB_NONE, "do it even if running VMs are exposed"},
     {"isolate", 0, NULL, BIT(VERB_RESET), SET_FLAG, FIELD(isolate), VERB_NONE,
-     "fail unless [policy] says idle = isolate: for boot"},
+     "for boot: fail unless idle = isolate is set"},
     {"quiet", 'q', NULL, BIT(VERB_DOCTOR), SET_FLAG, FIELD(quiet), VERB_NONE, "only warnings and failures"},
     {"probe", 0, "CARD", BIT(VERB_DOCTOR), SET_TEXT, FIELD(probe), VERB_NONE,
-     "does this idle card take a cut, and keep it?"},
+     "try an idle card: can a link be cut, and stay so?"},
     {"domain", 0, "NAME", ON_DOMAIN, SET_TEXT, FIELD(domain), VERB_NONE, "take the domain's XML from libvirt"},
     {"connect", 'c', "URI", ON_LIBVIRT, SET_TEXT, FIELD(connect), VERB_NONE, "libvirt's URI; usually qemu:///system"},
     {"dot", 0, NULL, BIT(VERB_TOPO), SET_FLAG, FIELD(dot), VERB_NONE, "as a graph for Graphviz"},
@@ -172,7 +183,7 @@ const struct option_row command_options[] = {
     {"validate", 0, "FILE", BIT(VERB_TOPO), SET_TEXT, FIELD(validate), VERB_NONE, "check a topology file"},
     {"prometheus", 0, NULL, BIT(VERB_STATUS), SET_FLAG, FIELD(prometheus), VERB_NONE,
      "for node_exporter's textfile collector"},
-    {"output", 'o', "FILE", ON_OUTPUT, SET_TEXT, FIELD(output), VERB_NONE, "replace FILE as a whole, or not at all"},
+    {"output", 'o', "FILE", ON_OUTPUT, SET_TEXT, FIELD(output), VERB_NONE, "write to FILE; it is replaced as a whole"},
     {"numa", 0, "NODE", BIT(VERB_SUGGEST), SET_TEXT, FIELD(numa), VERB_NONE, "only cards of this NUMA node"},
     {"xml", 0, NULL, BIT(VERB_SUGGEST), SET_FLAG, FIELD(xml), VERB_NONE, "<hostdev> elements for virsh attach-device"},
 

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "cli/options.h"
+#include "cli/verbs.h"
 
 /*
  * All verbs and options, in one table that feeds parsing, --help, completion
@@ -22,6 +22,7 @@ enum verb_id {
     VERB_APPLY,
     VERB_RELEASE,
     VERB_RESET,
+    VERB_REPAIR,
     VERB_HELP,
     VERB_COMPLETE,
     VERB_COUNT,
@@ -30,7 +31,7 @@ enum verb_id {
 
 struct verb {
     const char *name;
-    int (*run)(const struct options *options); /* prints, and returns the exit status */
+    verb_function *run;
     const char *argument; /* as help shows it, in brackets if it may be missing; NULL: takes none */
     const char *what;     /* what it does, one line for the list of verbs */
     const char *more;     /* further lines for its own help, or NULL */
@@ -53,8 +54,8 @@ enum option_effect {
 
 struct option_row {
     const char *name;
-    char letter;       /* 0: none */
-    const char *value; /* as help shows it; NULL: takes none */
+    char letter;        /* 0: none */
+    const char *value;  /* as help shows it; NULL: takes none */
     unsigned int verbs; /* bit VERB_…: which verbs take it; EVERY_VERB */
     enum option_effect effect;
     size_t offset;     /* in struct options, of SET_FLAG, SET_TEXT and CHOOSE_WITH_FLAG */
@@ -88,12 +89,12 @@ struct command {
     bool version;
 };
 
-/* Returns 0, or STATUS_USAGE after it has printed the one line that says what is
- * wrong. */
-int command_parse(int argc, char *argv[], struct command *command);
+/* STATUS_USAGE if the line makes no sense; options.json is set even then, if --json
+ * is one of its words. */
+MUST_CHECK int command_parse(int argc, char *argv[], struct command *command, struct error *err);
 
-/* Prints "icn-hook: WHAT 'ARGUMENT'; see icn-hook --help" and returns STATUS_USAGE. */
-int command_usage_error(const char *what, const char *argument);
+/* STATUS_USAGE: the formatted text and "; see icn-hook --help".  Returns -1. */
+int command_usage_error(struct error *err, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /* The text of --help, of VERB or (VERB_NONE) of the program. */
 void command_help(enum verb_id verb);

@@ -15,6 +15,44 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "cli/table.h"
+#include "engine/links.h"
+
+/* ECMA-48's select graphic rendition. */
+static const char *const codes[] = {
+    [COLOUR_BOLD] = "1", [COLOUR_GREEN] = "32", [COLOUR_RED] = "1;31", [COLOUR_CYAN] = "36", [COLOUR_MAGENTA] = "35",
+};
+
+static bool is_set(const char *variable)
+{
+    const char *value = getenv(variable);
+    return value && value[0];
+}
+
+bool colour_is_wanted(enum colour_choice choice, FILE *stream)
+{
+    if (choice != COLOUR_AUTO) {
+        return choice == COLOUR_ALWAYS;
+    }
+    const char *terminal = getenv("TERM");
+    bool is_dumb = terminal && strcmp(terminal, "dumb") == 0;
+    int fd = fileno(stream);
+    return fd >= 0 && isatty(fd) && !is_set("NO_COLOR") && !is_dumb;
+}
+
+void colour_begin(FILE *stream, enum colour colour)
+{
+    if (colour != COLOUR_PLAIN) {
+        fprintf(stream, "\033[%sm", codes[colour]);
+    }
+}
+
+void colour_end(FILE *stream, enum colour colour)
+{
+    if (colour != COLOUR_PLAIN) {
+        fputs("\033[0m", stream);
+    }
+}
 
 enum { FILE_MODE = 0644 };
 
@@ -52,10 +90,10 @@ void output_open(struct output *output, const struct options *options)
 static char *find_target(const char *path, struct error *err)
 {
     struct stat facts;
-    if (lstat(path, &facts) != 0) {
+    if (lstat(path, &facts) < 0) {
         return memory_copy_text(path);
     }
-    if (stat(path, &facts) != 0 || !S_ISREG(facts.st_mode)) {
+    if (stat(path, &facts) < 0 || !S_ISREG(facts.st_mode)) {
         error_set(err, STATUS_INVALID, "%s is not a regular file", path);
         return NULL;
     }
@@ -81,19 +119,15 @@ int output_replace_file(const char *path, const void *data, size_t length, struc
     return 0;
 }
 
-int output_close(struct output *output, int status)
+int output_close(struct output *output, struct error *err)
 {
-    struct error err;
     if (!output->file) {
-        return status;
+        return 0;
     }
     fclose(output->stream);
-    if (status == STATUS_OK && output_replace_file(output->file, output->data, output->length, &err) < 0) {
-        fprintf(stderr, "icn-hook: %s\n", err.text);
-        status = (int)err.status;
-    }
+    int result = output_replace_file(output->file, output->data, output->length, err);
     free(output->data);
-    return status;
+    return result;
 }
 
 void output_line(const struct output *output, enum colour colour, const char *text)
@@ -102,5 +136,40 @@ void output_line(const struct output *output, enum colour colour, const char *te
     colour_begin(output->stream, shown);
     fputs(text, output->stream);
     colour_end(output->stream, shown);
+    fputc('\n', output->stream);
+}
+
+const struct sign signs[] = {
+    [VERDICT_OPEN] = {' ', COLOUR_GREEN, NULL},
+    [VERDICT_CUT] = {':', COLOUR_CYAN, "cut by idle = isolate, or before any VM"},
+    [VERDICT_NEEDLESS] = {'/', COLOUR_MAGENTA, "cut, but not required"},
+    [VERDICT_UNREAD] = {'~', COLOUR_GREEN, "unreadable, allowed to be open"},
+    [VERDICT_PROVEN] = {'-', COLOUR_CYAN, "cut as required"},
+    [VERDICT_GATED] = {'=', COLOUR_CYAN, "cut when read back at the start"},
+    [VERDICT_UNVERIFIED] = {'?', COLOUR_MAGENTA, "must be cut, NOT VERIFIED"},
+    [VERDICT_LEAK] = {'!', COLOUR_RED, "LEAK: open, must be cut"},
+};
+
+void sign_print_legend(const struct output *output, const char *before, signs_used used)
+{
+    int column = fprintf(output->stream, "%s", before);
+    int limit = output->width > 0 ? output->width : 80;
+    for (size_t i = 0; i < sizeof signs / sizeof signs[0]; i++) {
+        if (!signs[i].meaning || (used >> i & 1) == 0) {
+            continue;
+        }
+        int width = (int)sizeof "   -" + table_text_width(signs[i].meaning);
+        if (column + width > limit) {
+            fputs("\n ", output->stream);
+            column = 1;
+        }
+        enum colour colour = output->in_colour ? signs[i].colour : COLOUR_PLAIN;
+        fputs("  ", output->stream);
+        colour_begin(output->stream, colour);
+        fputc(signs[i].character, output->stream);
+        colour_end(output->stream, colour);
+        fprintf(output->stream, " %s", signs[i].meaning);
+        column += width;
+    }
     fputc('\n', output->stream);
 }

@@ -4,7 +4,6 @@
 #include <stddef.h>
 
 #include "base/error.h"
-#include "cli/colour.h"
 #include "cli/output.h"
 
 /* Rows of cells, printed in columns as wide as their content.  A cell is one or

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <stdio.h>
 
-#include "cli/colour.h"
+#include "cli/output.h"
 #include "cli/commands.h"
 #include "cli/json.h"
-#include "cli/preview.h"
+#include "cli/verb_log.h"
+#include "cli/verb_plan.h"
 #include "cli/verbs.h"
 #include "doctor/examination.h"
 #include "doctor/probe.h"
@@ -30,7 +31,7 @@ static void print_finding(const struct finding *finding, bool in_colour)
     }
 }
 
-static void print_text(const struct report *report, const struct options *options, const struct preview *preview)
+static void doctor_print_text(const struct report *report, const struct options *options, const struct preview *preview)
 {
     bool in_colour = colour_is_wanted(options->colour, stdout);
     for (size_t i = 0; i < report->count; i++) {
@@ -44,7 +45,7 @@ static void print_text(const struct report *report, const struct options *option
 }
 
 /* PREVIEW: of the domain that it was about, or NULL. */
-static void print_json(const struct report *report, const struct options *options, const struct preview *preview)
+static void doctor_print_json(const struct report *report, const struct options *options, const struct preview *preview)
 {
     struct json_object *object = json_object_new_object();
     json_put_text(object, "schema", "icn-hook/doctor/1");
@@ -72,26 +73,24 @@ static void print_json(const struct report *report, const struct options *option
     json_print(object);
 }
 
-static int finish(const struct report *report, const struct options *options, const struct preview *preview)
+static int doctor_finish(const struct report *report, const struct options *options, const struct preview *preview)
 {
-    (options->json ? print_json : print_text)(report, options, preview);
+    (options->json ? doctor_print_json : doctor_print_text)(report, options, preview);
     return report_failed(report) ? STATUS_CHECK_FAILED : STATUS_OK;
 }
 
-static int probe(const struct options *options)
+static int doctor_probe(const struct options *options, struct error *err)
 {
     struct report report = {0};
-    struct error err;
-    int status;
     if (options->argument || options->domain) {
-        return command_usage_error("--probe is of one card, not with",
+        return command_usage_error(err, "--probe takes one card and cannot be combined with '%s'",
                                    options->argument ? options->argument : "--domain");
     }
-    if (probe_card(options->config, options->probe, &report, &err) < 0) {
-        fprintf(stderr, "icn-hook: %s\n", err.text);
-        status = (int)err.status;
-    } else {
-        status = finish(&report, options, NULL);
+    int status = probe_card(options->config, options->probe, &report, err);
+    verb_log_result("doctor", status < 0 ? err : NULL, "card %s was probed: %s", options->probe,
+                    report_failed(&report) ? "it failed" : "it passed");
+    if (status == 0) {
+        status = doctor_finish(&report, options, NULL);
     }
     report_free(&report);
     return status;
@@ -103,7 +102,7 @@ static int examine_host(const struct options *options)
     examination_open(&examination, options->config);
     examination.connect = options->connect;
     examination_run(&examination);
-    int status = finish(&examination.report, options, NULL);
+    int status = doctor_finish(&examination.report, options, NULL);
     examination_close(&examination);
     return status;
 }
@@ -113,34 +112,34 @@ static void report_verdict(struct report *report, const struct preview *preview)
     if (preview->is_refused) {
         report_add(report, "domain", "plan", RESULT_FAIL, NULL, "%s", preview->reason.text);
     } else {
-        report_pass(report, "domain", "plan", preview->isolates ? "VM '%s' would be isolated" : "VM '%s' takes no PPU",
+        report_pass(report, "domain", "plan", preview->plan.isolates ? "VM '%s' would be isolated" : "VM '%s' uses no PPU",
                     preview->domain.name);
     }
 }
 
-static int examine_domain(const struct options *options)
+static int examine_domain(const struct options *options, struct error *err)
 {
     struct preview preview;
     struct examination examination;
-    int status = preview_open(&preview, options);
-    if (status == STATUS_OK) {
+    int status = preview_open(&preview, options, err);
+    if (status == 0) {
         examination_open(&examination, options->config);
         examination.connect = options->connect;
-        examination.demand = &preview.inquiry.demand;
+        examination.cards = &preview.plan.cards;
         examination_run(&examination);
         examination_check_domain(&examination, &preview.placement);
         report_verdict(&examination.report, &preview);
-        status = finish(&examination.report, options, &preview);
+        status = doctor_finish(&examination.report, options, &preview);
         examination_close(&examination);
     }
     preview_close(&preview);
     return status;
 }
 
-int verb_doctor(const struct options *options)
+int verb_doctor(const struct options *options, struct error *err)
 {
     if (options->probe) {
-        return probe(options);
+        return doctor_probe(options, err);
     }
-    return options->argument || options->domain ? examine_domain(options) : examine_host(options);
+    return options->argument || options->domain ? examine_domain(options, err) : examine_host(options);
 }

@@ -1,21 +1,36 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include "base/error.h"
 #include "cli/options.h"
 
 /* Parses the command line, runs the verb, and returns the exit status. */
 int verbs_run(int argc, char *argv[]);
 
-/* One verb each; they print, and return the exit status. */
-int verb_plan(const struct options *options);
-int verb_status(const struct options *options);
-int verb_check(const struct options *options);
-int verb_explain(const struct options *options);
-int verb_topo(const struct options *options);
-int verb_suggest(const struct options *options);
-int verb_doctor(const struct options *options);
-int verb_apply(const struct options *options);
-int verb_release(const struct options *options);
-int verb_reset(const struct options *options);
-int verb_help(const struct options *options);
-int verb_complete(const struct options *options);
+/*
+ * A verb prints what it found and returns the exit status, which says more than 0
+ * where the answer is bad news.  -1: it could not answer, ERR says why, and nothing
+ * was printed on stdout in JSON.
+ */
+typedef int verb_function(const struct options *options, struct error *err);
+
+/* Runs VERB, reports its error, and returns the exit status. */
+int verbs_call(verb_function *verb, const struct options *options);
+
+/* The one line on stderr, and with --json the error's object on stdout; returns the
+ * exit status. */
+int verbs_report(bool json, const struct error *err);
+
+verb_function verb_plan;
+verb_function verb_status;
+verb_function verb_check;
+verb_function verb_explain;
+verb_function verb_topo;
+verb_function verb_suggest;
+verb_function verb_doctor;
+verb_function verb_apply;
+verb_function verb_release;
+verb_function verb_reset;
+verb_function verb_repair;
+verb_function verb_help;
+verb_function verb_complete;

@@ -5,10 +5,9 @@
 #include <unistd.h>
 
 #include "base/paths.h"
-#include "doctor/card_findings.h"
 #include "doctor/checks.h"
 #include "doctor/facts.h"
-#include "engine/link_state.h"
+#include "engine/links.h"
 
 #define GROUP "cards"
 
@@ -50,27 +49,29 @@ static void check_drivers(struct examination *examination)
     }
 }
 
-static void judge_reading(struct card_findings *findings, const struct card *card, int ppu)
+static void judge_reading(struct card_findings *findings, const struct examination *examination, int ppu)
 {
-    switch (card->reading.kind) {
+    const struct reading *reading = &card_at(examination, ppu)->reading;
+    switch (reading->kind) {
+    case READING_NONE:
     case READING_FINE:
         return;
     case READING_UNVERIFIABLE:
         /* What QEMU has open nobody else can read. */
-        if (!card->held) {
+        if (!examination->session.owners.held[ppu]) {
             card_findings_add(findings, ppu, RESULT_WARN,
-                              "it is read when a VM starts; --probe CARD tries an idle card", "%s", card->reading.why);
+                              "it is read when a VM starts; --probe CARD tries an idle card", "%s", reading->why);
         }
         return;
     case READING_GONE:
-        card_findings_add(findings, ppu, RESULT_FAIL, "no VM can take it before it answers", "%s", card->reading.why);
+        card_findings_add(findings, ppu, RESULT_FAIL, "no VM can take it before it answers", "%s", reading->why);
         return;
     case READING_FAILED:
-        if (strstr(card->reading.why, "(this needs root)")) {
+        if (strstr(reading->why, "(this needs root)")) {
             card_findings_add(findings, ppu, RESULT_WARN, NEEDS_ROOT, "%s", "its registers");
         } else {
             card_findings_add(findings, ppu, RESULT_FAIL, "compare [registers] with the hardware's description", "%s",
-                              card->reading.why);
+                              reading->why);
         }
         return;
     }
@@ -81,49 +82,67 @@ static void check_registers(struct examination *examination)
     struct card_findings findings = {0};
     int read = 0;
     int held = 0;
-    if (!examination->inspection.registers.backend->reads_back) {
+    for (int ppu = 0; ppu < examination->machine->topology.ppu_count; ppu++) {
+        if (card_is_looked_at(examination, ppu)) {
+            read += session_is_read(&examination->session, ppu);
+            held += examination->session.owners.held[ppu];
+            judge_reading(&findings, examination, ppu);
+        }
+    }
+    if (read == 0 && findings.count == 0) {
         report_add(&examination->report, GROUP, "registers", RESULT_WARN,
-                   "set backend = mmio if the registers are known",
-                   "backend ppudbg cannot read single registers: nothing is verified");
+                   "icn-hook check shows what was read back when their VMs started",
+                   "no register can be read now: every card is in use, or absent");
         return;
     }
-    for (int ppu = 0; ppu < examination->machine->topology.ppu_count; ppu++) {
-        const struct card *card = card_at(examination, ppu);
-        if (card_is_looked_at(examination, ppu)) {
-            read += card->reading.kind == READING_FINE;
-            held += card->held;
-            judge_reading(&findings, card, ppu);
+    card_findings_report(&findings, examination, GROUP, "registers",
+                         held > 0 ? "registers that can be read: %d; cards in use: %d" : "%d registers can be read",
+                         read, held);
+}
+
+/* Whether one of the card's links is judged so. */
+static bool any_link(const struct examination *examination, int ppu, enum verdict verdict)
+{
+    for (int link = 0; link < LINK_MAX; link++) {
+        if (examination->machine->topology.peer[ppu][link] != NO_PEER &&
+            link_look(&examination->session, ppu, link).verdict == verdict) {
+            return true;
         }
     }
-    card_findings_report(&findings, examination, GROUP, "registers",
-                         held > 0 ? "%d registers answer, %d in use" : "%d registers answer", read, held);
+    return false;
 }
 
-static bool leaks(const struct examination *examination, int ppu)
+/* The worst that is known of the card's links. */
+static void judge_links(struct card_findings *findings, const struct examination *examination, int ppu)
 {
-    bool leak = false;
-    for (int link = 0; link < LINK_MAX; link++) {
-        leak |= link_leaks(examination->inspection.snapshot, examination->inspection.owners, ppu, link);
+    if (any_link(examination, ppu, VERDICT_LEAK)) {
+        card_findings_add(findings, ppu, RESULT_FAIL,
+                          "icn-hook repair; stop the VM if the link stays open (icn-hook check names it)",
+                          "has an open link across a VM's boundary");
+    } else if (links_missing(&examination->session, ppu) != 0) {
+        card_findings_add(findings, ppu, RESULT_FAIL, "icn-hook repair; icn-hook check names the masks", "lacks cuts");
+    } else if (links_no_gate(&examination->session, ppu)) {
+        card_findings_add(findings, ppu, RESULT_WARN, "restart the VM to have its cuts verified",
+                          "was not read back for its VM before QEMU opened it");
+    } else if (any_link(examination, ppu, VERDICT_UNVERIFIED)) {
+        card_findings_add(findings, ppu, RESULT_WARN, "icn-hook check names them; restart the VM to have them verified",
+                          "has links that must be cut, and nothing shows that they are");
     }
-    return leak;
 }
 
-static void check_links(struct examination *examination)
+static void cards_check_links(struct examination *examination)
 {
     struct card_findings findings = {0};
+    struct coverage coverage = coverage_count(&examination->session);
     for (int ppu = 0; ppu < examination->machine->topology.ppu_count; ppu++) {
-        if (!card_is_looked_at(examination, ppu)) {
-            continue;
-        }
-        if (leaks(examination, ppu)) {
-            card_findings_add(&findings, ppu, RESULT_FAIL, "stop the VM; icn-hook check names the links",
-                              "a link leads out of its VM");
-        } else if (inspection_drifts(&examination->inspection, ppu)) {
-            card_findings_add(&findings, ppu, RESULT_FAIL, "icn-hook check names the masks; restart the VM",
-                              "lacks cuts");
+        if (card_is_looked_at(examination, ppu)) {
+            judge_links(&findings, examination, ppu);
         }
     }
-    card_findings_report(&findings, examination, GROUP, "links", "no link that must be cut is known to be open");
+    card_findings_report(&findings, examination, GROUP, "links",
+                         coverage.required == 0 ? "no link has to be cut"
+                                                : "links that must be cut: %d; proven: %d, verified at the start: %d",
+                         coverage.required, coverage.proven, coverage.gated);
 }
 
 /* sriov_numvfs is the kernel's count; virtfnN links are the functions themselves. */
@@ -141,11 +160,18 @@ static int virtual_functions(const struct examination *examination, int ppu)
     return count > (int)links ? count : (int)links;
 }
 
+/* A domain that takes a virtual function wants them enabled. */
+static bool is_passed_whole(const struct examination *examination, int ppu)
+{
+    return !examination->cards || card_function_is_taken(examination, examination->machine->card[ppu]);
+}
+
 void check_virtual_functions(struct examination *examination)
 {
     struct card_findings findings = {0};
     for (int ppu = 0; ppu < examination->machine->topology.ppu_count; ppu++) {
-        int count = card_is_looked_at(examination, ppu) ? virtual_functions(examination, ppu) : 0;
+        bool counts = card_is_looked_at(examination, ppu) && is_passed_whole(examination, ppu);
+        int count = counts ? virtual_functions(examination, ppu) : 0;
         if (count > 0) {
             card_findings_add(&findings, ppu, RESULT_WARN,
                               "echo 0 into its sriov_numvfs before it is passed as a whole",
@@ -157,12 +183,12 @@ void check_virtual_functions(struct examination *examination)
 
 void check_cards(struct examination *examination)
 {
-    if (!examination->is_inspected || card_count(examination) == 0) {
+    if (!examination->is_looked_at || card_count(examination) == 0) {
         return;
     }
     check_present(examination);
     check_drivers(examination);
     check_registers(examination);
-    check_links(examination);
+    cards_check_links(examination);
     check_virtual_functions(examination);
 }

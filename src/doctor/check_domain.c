@@ -6,10 +6,9 @@
 
 #include "base/memory.h"
 #include "base/paths.h"
-#include "doctor/card_findings.h"
 #include "doctor/checks.h"
 #include "doctor/facts.h"
-#include "engine/advice.h"
+#include "engine/suggest.h"
 
 #define GROUP "domain"
 #define NODES "/sys/devices/system/node"
@@ -45,13 +44,13 @@ static void find_nodes(const struct examination *examination, struct nodes *node
     for (int ppu = 0; ppu < examination->machine->topology.ppu_count; ppu++) {
         concerned[ppu] = card_concerns(examination, ppu);
     }
-    int count = advice_nodes(examination->machine, examination->inspection.snapshot, concerned, found);
+    int count = suggest_nodes(&examination->session, concerned, found);
     for (int i = 0; i < count; i++) {
         add_node(nodes, found[i]);
     }
 }
 
-static void check_node(struct examination *examination, const struct nodes *nodes)
+static void domain_check_node(struct examination *examination, const struct nodes *nodes)
 {
     char remedy[96];
     int cards = card_count(examination);
@@ -62,7 +61,7 @@ static void check_node(struct examination *examination, const struct nodes *node
     } else if (nodes->count == 1) {
         report_pass(&examination->report, GROUP, "numa", "its cards are on NUMA node %s", nodes->list);
     } else {
-        report_pass(&examination->report, GROUP, "numa", "the host tells no NUMA node of its cards");
+        report_pass(&examination->report, GROUP, "numa", "the host reports no NUMA node for its cards");
     }
 }
 
@@ -140,47 +139,29 @@ static void check_functions(struct examination *examination)
 static void check_managed(struct examination *examination)
 {
     struct card_findings findings = {0};
-    for (size_t i = 0; i < examination->demand->count; i++) {
-        const struct demand_device *device = &examination->demand->devices[i];
-        if (device->unmanaged && device->whole && device->ppu >= 0 &&
-            !card_at(examination, device->ppu)->state.on_vfio) {
-            card_findings_add(&findings, device->ppu, RESULT_WARN,
+    for (size_t i = 0; i < examination->cards->count; i++) {
+        const struct vm_card *card = &examination->cards->items[i];
+        if (card->unmanaged && card->whole && card->ppu >= 0 && !card_at(examination, card->ppu)->state.on_vfio) {
+            card_findings_add(&findings, card->ppu, RESULT_WARN,
                               "managed='yes', or virsh nodedev-detach before the start",
                               "managed='no', and it is not on vfio-pci");
         }
     }
-    card_findings_report(&findings, examination, GROUP, "managed", "vfio-pci gets its cards");
+    card_findings_report(&findings, examination, GROUP, "managed", "libvirt will bind its cards to vfio-pci");
 }
 
 void examination_check_domain(struct examination *examination, const struct domain_placement *placement)
 {
     struct nodes nodes = {0};
-    if (!examination->is_inspected || !examination->demand || card_count(examination) == 0) {
+    if (!examination->is_looked_at || !examination->cards || card_count(examination) == 0) {
         return;
     }
     find_nodes(examination, &nodes);
-    check_node(examination, &nodes);
+    domain_check_node(examination, &nodes);
     if (nodes.cpus[0] && fact_exists(NODES "/node1")) {
         check_vcpus(examination, placement, &nodes);
         check_memory(examination, placement, &nodes);
     }
     check_functions(examination);
     check_managed(examination);
-}
-
-void examination_warn(struct machine *machine, const struct inspection *inspection, const struct demand *demand,
-                      const struct domain_placement *placement, struct text_list *warnings)
-{
-    struct examination examination = {
-        .machine = machine, .demand = demand, .is_surveyed = true, .is_inspected = true, .inspection = *inspection};
-    check_virtual_functions(&examination);
-    check_group_members(&examination);
-    examination_check_domain(&examination, placement);
-    for (size_t i = 0; i < examination.report.count; i++) {
-        const struct finding *finding = &examination.report.findings[i];
-        if (finding->result != RESULT_PASS) {
-            text_list_add(warnings, "%s; %s", finding->text, finding->remedy);
-        }
-    }
-    report_free(&examination.report);
 }

@@ -18,7 +18,6 @@
 #include "base/memory.h"
 #include "base/paths.h"
 #include "doctor/checks.h"
-#include "doctor/daemon.h"
 #include "doctor/facts.h"
 
 #define GROUP "hook"
@@ -35,7 +34,7 @@ struct hook_file {
     struct stat facts;
     char engine[HOOK_PATH_SIZE]; /* which program it starts; "" = not known */
     int count;                   /* how many there are of ours */
-    bool other_main;             /* hooks/qemu is somebody else's */
+    bool other_main;             /* hooks/qemu is another program */
     bool is_hidden;              /* only root can look */
 };
 
@@ -50,12 +49,12 @@ static void find_engine(const struct buffer *program, char engine[HOOK_PATH_SIZE
     const char *from = program->data;
     const char *end = program->data + program->length;
     const char *found;
-    while ((found = memmem(from, (size_t)(end - from), "/icn-hook", strlen("/icn-hook") + 1)) != NULL) {
+    while ((found = memmem(from, (size_t)(end - from), "/icn-hook", strlen("/icn-hook") + 1))) {
         const char *start = found;
         while (start > program->data && may_stand_in_path(start[-1])) {
             start--;
         }
-        if (start[0] == '/' && strcmp(start, PATH_LEDGER) != 0 && strlen(start) < HOOK_PATH_SIZE) {
+        if (start[0] == '/' && strcmp(start, PATH_STATE) != 0 && strlen(start) < HOOK_PATH_SIZE) {
             snprintf(engine, HOOK_PATH_SIZE, "%s", start);
             return;
         }
@@ -70,15 +69,15 @@ static void look_at(struct hook_file *hook, const char *path)
     struct buffer program = {0};
     struct error unused;
     struct stat facts;
-    if (stat(resolved, &facts) != 0) {
+    if (stat(resolved, &facts) < 0) {
         hook->is_hidden |= errno == EACCES;
         return;
     }
-    if (file_read(resolved, PROGRAM_LIMIT, &program, NULL, &unused) != 0) {
+    if (file_read(resolved, PROGRAM_LIMIT, &program, NULL, &unused) < 0) {
         hook->is_hidden = true;
         return;
     }
-    if (memmem(program.data, program.length, our_name, strlen(our_name)) == NULL) {
+    if (!memmem(program.data, program.length, our_name, strlen(our_name))) {
         hook->other_main |= strcmp(path, MAIN_HOOK) == 0;
     } else if (hook->count++ == 0) {
         snprintf(hook->path, sizeof hook->path, "%s", path);
@@ -133,10 +132,10 @@ static void check_mode(struct report *report, const struct hook_file *hook)
         report_pass(report, GROUP, "executable", "executable");
     }
     if (fact_is_safe(hook->path)) {
-        report_pass(report, GROUP, "protected", "only root may change it");
+        report_pass(report, GROUP, "protected", "only root can change it");
     } else {
         snprintf(remedy, sizeof remedy, "chown root: %s; chmod 0755 %s", hook->path, hook->path);
-        report_add(report, GROUP, "protected", RESULT_FAIL, remedy, "others than root may change it");
+        report_add(report, GROUP, "protected", RESULT_FAIL, remedy, "users other than root can change it");
     }
 }
 
@@ -148,7 +147,7 @@ static void check_engine(struct report *report, const struct hook_file *hook)
     if (hook->engine[0] == '\0') {
         return;
     }
-    if (access(engine, X_OK) != 0) {
+    if (access(engine, X_OK) < 0) {
         report_add(report, GROUP, "engine", RESULT_FAIL, "reinstall icn-hook; until then VMs with cards cannot start",
                    "%s, which it starts, cannot be executed", is_named ? named : hook->engine);
     } else if (!security_lets_hook_run(hook->engine)) {
@@ -162,16 +161,12 @@ static void check_engine(struct report *report, const struct hook_file *hook)
     }
 }
 
-/* A ledger entry names the daemon whose hook wrote it. */
+/* A claim names the daemon whose hook made it. */
 static bool has_called_us(const struct examination *examination, const struct daemon *daemon)
 {
-    if (!examination->is_inspected) {
-        return false;
-    }
-    const struct ledger_content *ledger = &examination->inspection.snapshot->ledger;
-    for (size_t i = 0; i < ledger->entry_count; i++) {
-        const struct process_identity *caller = &ledger->entries[i].caller;
-        if (caller->pid == daemon->pid && caller->start == daemon->ticks && !ledger->entries[i].other_boot) {
+    for (size_t i = 0; examination->is_looked_at && i < examination->session.state.claim_count; i++) {
+        const struct claim *claim = &examination->session.state.claims[i];
+        if (claim->has_daemon && claim->daemon.pid == daemon->pid && claim->daemon.start == daemon->ticks) {
             return true;
         }
     }
@@ -207,7 +202,8 @@ static void check_daemons(struct examination *examination, const struct hook_fil
         check_known(examination, hook, &daemons[i]);
     }
     if (count == 0) {
-        report_pass(&examination->report, GROUP, "known", "no libvirtd or virtqemud runs; it is found at their start");
+        report_add(&examination->report, GROUP, "known", RESULT_WARN, "start libvirt",
+                   "neither libvirtd nor virtqemud is running; they will find it when they start");
     }
 }
 

@@ -1,14 +1,34 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Theory of operation.  The kernel hands out IOMMU groups, not cards: everything
+ * in a card's group goes with it or must rest.  A group is viable if each of its
+ * functions is bound to a vfio driver, to none, or to a bridge driver
+ * (drivers/vfio, vfio_dev_viable).  What the kernel itself says is asked of
+ * /dev/vfio/GROUP, and only while no VM has or is about to get a card of the
+ * group: the group can be opened by one process only, so looking at the wrong
+ * moment would fail that VM's start.  The state's shared lock keeps starts of VMs
+ * with cards waiting meanwhile (there is a lock from the first such start on).
+ */
 #include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/vfio.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
+#include "base/file.h"
 #include "base/memory.h"
 #include "base/paths.h"
+#include "core/mask.h"
 #include "doctor/checks.h"
 #include "doctor/facts.h"
 
 #define GROUP "iommu"
+#define CARDS "cards"
+#define GROUPS "/sys/kernel/iommu_groups"
 
 /* The kernel makes an entry for every IOMMU that it uses: dmar0, ivhd0, smmu3.… */
 static int count_entries(const char *directory)
@@ -72,7 +92,7 @@ static void check_switches(struct report *report)
                    "IOMMU groups are split by force (pcie_acs_override)");
     }
     if (!overrides && !(unsafe && unsafe[0] == 'Y')) {
-        report_pass(report, GROUP, "safe", "isolation between groups is not overridden");
+        report_pass(report, GROUP, "safe", "neither pcie_acs_override nor allow_unsafe_interrupts is set");
     }
 }
 
@@ -81,4 +101,140 @@ void check_iommu(struct examination *examination)
     check_on(&examination->report);
     check_module(&examination->report);
     check_switches(&examination->report);
+}
+
+static void check_has_group(struct examination *examination)
+{
+    struct card_findings findings = {0};
+    for (int ppu = 0; ppu < examination->machine->topology.ppu_count; ppu++) {
+        if (card_is_looked_at(examination, ppu) && card_at(examination, ppu)->state.iommu_group < 0) {
+            card_findings_add(&findings, ppu, RESULT_FAIL,
+                              "switch the IOMMU on in the firmware; on Intel also boot with intel_iommu=on",
+                              "in no IOMMU group");
+        }
+    }
+    card_findings_report(&findings, examination, CARDS, "group", "each in an IOMMU group");
+}
+
+/* PCI class 0x06: bridges, which the kernel leaves out of account. */
+static bool is_bridge(const char *function)
+{
+    CLEANUP_FREE char *class = fact_text(PATH_PCI_DEVICES "/%s/class", function);
+    return class && strncmp(class, "0x06", 4) == 0;
+}
+
+/* One function that shares the group of card PPU. */
+static void judge_member(struct card_findings *findings, const struct examination *examination, int ppu,
+                         const char *name)
+{
+    struct bdf function;
+    struct pci_state state;
+    if (!bdf_parse(name, &function) || bdf_compare(function, examination->machine->card[ppu]) == 0 || is_bridge(name) ||
+        card_function_is_taken(examination, function)) {
+        return;
+    }
+    sysfs_read_state(function, &state);
+    int group = card_at(examination, ppu)->state.iommu_group;
+    int other = machine_ppu_at(examination->machine, function);
+    if (other >= 0) {
+        card_findings_add(findings, ppu, RESULT_WARN, "give both to the same VM, or move one to another slot",
+                          "PPU %d is in its IOMMU group %d too", other, group);
+    } else if (state.driver[0] != '\0' && !state.on_vfio) {
+        card_findings_add(findings, ppu, RESULT_WARN, "bind it to vfio-pci, or pass it to the same VM",
+                          "%s with driver %s is in its IOMMU group %d too", name, state.driver, group);
+    } else if (examination->cards) {
+        card_findings_add(findings, ppu, RESULT_WARN, "pass it to the same VM, and to no other",
+                          "%s is in its IOMMU group %d too", name, group);
+    }
+}
+
+void check_group_members(struct examination *examination)
+{
+    struct card_findings findings = {0};
+    for (int ppu = 0; ppu < examination->machine->topology.ppu_count; ppu++) {
+        if (!card_is_looked_at(examination, ppu) || card_at(examination, ppu)->state.iommu_group < 0) {
+            continue;
+        }
+        CLEANUP_FREE char *path = paths_resolve(GROUPS "/%d/devices", card_at(examination, ppu)->state.iommu_group);
+        struct dirent **names = NULL;
+        int count = scandir(path, &names, NULL, alphasort);
+        for (int i = 0; i < count; i++) {
+            judge_member(&findings, examination, ppu, names[i]->d_name);
+            free(names[i]);
+        }
+        free(names);
+    }
+    card_findings_report(&findings, examination, CARDS, "alone",
+                         examination->cards ? "all that is in their IOMMU groups is passed"
+                                            : "nothing else in their IOMMU groups blocks passthrough");
+}
+
+static enum group_answer ask_group(int group)
+{
+    CLEANUP_FREE char *path = paths_resolve("/dev/vfio/%d", group);
+    struct vfio_group_status status = {.argsz = sizeof status};
+    CLEANUP_FD int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 && (errno == EACCES || errno == EPERM)) {
+        return GROUP_FORBIDDEN;
+    }
+    if (fd < 0) {
+        return errno == EBUSY ? GROUP_BUSY : GROUP_NOT_ASKED;
+    }
+    if (ioctl(fd, VFIO_GROUP_GET_STATUS, &status) < 0) {
+        return GROUP_NOT_ASKED;
+    }
+    return status.flags & VFIO_GROUP_FLAGS_VIABLE ? GROUP_VIABLE : GROUP_UNVIABLE;
+}
+
+static bool group_is_idle(const struct examination *examination, int group)
+{
+    const struct owners *owners = &examination->session.owners;
+    for (int ppu = 0; ppu < examination->machine->topology.ppu_count; ppu++) {
+        if (card_at(examination, ppu)->state.iommu_group == group &&
+            (owners->of[ppu] != OWNER_IDLE || owners->held[ppu])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void iommu_groups_ask(struct examination *examination)
+{
+    for (int ppu = 0; ppu < examination->machine->topology.ppu_count; ppu++) {
+        int group = card_at(examination, ppu)->state.iommu_group;
+        if (card_is_looked_at(examination, ppu) && group >= 0 && group_is_idle(examination, group)) {
+            examination->groups[ppu] = ask_group(group);
+        }
+    }
+}
+
+static void check_viable(struct examination *examination)
+{
+    struct card_findings findings = {0};
+    for (int ppu = 0; ppu < examination->machine->topology.ppu_count; ppu++) {
+        if (!card_is_looked_at(examination, ppu)) {
+            continue;
+        }
+        if (examination->groups[ppu] == GROUP_FORBIDDEN) {
+            card_findings_add(&findings, ppu, RESULT_WARN, NEEDS_ROOT, "its IOMMU group viable or not");
+        } else if (examination->groups[ppu] == GROUP_BUSY) {
+            card_findings_add(&findings, ppu, RESULT_WARN, "fuser -v /dev/vfio/* names the process",
+                              "its IOMMU group is held open by a process");
+        } else if (examination->groups[ppu] == GROUP_UNVIABLE) {
+            card_findings_add(&findings, ppu, RESULT_FAIL, "bind all that is in the group to vfio-pci",
+                              "its IOMMU group %d is not viable, says the kernel",
+                              card_at(examination, ppu)->state.iommu_group);
+        }
+    }
+    card_findings_report(&findings, examination, CARDS, "viable", "every IOMMU group offered by vfio is viable");
+}
+
+void check_iommu_groups(struct examination *examination)
+{
+    if (!examination->is_looked_at || card_count(examination) == 0) {
+        return;
+    }
+    check_has_group(examination);
+    check_group_members(examination);
+    check_viable(examination);
 }

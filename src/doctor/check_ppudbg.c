@@ -13,8 +13,8 @@
 
 static bool any_owner(const struct examination *examination)
 {
-    for (int ppu = 0; examination->is_inspected && ppu < examination->machine->topology.ppu_count; ppu++) {
-        if (examination->inspection.owners[ppu] != OWNER_IDLE) {
+    for (int ppu = 0; examination->is_looked_at && ppu < examination->machine->topology.ppu_count; ppu++) {
+        if (examination->session.owners.of[ppu] != OWNER_IDLE) {
             return true;
         }
     }
@@ -50,24 +50,24 @@ void check_ppudbg(struct examination *examination)
     const char *name = examination->machine->settings.ppudbg_path;
     bool is_backend = examination->machine->settings.backend == BACKEND_PPUDBG;
     CLEANUP_FREE char *path = ppudbg_path(&examination->machine->settings);
-    if (access(path, F_OK) != 0) {
+    if (access(path, F_OK) < 0) {
         if (is_backend) {
             report_add(report, GROUP, "installed", RESULT_FAIL, "install it, or set path in [ppudbg]",
                        "%s, which is to write the registers, is not there", name);
         }
         return;
     }
-    if (access(path, X_OK) != 0) {
+    if (access(path, X_OK) < 0) {
         report_add(report, GROUP, "installed", is_backend ? RESULT_FAIL : RESULT_WARN, "chmod 0755 it",
                    "%s cannot be executed", name);
         return;
     }
     report_pass(report, GROUP, "installed", "%s can be executed", name);
     if (fact_is_safe(path)) {
-        report_pass(report, GROUP, "protected", "only root may change it");
+        report_pass(report, GROUP, "protected", "only root can change it");
     } else {
         report_add(report, GROUP, "protected", RESULT_FAIL, "chown root: it, and chmod 0755",
-                   "others than root may change what root runs");
+                   "users other than root can change what root runs");
     }
     if (is_backend) {
         check_answer(examination);

@@ -6,7 +6,6 @@
 #include "base/memory.h"
 #include "base/paths.h"
 #include "doctor/checks.h"
-#include "doctor/daemon.h"
 #include "doctor/facts.h"
 
 #define GROUP "security"
@@ -46,7 +45,7 @@ static void check_strict_devmem(struct examination *examination)
     } else if (config && strstr(config, "\nCONFIG_IO_STRICT_DEVMEM=y")) {
         report_pass(&examination->report, GROUP, "devmem", "registers of cards in use are closed (IO_STRICT_DEVMEM)");
     } else {
-        report_pass(&examination->report, GROUP, "devmem", "iomem is not relaxed at boot");
+        report_pass(&examination->report, GROUP, "devmem", "iomem=relaxed is not set");
     }
 }
 
@@ -60,7 +59,7 @@ static bool profile_lets_run(const char *path)
     static const char hooks[] = "/etc/libvirt/hooks/";
     for (size_t i = 0; i < sizeof directories / sizeof directories[0]; i++) {
         size_t length = strlen(directories[i]);
-        if (strncmp(path, directories[i], length) == 0 && strchr(path + length, '/') == NULL) {
+        if (strncmp(path, directories[i], length) == 0 && !strchr(path + length, '/')) {
             return true;
         }
     }

@@ -33,11 +33,11 @@ static void check_protection(struct examination *examination)
         if (fact_exists("%s", paths[i]) && !fact_is_safe(paths[i])) {
             faults++;
             report_add(&examination->report, GROUP, "protected", RESULT_FAIL, "chown root: it, and chmod 0644",
-                       "others than root may change %s", paths[i]);
+                       "users other than root can change %s", paths[i]);
         }
     }
     if (faults == 0) {
-        report_pass(&examination->report, GROUP, "protected", "only root may change it");
+        report_pass(&examination->report, GROUP, "protected", "only root can change it");
     }
 }
 
@@ -90,7 +90,7 @@ static void check_unpinned(struct examination *examination, const struct machine
     }
 }
 
-static void check_ids(struct examination *examination, const struct machine *machine)
+static void settings_check_ids(struct examination *examination, const struct machine *machine)
 {
     struct report *report = &examination->report;
     int mapped = count_mapped(machine);
@@ -100,7 +100,8 @@ static void check_ids(struct examination *examination, const struct machine *mac
         snprintf(remedy, sizeof remedy,
                  "pin every card in [map], as in: 0 = %s; else one that is missing stops all VMs",
                  bdf_format(machine->card[0], bdf));
-        report_add(report, GROUP, "ids", RESULT_WARN, remedy, "the ids of %d cards follow their addresses", mapped);
+        report_add(report, GROUP, "ids", RESULT_WARN, remedy,
+                   "the ids of %d cards are taken from their PCI order; [map] is empty", mapped);
         return;
     }
     if (mapped < machine->topology.ppu_count) {
@@ -120,6 +121,6 @@ void check_settings(struct examination *examination)
         check_topology(examination, examination->machine);
     }
     if (examination->machine && examination->is_surveyed) {
-        check_ids(examination, examination->machine);
+        settings_check_ids(examination, examination->machine);
     }
 }

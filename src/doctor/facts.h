@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/error.h"
@@ -19,3 +20,15 @@ bool fact_list_has(const char *list, long item);
 
 /* Who may change a file that root's programs rely on: root alone, on a real host. */
 bool fact_is_safe(const char *path);
+
+/* A daemon of libvirt that runs QEMU's VMs and calls hooks. */
+struct daemon {
+    const char *name;
+    pid_t pid;
+    unsigned long long ticks; /* when it started, in clock ticks after boot, as claims have it */
+    int64_t started;          /* the same in seconds since the epoch; -1: not known */
+};
+
+/* libvirtd and virtqemud as far as they run; returns how many. */
+enum { DAEMON_MAX = 2 };
+int daemon_find(struct daemon daemons[DAEMON_MAX]);

@@ -10,9 +10,9 @@
  * that was not.  A reset may open links of the card, though: it is not tried while
  * a VM has a neighbour, whose guest might have opened its own end.
  *
- * An entry of a domain that has ended stands in the ledger meanwhile: any later
- * operation takes it for cards to be brought back, which is what a probe that was
- * killed needs.
+ * Meanwhile the memory of the card says that every cut may be ours: so any later
+ * operation takes the cuts for a debt and gives the card back what it had, which is
+ * what a probe that was killed needs.
  */
 #include "doctor/probe.h"
 
@@ -20,8 +20,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -29,6 +27,7 @@
 #include "base/memory.h"
 #include "base/paths.h"
 #include "base/text.h"
+#include "core/mask.h"
 #include "doctor/facts.h"
 #include "engine/session.h"
 
@@ -38,84 +37,85 @@
 enum { SETTLE_MS = 300 };
 
 struct probe {
-    struct machine *machine;
     struct session session;
     struct report *report;
     int ppu;
     struct card_address address;
-    uint32_t before; /* the mask that it had */
+    uint32_t before;           /* the mask that it had */
+    uint32_t now;              /* the mask that it has, as far as it is known */
+    struct card_memory memory; /* what was remembered of it; its evidence is not looked at */
     char name[CARD_TEXT_SIZE];
-    char uuid[UUID_SIZE];
 };
 
-static int find_card(struct probe *probe, const char *card, struct error *err)
+static int probe_find_card(struct probe *probe, const struct machine *machine, const char *card, struct error *err)
 {
     uint64_t number;
     struct bdf bdf;
     if (text_parse_number(card, PPU_MAX - 1, &number)) {
-        bool is_known = (int)number < probe->machine->topology.ppu_count && probe->machine->mapped[(int)number];
+        bool is_known = (int)number < machine->topology.ppu_count && machine->mapped[(int)number];
         probe->ppu = is_known ? (int)number : -1;
     } else if (bdf_parse(card, &bdf)) {
-        probe->ppu = machine_ppu_at(probe->machine, bdf);
+        probe->ppu = machine_ppu_at(machine, bdf);
     } else {
         return error_set(err, STATUS_USAGE, "'%s' is neither a PPU's id nor a PCI address", card);
     }
     if (probe->ppu < 0) {
         return error_set(err, STATUS_INVALID, "no PPU of this host is '%s'; icn-hook status lists them", card);
     }
-    machine_card_text(probe->machine, probe->ppu, probe->name);
+    machine_card_text(machine, probe->ppu, probe->name);
     return 0;
 }
 
 /* What forbids to touch the card. */
-static int admit(struct probe *probe, struct error *err)
+static int probe_admit(const struct probe *probe, struct error *err)
 {
-    struct snapshot *snapshot = probe->session.snapshot;
-    const struct card *card = &snapshot->cards[probe->ppu];
-    const struct error *doubt = snapshot_doubt(snapshot, "");
+    const struct session *session = &probe->session;
+    const struct pci_state *state = &session->cards[probe->ppu].state;
+    const struct error *doubt = session_doubt(session, "");
     char owner[OWNER_TEXT_SIZE];
-    int owners[PPU_MAX];
-    snapshot_owners(snapshot, owners);
     if (doubt) {
         return error_set(err, STATUS_CONFLICT, "%s may belong to a VM: %s", probe->name, doubt->text);
     }
-    if (owners[probe->ppu] != OWNER_IDLE || card->held) {
+    if (session->owners.of[probe->ppu] != OWNER_IDLE || session->owners.held[probe->ppu]) {
         return error_set(err, STATUS_CONFLICT, "%s is in use by %s; only an idle card can be tried", probe->name,
-                         snapshot_owner_text(snapshot, probe->ppu, owner));
+                         owners_text(&session->owners, probe->ppu, owner));
     }
-    if (!card->state.present) {
+    if (!state->present) {
         return error_set(err, STATUS_HARDWARE, "%s is not on the PCI bus", probe->name);
     }
-    if (card->state.driver[0] && !card->state.on_vfio) {
+    if (state->driver[0] && !state->on_vfio) {
         return error_set(err, STATUS_CONFLICT, "%s is in use by the driver %s; unbind it first", probe->name,
-                         card->state.driver);
+                         state->driver);
     }
     return 0;
 }
 
-static int open_probe(struct probe *probe, const char *config, const char *card, struct error *err)
+static int probe_open(struct probe *probe, const char *config, const char *card, struct error *err)
 {
-    if (machine_open(config, &probe->machine, err) < 0 || machine_survey(probe->machine, err) < 0 ||
-        find_card(probe, card, err) < 0) {
+    struct machine *machine = NULL;
+    if (machine_open(config, &machine, err) < 0) {
         return -1;
     }
-    if (probe->machine->settings.backend != BACKEND_MMIO) {
-        return error_set(err, STATUS_INVALID, "backend ppudbg cannot read single registers; set backend = mmio");
+    if (machine_survey(machine, err) < 0 || probe_find_card(probe, machine, card, err) < 0) {
+        machine_close(machine);
+        return -1;
     }
     if (geteuid() != 0 && !paths_simulated()) {
+        machine_close(machine);
         return error_set(err, STATUS_HARDWARE, "to try a card needs root");
     }
-    if (session_open(&probe->session, probe->machine, LEDGER_CHANGE, err) < 0 || admit(probe, err) < 0) {
+    if (session_open(&probe->session, machine, SESSION_CHANGE, err) < 0 || probe_admit(probe, err) < 0) {
         return -1;
     }
-    probe->address = snapshot_address(probe->session.snapshot, probe->ppu);
+    probe->address = session_address(&probe->session, probe->ppu);
+    registers_wake(&probe->session.registers, &probe->address.bdf, 1);
     return 0;
 }
 
-static int read_mask(struct probe *probe, uint32_t *mask, struct error *err)
+static int probe_read(struct probe *probe, uint32_t *mask, struct error *err)
 {
     struct reading reading;
-    probe->session.registers.backend->read(&probe->session.registers, &probe->address, &reading);
+    probe->session.registers.backend->read(&probe->session.registers, &probe->address, true, &reading);
     if (reading.kind != READING_FINE) {
         return error_set(err, STATUS_HARDWARE, "%s", reading.why);
     }
@@ -123,36 +123,57 @@ static int read_mask(struct probe *probe, uint32_t *mask, struct error *err)
     return 0;
 }
 
-static bool write_mask(struct probe *probe, uint32_t mask, struct error *err)
+/* 0 only if the register took the mask. */
+static int probe_write(struct probe *probe, uint32_t mask, struct error *err)
 {
-    struct registers *registers = &probe->session.registers;
-    return registers->backend->write(registers, &probe->address, mask, err) == WRITE_FINE;
-}
-
-/* The intent: what the card is to get back. */
-static int note_intent(struct probe *probe, struct error *err)
-{
-    const struct snapshot *snapshot = probe->session.snapshot;
-    const struct card *card = &snapshot->cards[probe->ppu];
-    int owners[PPU_MAX];
-    snapshot_owners(snapshot, owners);
-    uint32_t original = probe->before & ~mask_required(&probe->machine->topology, owners, probe->ppu);
-    struct ledger_card recorded = {.bdf = probe->address.bdf,
-                                   .ppu = probe->ppu,
-                                   .whole = true,
-                                   .has_original = true,
-                                   .original = card->has_original ? card->original : original};
-    char name[] = "icn-hook doctor --probe";
-    struct ledger_entry entry = {
-        .name = name, .phase = PHASE_ENDED, .since = time(NULL), .cards = &recorded, .card_count = 1};
-    if (text_make_uuid(probe->uuid, err) < 0) {
-        return -1;
+    struct session *session = &probe->session;
+    int count = session->machine->topology.ppu_count;
+    CLEANUP_FREE struct card_address *addresses = memory_alloc((size_t)count, sizeof *addresses);
+    struct text_list warnings = {0};
+    const struct writing writing = {
+        .plan = session->plan, .cards = addresses, .owners = session->owners.of, .ppu_count = count};
+    addresses[probe->ppu] = probe->address;
+    session->goals[probe->ppu] = (struct plan_goal){.role = ROLE_NEAR, .now = probe->now, .want = mask};
+    plan_build(session->plan, session->goals, count);
+    int result =
+        session->registers.backend->write_plan(&session->registers, &writing, session->outcomes, &warnings, err);
+    if (result == 0 && !session_wrote(session, probe->ppu)) {
+        result = error_set(err, STATUS_HARDWARE, "%s",
+                           warnings.count > 0 ? warnings.items[0] : "the register was not written");
     }
-    memcpy(entry.uuid, probe->uuid, sizeof entry.uuid);
-    return ledger_write(&probe->session.ledger, &entry, err);
+    text_list_free(&warnings);
+    probe->now = result == 0 ? mask : probe->now;
+    return result;
 }
 
-static void fail(struct probe *probe, const char *check, const char *remedy, const char *text, const char *why)
+/* The intent: every cut may be ours, and what the card is to get back. */
+static int probe_note_intent(struct probe *probe, struct error *err)
+{
+    struct session *session = &probe->session;
+    struct card_memory *memory = state_remember(&session->state, probe->address.bdf);
+    uint32_t required = mask_required(&session->machine->topology, session->owners.of, probe->ppu);
+    probe->memory = *memory;
+    if (!memory->has_original) {
+        memory->has_original = true;
+        memory->original = probe->before & ~required;
+    }
+    memory->has_written = true;
+    memory->written = probe->address.links;
+    return state_write_cards(&session->state, err);
+}
+
+/* Nothing is left to bring back. */
+static int probe_forget_intent(struct probe *probe, struct error *err)
+{
+    struct card_memory *memory = state_remember(&probe->session.state, probe->address.bdf);
+    memory->has_original = probe->memory.has_original;
+    memory->original = probe->memory.original;
+    memory->has_written = probe->memory.has_written;
+    memory->written = probe->memory.written;
+    return state_write_cards(&probe->session.state, err);
+}
+
+static void probe_fail(struct probe *probe, const char *check, const char *remedy, const char *text, const char *why)
 {
     report_add(probe->report, GROUP, check, RESULT_FAIL, remedy, "%s %s%s%s", probe->name, text, why ? ": " : "",
                why ? why : "");
@@ -169,16 +190,16 @@ static void try_cut(struct probe *probe)
                    "%s has no open link to cut", probe->name);
         return;
     }
-    if (!write_mask(probe, probe->before | (open & -open), &err)) {
-        fail(probe, "cut", remedy, "does not take a cut", err.text);
-    } else if (!write_mask(probe, probe->before, &err)) {
-        fail(probe, "cut", remedy, "takes a cut and does not give it back", err.text);
+    if (probe_write(probe, probe->before | (open & -open), &err) < 0) {
+        probe_fail(probe, "cut", remedy, "does not take a cut", err.text);
+    } else if (probe_write(probe, probe->before, &err) < 0) {
+        probe_fail(probe, "cut", remedy, "takes a cut and does not give it back", err.text);
     } else {
         report_pass(probe->report, GROUP, "cut", "%s takes a cut and gives it back", probe->name);
     }
 }
 
-static int reset_function(const struct probe *probe, struct error *err)
+static int probe_reset(const struct probe *probe, struct error *err)
 {
     char bdf[BDF_TEXT_SIZE];
     CLEANUP_FREE char *path = paths_resolve("%s/%s/reset", PATH_PCI_DEVICES, bdf_format(probe->address.bdf, bdf));
@@ -192,9 +213,7 @@ static int reset_function(const struct probe *probe, struct error *err)
 
 static bool has_owned_neighbour(const struct probe *probe)
 {
-    int owners[PPU_MAX];
-    snapshot_owners(probe->session.snapshot, owners);
-    return mask_required(&probe->machine->topology, owners, probe->ppu) != 0;
+    return mask_required(&probe->session.machine->topology, probe->session.owners.of, probe->ppu) != 0;
 }
 
 static void judge_reset(struct probe *probe, const char *methods)
@@ -206,8 +225,8 @@ static void judge_reset(struct probe *probe, const char *methods)
     if (methods) {
         snprintf(method, sizeof method, " (%s)", methods);
     }
-    if (read_mask(probe, &after, &err) < 0) {
-        fail(probe, "reset", "no VM can take it before it answers", "does not come back from a reset", err.text);
+    if (probe_read(probe, &after, &err) < 0) {
+        probe_fail(probe, "reset", "no VM can take it before it answers", "does not come back from a reset", err.text);
     } else if ((probe->address.links & ~after) == 0) {
         report_pass(probe->report, GROUP, "reset", "%s keeps its cuts over a reset%s", probe->name, method);
     } else {
@@ -234,9 +253,9 @@ static void try_reset(struct probe *probe)
     } else if (has_owned_neighbour(probe)) {
         report_add(probe->report, GROUP, "reset", RESULT_WARN, "try a card without links to a VM",
                    "%s is linked to a card that a VM has: no reset tried", probe->name);
-    } else if (!write_mask(probe, probe->address.links, &err)) {
-        fail(probe, "reset", NULL, "does not take cuts", err.text);
-    } else if (reset_function(probe, &err) < 0) {
+    } else if (probe_write(probe, probe->address.links, &err) < 0) {
+        probe_fail(probe, "reset", NULL, "does not take cuts", err.text);
+    } else if (probe_reset(probe, &err) < 0) {
         report_add(probe->report, GROUP, "reset", RESULT_WARN, "see the kernel's log", "%s was not reset: %s",
                    probe->name, err.text);
     } else {
@@ -244,15 +263,18 @@ static void try_reset(struct probe *probe)
     }
 }
 
-/* The entry goes only when nothing is left to bring back. */
-static void put_back(struct probe *probe)
+/* What the card has now only it can say; if it does not, each link is taken to be other than it was. */
+static void probe_put_back(struct probe *probe)
 {
     struct error err;
-    if (!write_mask(probe, probe->before, &err)) {
-        fail(probe, "back", "the next start or stop of a VM with cards tries again", "did not take its mask back",
-             err.text);
-    } else if (ledger_remove(&probe->session.ledger, probe->uuid, &err) < 0) {
-        fail(probe, "back", NULL, "is as before, its ledger entry stays", err.text);
+    if (probe_read(probe, &probe->now, &err) < 0) {
+        probe->now = probe->address.links & ~probe->before;
+    }
+    if (probe_write(probe, probe->before, &err) < 0) {
+        probe_fail(probe, "back", "the next start or stop of a VM with cards tries again, or icn-hook repair",
+                   "did not take its mask back", err.text);
+    } else if (probe_forget_intent(probe, &err) < 0) {
+        probe_fail(probe, "back", "icn-hook repair", "is as before, but is still remembered as being tried", err.text);
     } else {
         report_pass(probe->report, GROUP, "back", "%s has its mask 0x%08" PRIx32 " again", probe->name, probe->before);
     }
@@ -260,16 +282,17 @@ static void put_back(struct probe *probe)
 
 int probe_card(const char *config, const char *card, struct report *report, struct error *err)
 {
-    struct probe probe = {.report = report, .session = SESSION_CLOSED};
+    struct probe probe = {.report = report, .session = {.state = STATE_CLOSED}};
     int result = -1;
-    if (open_probe(&probe, config, card, err) == 0 && read_mask(&probe, &probe.before, err) == 0 &&
-        note_intent(&probe, err) == 0) {
+    if (probe_open(&probe, config, card, err) == 0 && probe_read(&probe, &probe.before, err) == 0) {
+        probe.now = probe.before;
+        result = probe_note_intent(&probe, err);
+    }
+    if (result == 0) {
         try_cut(&probe);
         try_reset(&probe);
-        put_back(&probe);
-        result = 0;
+        probe_put_back(&probe);
     }
     session_close(&probe.session);
-    machine_close(probe.machine);
     return result;
 }

@@ -7,7 +7,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/paths.h"
@@ -176,18 +175,6 @@ int machine_survey(struct machine *machine, struct error *err)
     return 0;
 }
 
-int machine_open_ledger(const struct machine *machine, enum ledger_access access, struct ledger *ledger,
-                        struct error *err)
-{
-    int64_t deadline = deadline_after_ms(INT64_C(1000) * machine->settings.lock_timeout);
-    if (ledger_open(ledger, access, deadline, err) == 0) {
-        return 0;
-    }
-    return err->status == STATUS_INVALID
-               ? error_set(err, err->status, "%s; see who made it so and move it away", err->text)
-               : -1;
-}
-
 int machine_ppu_at(const struct machine *machine, struct bdf card)
 {
     for (int ppu = 0; ppu < machine->topology.ppu_count; ppu++) {
@@ -205,5 +192,27 @@ const char *machine_card_text(const struct machine *machine, int ppu, char text[
         bdf_format(machine->card[ppu], bdf);
     }
     snprintf(text, CARD_TEXT_SIZE, "PPU %d (%s)", ppu, bdf);
+    return text;
+}
+
+const char *machine_ids_text(const struct machine *machine, const bool set[], char text[IDS_TEXT_SIZE])
+{
+    int count = machine->topology.ppu_count;
+    size_t used = 0;
+    text[0] = '\0';
+    for (int first = 0; first < count; first++) {
+        int last = first;
+        if (!set[first]) {
+            continue;
+        }
+        while (last + 1 < count && set[last + 1]) {
+            last++;
+        }
+        used += (size_t)snprintf(text + used, IDS_TEXT_SIZE - used, "%s%d", used > 0 ? "," : "", first);
+        if (last > first) {
+            used += (size_t)snprintf(text + used, IDS_TEXT_SIZE - used, "%s%d", last > first + 1 ? "-" : ",", last);
+        }
+        first = last;
+    }
     return text;
 }

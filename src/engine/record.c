@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Theory of operation.
+ * Theory of operation: what is written down, and when.
  *
- * The mask that a card gets back is the one it had before any domain's start
- * touched it.  The first entry that mentions the card reads it from the
- * register; every later one copies it from there.  An entry outlives its domain
- * until each of its cards is back, or another living domain's entry mentions
- * the card and so will bring it back.
+ *   before the first write   the claim (who gets which cards), then the memory of every card that
+ *                            is touched: its original mask, and every cut that the writes may leave
+ *   after the last write     what each card holds now; at the gate, for whom it was read back
+ *
+ * So a call that is killed anywhere leaves cuts that are known to be ours.  A card is owed what
+ * it had before (policy_owes) as long as the memory has cuts by us that nothing asks for: a debt is not
+ * recorded, it follows, and no end of a domain can lose it.
+ *
+ * What the original mask is, the policy decides (policy.c).
  */
 #include "engine/record.h"
 
@@ -14,156 +18,184 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/memory.h"
-
-static bool is_mentioned(const struct ledger_entry *entry, struct bdf bdf)
+/* What was read back for an earlier owner, or an earlier start of this one, says nothing any more. */
+static void forget_evidence(struct session *session, int ppu)
 {
-    for (size_t i = 0; i < entry->card_count; i++) {
-        if (bdf_compare(entry->cards[i].bdf, bdf) == 0) {
-            return true;
-        }
+    struct card_memory *memory = state_card(&session->state, session->machine->card[ppu]);
+    if (memory) {
+        evidence_clear(&memory->evidence);
     }
-    return false;
 }
 
-static struct ledger_card describe(const struct snapshot *snapshot, const struct decision *decision,
-                                   const struct registers *registers, const int owners_before[], int ppu, bool late)
+static void begin_claim(struct claim *claim, const struct owner *owner)
 {
-    const struct card *card = &snapshot->cards[ppu];
-    struct ledger_card described = {
-        .bdf = snapshot->machine->card[ppu],
-        .ppu = ppu,
-        .owned = decision->near[ppu],
-        .whole = decision->whole[ppu],
-        .has_original = true,
-        .original = card->original,
-    };
-    if (card->has_original || !registers->backend->reads_back) {
-        return described;
-    }
-    described.has_original = card->was_read && card->reading.kind == READING_FINE;
-    if (described.has_original) {
-        const int *owners = late ? decision->owners : owners_before;
-        described.original = card->reading.mask & ~mask_required(&snapshot->machine->topology, owners, ppu);
-    }
-    return described;
+    claim->is_group = owner->kind == OWNER_KIND_GROUP;
+    claim->phase = CLAIM_STARTING;
+    claim->since = time(NULL);
+    claim->boottime_ms = state_boottime_ms();
+    claim->process = (struct process_identity){0};
+    claim->has_daemon = !claim->is_group && process_daemon_behind_call(&claim->daemon);
 }
 
-/* Cards of the domain's older entry stay mentioned until they are back. */
-static bool belongs_in_entry(const struct snapshot *snapshot, const struct decision *decision,
-                             const struct ledger_entry *older, int ppu)
+/* Of a VM that runs: its QEMU, so that the claim counts as long as that lives. */
+static void name_process(const struct session *session, struct claim *claim)
 {
-    if (!snapshot->machine->mapped[ppu]) {
-        return false;
+    const struct running_vm *vm = running_vms_find(&session->running, claim->uuid);
+    if (vm && vm->lives) {
+        claim->process = vm->process;
     }
-    return decision->near[ppu] || decision->goals[ppu].role == ROLE_FAR ||
-           (older && is_mentioned(older, snapshot->machine->card[ppu]));
 }
 
-int record_domain(const struct ledger *ledger, const struct snapshot *snapshot, const struct decision *decision,
-                  const struct registers *registers, enum ledger_phase phase, bool late, struct error *err)
-{
-    const struct tenant *self = snapshot_tenant(snapshot, decision->uuid);
-    const struct ledger_entry *older = self ? self->entry : NULL;
-    int owners_before[PPU_MAX];
-    struct ledger_entry entry = {
-        .name = memory_copy_text(decision->name), .phase = phase, .since = time(NULL), .manual = decision->by_hand};
-    if (!entry.manual) {
-        entry.caller = process_caller();
-    }
-    memcpy(entry.uuid, decision->uuid, sizeof entry.uuid);
-    if (older && !older->other_boot && older->phase != PHASE_ENDED) {
-        entry.since = older->since;
-    }
-    entry.cards = memory_alloc(PPU_MAX, sizeof *entry.cards);
-    snapshot_owners(snapshot, owners_before);
-    for (int ppu = 0; ppu < snapshot->machine->topology.ppu_count; ppu++) {
-        if (belongs_in_entry(snapshot, decision, older, ppu)) {
-            entry.cards[entry.card_count++] = describe(snapshot, decision, registers, owners_before, ppu, late);
-        }
-    }
-    int result = ledger_write(ledger, &entry, err);
-    ledger_entry_free(&entry);
-    return result;
-}
-
-int record_end(const struct ledger *ledger, const struct ledger_entry *entry, struct error *err)
-{
-    struct ledger_entry ended = *entry;
-    ended.phase = PHASE_ENDED;
-    return ledger_write(ledger, &ended, err);
-}
-
-static bool was_written(const struct decision *decision, const struct execution *execution, int ppu)
-{
-    for (size_t i = 0; i < decision->plan.count; i++) {
-        if (decision->plan.writes[i].ppu == ppu && execution->outcomes[i] != APPLY_DONE) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool is_back(const struct snapshot *snapshot, const struct decision *decision, const struct execution *execution,
-                    const struct ledger_card *recorded, int ppu)
-{
-    const struct card *card = &snapshot->cards[ppu];
-    const struct plan_goal *goal = &decision->goals[ppu];
-    if (!card->state.present || !recorded->has_original || (card->was_read && card->reading.kind == READING_GONE)) {
-        return true;
-    }
-    bool aimed =
-        goal->role == ROLE_FAR && (goal->want == card->original || snapshot->machine->settings.idle == IDLE_ISOLATE);
-    return aimed && was_written(decision, execution, ppu);
-}
-
-/* Another domain that lives will bring the card back. */
-static bool is_covered(const struct snapshot *snapshot, const struct decision *decision,
-                       const struct ledger_entry *entry, struct bdf bdf, int ppu)
-{
-    if (decision->intent != INTENT_STOP && (decision->near[ppu] || decision->goals[ppu].role == ROLE_FAR)) {
-        return true;
-    }
-    for (size_t i = 0; i < snapshot->tenant_count; i++) {
-        const struct tenant *other = &snapshot->tenants[i];
-        if (other->alive && other->entry && other->entry != entry && strcmp(other->uuid, decision->uuid) != 0 &&
-            is_mentioned(other->entry, bdf)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool may_go(const struct snapshot *snapshot, const struct decision *decision, const struct execution *execution,
-                   const struct registers *registers, const struct ledger_entry *entry)
-{
-    for (size_t i = 0; i < entry->card_count; i++) {
-        const struct ledger_card *recorded = &entry->cards[i];
-        int ppu = machine_ppu_at(snapshot->machine, recorded->bdf);
-        if (ppu < 0 || !registers->backend->reads_back) {
-            continue;
-        }
-        if (!is_covered(snapshot, decision, entry, recorded->bdf, ppu) &&
-            !is_back(snapshot, decision, execution, recorded, ppu)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-int record_clean(const struct ledger *ledger, const struct snapshot *snapshot, const struct decision *decision,
-                 const struct execution *execution, const struct registers *registers, const char *keep_uuid,
+int record_claim(struct session *session, const struct owner *owner, enum claim_event event, bool anew,
                  struct error *err)
 {
-    for (size_t i = 0; i < snapshot->tenant_count; i++) {
-        const struct tenant *tenant = &snapshot->tenants[i];
-        bool is_self = strcmp(tenant->uuid, decision->uuid) == 0;
-        bool is_gone = is_self ? decision->intent == INTENT_STOP : !tenant->alive;
-        bool is_kept = keep_uuid && strcmp(tenant->uuid, keep_uuid) == 0;
-        if (tenant->entry && is_gone && !is_kept && may_go(snapshot, decision, execution, registers, tenant->entry) &&
-            ledger_remove(ledger, tenant->uuid, err) < 0) {
+    struct claim *claim = state_claim(&session->state, owner->uuid);
+    bool begins = !claim || anew;
+    if (begins) {
+        claim = claim ? claim : state_claim_add(&session->state, owner->uuid, owner->name);
+        begin_claim(claim, owner);
+    }
+    claim->phase = claim_next(claim->phase, event);
+    claim->verdict = CLAIM_COUNTS;
+    name_process(session, claim);
+    claim_clear_cards(claim);
+    for (size_t i = 0; i < session->owners.holding_count; i++) {
+        const struct holding *holding = &session->owners.holdings[i];
+        if (&session->owners.items[holding->owner] == owner) {
+            claim_add_card(claim, session->machine->card[holding->ppu], holding->whole);
+            if (begins) {
+                forget_evidence(session, holding->ppu);
+            }
+        }
+    }
+    return state_write_claim(&session->state, claim, err);
+}
+
+int record_end(struct session *session, const struct owner *owner, struct turn *turn, struct error *err)
+{
+    char uuid[UUID_SIZE];
+    memcpy(uuid, owner->uuid, sizeof uuid);
+    for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
+        if (owners_has(&session->owners, owner, ppu)) {
+            turn->given_back[ppu] = true;
+            forget_evidence(session, ppu);
+            session->owners_before[ppu] = session->owners.of[ppu];
+        }
+    }
+    owners_take_back(&session->owners, owner);
+    return session->access == SESSION_CHANGE ? state_remove_claim(&session->state, uuid, err) : 0;
+}
+
+struct owner *record_restore_owner(struct session *session, const struct claim *claim)
+{
+    struct owner *owner = owners_find(&session->owners, claim->uuid);
+    if (!owner) {
+        owner = owners_add(&session->owners, claim->is_group ? OWNER_KIND_GROUP : OWNER_KIND_VM, claim->uuid,
+                           claim->name);
+    }
+    for (size_t i = 0; i < claim->card_count; i++) {
+        int ppu = machine_ppu_at(session->machine, claim->cards[i].bdf);
+        if (ppu >= 0) {
+            owners_give(&session->owners, owner, ppu, claim->cards[i].whole);
+        }
+    }
+    return owner;
+}
+
+int record_ends(struct session *session, struct turn *turn, struct error *err)
+{
+    for (size_t i = session->state.claim_count; i-- > 0;) {
+        const struct claim *claim = &session->state.claims[i];
+        if (claim->verdict != CLAIM_VOID) {
+            continue;
+        }
+        if (session->access == SESSION_CHANGE) {
+            notes_add(&session->notes, NOTE_INFO, NOTE_CHANGE, -1, claim->name,
+                      "%s '%s' has ended without a call that said so; its cards are given back",
+                      claim->is_group ? "the group" : "VM", claim->name);
+        }
+        if (record_end(session, record_restore_owner(session, claim), turn, err) < 0) {
             return -1;
         }
     }
     return 0;
+}
+
+int record_intent(struct session *session, const struct turn *turn, struct error *err)
+{
+    for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
+        const struct plan_goal *goal = &session->goals[ppu];
+        bool is_its_own = turn->near[ppu] || turn->given_back[ppu];
+        if (goal->role == ROLE_NONE || (!is_its_own && goal->now == goal->want)) {
+            continue;
+        }
+        struct card_memory *memory = state_remember(&session->state, session->machine->card[ppu]);
+        memory->evidence.mask &= goal->want; /* what is opened now is no longer shown to be cut */
+        /* Of a card that was not read nothing is claimed before the write is done. */
+        if (session_is_read(session, ppu) || memory->has_written) {
+            memory->written = goal->now | goal->want;
+            memory->has_written = true;
+        }
+    }
+    return state_write_cards(&session->state, err);
+}
+
+/* What was read back at the gate, for exactly the card's owners. */
+static void keep_evidence(const struct session *session, struct card_memory *memory, int ppu)
+{
+    char(*uuids)[UUID_SIZE];
+    size_t count;
+    if (session_is_read(session, ppu) && session_wrote(session, ppu) &&
+        owners_uuids(&session->owners, ppu, &uuids, &count)) {
+        evidence_clear(&memory->evidence);
+        memory->evidence = (struct evidence){
+            .mask = session->goals[ppu].want, .at = time(NULL), .owners = uuids, .owner_count = count};
+    }
+}
+
+static bool any_write(const struct session *session, int ppu)
+{
+    for (size_t i = 0; i < session->plan->count; i++) {
+        if (session->plan->writes[i].ppu == ppu) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Nobody has the card, and it has what it had before us: there is nothing to remember any more. */
+static bool is_settled(const struct session *session, const struct card_memory *memory, int ppu)
+{
+    return session->owners.of[ppu] == OWNER_IDLE && session_is_read(session, ppu) && session_wrote(session, ppu) &&
+           memory->has_original && memory->original == session->goals[ppu].want;
+}
+
+int record_result(struct session *session, const struct turn *turn, bool gate, struct error *err)
+{
+    for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
+        struct card_memory *memory = session->goals[ppu].role == ROLE_NONE
+                                         ? NULL
+                                         : state_card(&session->state, session->machine->card[ppu]);
+        if (!memory) {
+            continue;
+        }
+        bool is_written = any_write(session, ppu);
+        if (session_wrote(session, ppu) && (is_written || session_is_read(session, ppu))) {
+            memory->written = session->goals[ppu].want;
+            memory->has_written = true;
+        }
+        /* Written unread, by a backend that cannot read: it is taken to have found all links open. */
+        if (is_written && session_wrote(session, ppu) && !memory->has_original && !session_is_read(session, ppu)) {
+            memory->has_original = true;
+            memory->original = 0;
+        }
+        if (gate && turn->near[ppu]) {
+            keep_evidence(session, memory, ppu);
+        }
+        if (is_settled(session, memory, ppu)) {
+            memory->has_original = false;
+            memory->has_written = false;
+        }
+    }
+    return state_write_cards(&session->state, err);
 }

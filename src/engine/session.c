@@ -2,77 +2,268 @@
 #include "engine/session.h"
 
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/file.h"
+#include "base/hook_call.h"
 #include "base/log.h"
 #include "base/memory.h"
 
-int session_open(struct session *session, struct machine *machine, enum ledger_access access, struct error *err)
+/* Looking is bounded by the lock's time-out too: it waits for the one that changes. */
+static int64_t lock_deadline(const struct machine *machine)
 {
-    bool may_write = access == LEDGER_CHANGE;
-    struct error recovery;
-    session->machine = machine;
-    if (machine_open_ledger(machine, access, &session->ledger, err) < 0) {
-        return -1;
-    }
-    registers_open(&session->registers, &machine->settings, may_write ? &session->ledger : NULL, may_write);
-    if (registers_recover(&session->registers, &recovery) < 0) {
-        log_message(LOG_LEVEL_WARNING, "%s", recovery.text);
-    }
-    return snapshot_take(machine, &session->ledger, &session->snapshot, err);
+    int64_t deadline = deadline_after_ms(INT64_C(1000) * machine->settings.lock_timeout);
+    int64_t of_hook = deadline_of_hook();
+    return of_hook != NO_DEADLINE && of_hook < deadline ? of_hook : deadline;
 }
 
-static void forget_decision(struct session *session)
+/* Status files of domains that we have a claim of are looked into even if they seem to have no device. */
+static int load_running(struct session *session, struct error *err)
 {
-    if (session->execution) {
-        execution_free(session->execution);
+    struct text_list claimed = {0};
+    for (size_t i = 0; i < session->state.claim_count; i++) {
+        text_list_add_copy(&claimed, session->state.claims[i].uuid);
     }
-    free(session->execution);
-    free(session->decision);
-    session->execution = NULL;
-    session->decision = NULL;
+    int result = running_vms_load(&session->running, &claimed, err);
+    text_list_free(&claimed);
+    for (size_t i = 0; result == 0 && i < session->running.warnings.count; i++) {
+        notes_add(&session->notes, NOTE_WARNING, NOTE_STATUS, -1, NULL, "%s", session->running.warnings.items[i]);
+    }
+    return result;
+}
+
+/* The end of a domain was noted without the lock: its claim is over (record_ends carries that out).  The end
+ * of one that lives is a mistake: reported, and forgotten. */
+static int obey_tombstone(struct session *session, const char *uuid, struct error *err)
+{
+    const struct running_vm *vm = running_vms_find(&session->running, uuid);
+    struct claim *claim = state_claim(&session->state, uuid);
+    bool lives = vm && vm->lives;
+    if (lives) {
+        notes_add(&session->notes, NOTE_WARNING, NOTE_TOMBSTONE, -1, vm->domain.name,
+                  "the end of VM '%s' was noted, but its process %ld lives; the note is ignored", vm->domain.name,
+                  (long)vm->domain.pid);
+    } else if (claim) {
+        claim->phase = claim_next(claim->phase, CLAIM_STOPPED);
+    }
+    if (session->access == SESSION_LOOK || (claim && !lives)) {
+        return 0;
+    }
+    return claim ? state_write_claim(&session->state, claim, err) : state_remove_claim(&session->state, uuid, err);
+}
+
+/* One that cannot be removed hinders nobody. */
+static void obey_tombstones(struct session *session)
+{
+    struct text_list noted = {0};
+    struct error err;
+    for (size_t i = 0; i < session->state.tombstones.count; i++) {
+        text_list_add_copy(&noted, session->state.tombstones.items[i]);
+    }
+    for (size_t i = 0; i < noted.count; i++) {
+        if (obey_tombstone(session, noted.items[i], &err) < 0) {
+            notes_add(&session->notes, NOTE_WARNING, NOTE_TOMBSTONE, -1, NULL, "%s", err.text);
+        }
+    }
+    text_list_free(&noted);
+}
+
+static void note_faults(struct session *session)
+{
+    for (size_t i = 0; i < session->state.fault_count; i++) {
+        notes_add(&session->notes, NOTE_WARNING, NOTE_STATE, -1, NULL, "%s", session->state.faults[i].error.text);
+    }
+}
+
+static int look(struct session *session, struct error *err)
+{
+    int count = session->machine->topology.ppu_count;
+    note_faults(session);
+    if (load_running(session, err) < 0) {
+        return -1;
+    }
+    obey_tombstones(session);
+    for (int ppu = 0; ppu < count; ppu++) {
+        if (session->machine->mapped[ppu]) {
+            sysfs_read_card(session->machine->card[ppu], &session->cards[ppu].state);
+        }
+    }
+    owners_gather(session);
+    memcpy(session->owners_before, session->owners.of, (size_t)count * sizeof session->owners_before[0]);
+    return 0;
+}
+
+int session_open(struct session *session, struct machine *machine, enum session_access access, struct error *err)
+{
+    size_t count = (size_t)machine->topology.ppu_count;
+    bool may_change = access == SESSION_CHANGE;
+    struct error recovery;
+    *session = (struct session){
+        .access = access,
+        .machine = machine,
+        .state = STATE_CLOSED,
+        .cards = memory_alloc(count, sizeof *session->cards),
+        .owners_before = memory_alloc(count, sizeof *session->owners_before),
+        .goals = memory_alloc(count, sizeof *session->goals),
+        .plan = memory_alloc(1, sizeof *session->plan),
+        .outcomes = memory_alloc(2 * count, sizeof *session->outcomes),
+    };
+    if (state_open(&session->state, may_change ? STATE_CHANGE : STATE_LOOK, lock_deadline(machine), err) < 0) {
+        return err->status == STATUS_INVALID ? error_append(err, "; find out what changed it and move it away") : -1;
+    }
+    registers_open(&session->registers, &machine->settings, may_change ? &session->state : NULL, may_change);
+    if (registers_recover(&session->registers, &recovery) < 0) {
+        notes_add(&session->notes, NOTE_WARNING, NOTE_CARD, -1, NULL, "%s", recovery.text);
+    }
+    session->is_open = true;
+    return look(session, err);
+}
+
+int session_start(struct session *session, const char *config, enum session_access access, struct error *err)
+{
+    struct machine *machine = NULL;
+    *session = (struct session){.state = STATE_CLOSED};
+    if (machine_open(config, &machine, err) < 0) {
+        return -1;
+    }
+    if (machine_survey(machine, err) < 0) {
+        machine_close(machine);
+        return -1;
+    }
+    return session_open(session, machine, access, err);
+}
+
+void session_unlock(struct session *session)
+{
+    if (session->is_open) {
+        registers_close(&session->registers);
+        state_unlock(&session->state);
+    }
 }
 
 void session_close(struct session *session)
 {
-    forget_decision(session);
-    snapshot_free(session->snapshot);
-    registers_close(&session->registers);
-    ledger_close(&session->ledger);
-    *session = SESSION_CLOSED;
-}
-
-int session_look_again(struct session *session, struct error *err)
-{
-    struct snapshot *newer;
-    if (snapshot_take(session->machine, &session->ledger, &newer, err) < 0) {
-        return -1;
+    if (session->machine) {
+        session_unlock(session);
+        state_close(&session->state);
+        running_vms_free(&session->running);
+        owners_free(&session->owners);
+        notes_free(&session->notes);
+        free(session->cards);
+        free(session->owners_before);
+        free(session->goals);
+        free(session->plan);
+        free(session->outcomes);
+        machine_close(session->machine);
     }
-    snapshot_free(session->snapshot);
-    session->snapshot = newer;
-    return 0;
+    *session = (struct session){.state = STATE_CLOSED};
 }
 
-void session_decide(struct session *session, enum intent intent, const char *uuid, const char *name,
-                    const struct demand *demand)
+struct card_address session_address(const struct session *session, int ppu)
 {
-    forget_decision(session);
-    session->decision = memory_alloc(1, sizeof *session->decision);
-    session->execution = memory_alloc(1, sizeof *session->execution);
-    decision_make(session->decision, session->snapshot, &session->registers, intent, uuid, name, demand);
+    return (struct card_address){
+        .ppu = ppu,
+        .bdf = session->machine->card[ppu],
+        .links = topology_links(&session->machine->topology, ppu),
+    };
 }
 
-int session_record(const struct session *session, enum ledger_phase phase, bool late, struct error *err)
+void session_read(struct session *session, int ppu)
 {
-    return record_domain(&session->ledger, session->snapshot, session->decision, &session->registers, phase, late, err);
+    struct card *card = &session->cards[ppu];
+    char text[CARD_TEXT_SIZE];
+    if (card->was_read || card->reach == REACH_NONE) {
+        return;
+    }
+    struct card_address address = session_address(session, ppu);
+    session->registers.backend->read(&session->registers, &address, card->reach == REACH_CHANGE, &card->reading);
+    card->was_read = true;
+    machine_card_text(session->machine, ppu, text);
+    if (card->reading.kind == READING_FINE) {
+        log_message(LOG_LEVEL_INFO, "%s: mask 0x%08x", text, card->reading.mask);
+    } else {
+        log_message(LOG_LEVEL_INFO, "%s: %s", text, card->reading.why);
+    }
 }
 
-int session_execute(struct session *session, bool may_defer, struct error *err)
+void session_forget_readings(struct session *session)
 {
-    return execution_run(session->execution, session->decision, session->snapshot, &session->registers, may_defer, err);
+    for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
+        session->cards[ppu].was_read = false;
+    }
 }
 
-int session_clean(const struct session *session, const char *keep_uuid, struct error *err)
+void session_look_at_all(struct session *session)
 {
-    return record_clean(&session->ledger, session->snapshot, session->decision, session->execution, &session->registers,
-                        keep_uuid, err);
+    for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
+        if (session->machine->mapped[ppu] && session->cards[ppu].state.present) {
+            session->cards[ppu].reach = REACH_LOOK;
+            session_read(session, ppu);
+        }
+    }
+}
+
+bool session_is_read(const struct session *session, int ppu)
+{
+    return session->cards[ppu].was_read && session->cards[ppu].reading.kind == READING_FINE;
+}
+
+const struct card_memory *session_memory(const struct session *session, int ppu)
+{
+    return session->machine->mapped[ppu] ? state_card(&session->state, session->machine->card[ppu]) : NULL;
+}
+
+int session_write(struct session *session, const bool freed[], bool may_defer, bool keep_going, struct error *err)
+{
+    int count = session->machine->topology.ppu_count;
+    CLEANUP_FREE struct card_address *addresses = memory_alloc((size_t)count, sizeof *addresses);
+    struct text_list warnings = {0};
+    const struct writing writing = {
+        .plan = session->plan,
+        .cards = addresses,
+        .owners = session->owners.of,
+        .freed = freed,
+        .ppu_count = count,
+        .may_defer = may_defer,
+        .keep_going = keep_going,
+        .isolate_idle = session->machine->settings.idle == IDLE_ISOLATE || session_doubt(session, "") != NULL,
+    };
+    for (int ppu = 0; ppu < count; ppu++) {
+        addresses[ppu] = session_address(session, ppu);
+    }
+    int result = session->registers.backend->write_plan(&session->registers, &writing, session->outcomes, &warnings, err);
+    for (size_t i = 0; i < warnings.count; i++) {
+        notes_add(&session->notes, NOTE_WARNING, NOTE_CARD, -1, NULL, "%s", warnings.items[i]);
+    }
+    text_list_free(&warnings);
+    return result;
+}
+
+bool session_wrote(const struct session *session, int ppu)
+{
+    for (size_t i = 0; session->access == SESSION_CHANGE && i < session->plan->count; i++) {
+        if (session->plan->writes[i].ppu == ppu && session->outcomes[i] != APPLY_DONE) {
+            return false;
+        }
+    }
+    return true;
+}
+
+const struct error *session_doubt(const struct session *session, const char *uuid)
+{
+    for (size_t i = 0; i < session->state.fault_count; i++) {
+        const struct state_fault *fault = &session->state.faults[i];
+        if (fault->kind == FAULT_CARDS) {
+            return &fault->error;
+        }
+        if (fault->kind != FAULT_CLAIM) {
+            continue;
+        }
+        const struct running_vm *vm = running_vms_find(&session->running, fault->uuid);
+        bool may_be_replaced = fault->is_damaged && strcmp(fault->uuid, uuid) == 0;
+        if (!may_be_replaced && !(vm && vm->lives)) {
+            return &fault->error;
+        }
+    }
+    return NULL;
 }

@@ -54,7 +54,7 @@ int domain_invalid(const struct domain_parser *parser, long line, const char *fo
 void domain_add_device(struct domain_parser *parser, const struct domain_device *device);
 
 /* Leaves each function, mediated device and path listed once, where it is named
- * first; a warning for each that was named again. */
+ * first; warns of each that was named again. */
 void domain_unite_devices(struct domain *domain);
 
 /* Reads what one element, expanded with all that is in it, says. */
@@ -72,7 +72,3 @@ void qemu_arguments_free(struct domain_parser *parser);
 
 /* qemu:override */
 int qemu_override_read(struct domain_parser *parser, const xmlNode *node);
-
-/* A property of vfio-pci that says which host device it takes: host, sysfsdev. */
-bool qemu_names_function(const char *property);
-int qemu_add_function(struct domain_parser *parser, long line, const char *property, const char *value);

@@ -7,10 +7,11 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/text.h"
 
 static void add_property(struct qemu_properties *properties, char *name, char *value)
 {
-    properties->items = memory_grow(properties->items, properties->count + 1, sizeof(*properties->items));
+    properties->items = memory_grow(properties->items, properties->count + 1, sizeof *properties->items);
     properties->items[properties->count++] = (struct qemu_property){.name = name, .value = value};
 }
 
@@ -19,7 +20,7 @@ static char *copy_part(const char *text, size_t length)
     return memcpy(memory_alloc(length + 1, 1), text, length);
 }
 
-/* Behind the value that begins at TEXT: at a single comma or the end. */
+/* The end of the value that begins at TEXT: a single comma or the end of the text. */
 static const char *value_end(const char *text)
 {
     while (*text != '\0' && (text[0] != ',' || text[1] == ',')) {
@@ -28,13 +29,12 @@ static const char *value_end(const char *text)
     return text;
 }
 
-/* The value that begins at *TEXT; *TEXT is then behind it and its comma. */
+/* The value that begins at *TEXT; *TEXT is then after it and its comma. */
 static char *take_value(const char **text)
 {
     const char *end = value_end(*text);
     char *value = memory_alloc((size_t)(end - *text) + 1, 1);
     size_t used = 0;
-
     for (const char *at = *text; at < end; at++) {
         if (*at == ',') {
             at++;
@@ -48,10 +48,8 @@ static char *take_value(const char **text)
 void qemu_properties_split(const char *text, struct qemu_properties *properties)
 {
     bool first = true;
-
     while (*text != '\0') {
         size_t name_length = strcspn(text, "=,");
-
         if (text[name_length] == '=') {
             char *name = copy_part(text, name_length);
             text += name_length + 1;
@@ -65,21 +63,13 @@ void qemu_properties_split(const char *text, struct qemu_properties *properties)
     }
 }
 
-static int hex_value(char digit)
-{
-    static const char digits[] = "0123456789abcdef0123456789ABCDEF";
-    const char *at = digit != '\0' ? strchr(digits, digit) : NULL;
-    return at != NULL ? (int)((at - digits) % 16) : -1;
-}
-
-/* The character of \uXXXX, and *TEXT behind it.  Nothing that is looked for has
+/* The character of \uXXXX, and *TEXT after it.  Nothing that is looked for has
  * characters beyond ASCII, so one character stands for all of those. */
 static char decode_unicode(const char **text)
 {
     int value = 0;
-
     for (int i = 0; i < 4; i++, (*text)++) {
-        int digit = hex_value(**text);
+        int digit = text_hex_digit(**text);
         if (digit < 0) {
             return '?';
         }
@@ -88,21 +78,20 @@ static char decode_unicode(const char **text)
     return value > 0 && value < 0x80 ? (char)value : '?';
 }
 
-/* The character of the escape whose letter *TEXT is at, and *TEXT behind it. */
+/* The character of the escape whose letter *TEXT is at, and *TEXT after it. */
 static char decode_escape(const char **text)
 {
     static const char letters[] = "bfnrt";
     static const char characters[] = "\b\f\n\r\t";
     char letter = *(*text)++;
     const char *at = strchr(letters, letter);
-
     if (letter == 'u') {
         return decode_unicode(text);
     }
-    return at != NULL ? characters[at - letters] : letter;
+    return at ? characters[at - letters] : letter;
 }
 
-/* Behind the last character of the string whose first one is at TEXT. */
+/* After the last character of the string whose first one is at TEXT. */
 static const char *json_string_end(const char *text, char quote)
 {
     while (*text != '\0' && *text != quote) {
@@ -111,14 +100,13 @@ static const char *json_string_end(const char *text, char quote)
     return text;
 }
 
-/* The string that begins at *TEXT, a quote; *TEXT is then behind it.  NULL if
+/* The string that begins at *TEXT, a quote; *TEXT is then after it.  NULL if
  * it has no end. */
 static char *take_json_string(const char **text)
 {
     const char *at = *text + 1;
     const char *end = json_string_end(at, **text);
     size_t used = 0;
-
     if (*end == '\0') {
         return NULL;
     }
@@ -131,7 +119,7 @@ static char *take_json_string(const char **text)
     return value;
 }
 
-static const char *skip_blanks(const char *text)
+static const char *skip_json_blanks(const char *text)
 {
     return text + strspn(text, " \t\r\n");
 }
@@ -140,20 +128,19 @@ bool qemu_properties_from_json(const char *text, struct qemu_properties *propert
 {
     for (text += strcspn(text, "\"'"); *text != '\0'; text += strcspn(text, "\"'")) {
         CLEANUP_FREE char *name = take_json_string(&text);
-
-        if (name == NULL) {
+        if (!name) {
             return false;
         }
-        text = skip_blanks(text);
+        text = skip_json_blanks(text);
         if (*text != ':') {
             continue;
         }
-        text = skip_blanks(text + 1);
+        text = skip_json_blanks(text + 1);
         if (*text != '"' && *text != '\'') {
             continue;
         }
         char *value = take_json_string(&text);
-        if (value == NULL) {
+        if (!value) {
             return false;
         }
         add_property(properties, memory_copy_text(name), value);

@@ -1,91 +1,51 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-
 /*
- * The lines of the configuration, through inih, whose only user this is.
- *
- * How inih treats doubtful lines depends on how it was built: whether it tells
- * the handler the line's number, where it cuts long lines (Debian: after 199
- * bytes, silently), which inline comments it knows (Debian: ';' and not '#'),
- * whether an indented line continues the one before, whether ':' separates.
- * Text behind a section's ']' it drops.  So each line is looked at before inih
- * sees it: read_line() hands over blank lines, "[section]" and "key = value"
- * and nothing else, which every build reads alike, and it counts the lines, so
- * that the number is exact.
+ * The lines of the configuration.  An INI library would be less code only if its
+ * answers could be taken: inih, which version 0.1 used, cuts long lines silently,
+ * drops text after a section's ']', and treats continued lines, ':' and comments
+ * as it was built.  Here nothing is cut or guessed: what is not "[section]",
+ * "key = value", a comment or blank is a problem with a line number.
  */
 #include "host/settings_lines.h"
 
-#include <ini.h>
 #include <stdio.h>
 #include <string.h>
 
-/* The longest line that inih's usual buffer of 200 bytes holds. */
-enum { LONGEST_LINE = 200 - sizeof "\n" };
+/* In bytes, without comment and blanks around.  As in version 0.1, so that no
+ * version takes a file that another one refuses for it. */
+enum { LINE_LIMIT = 198 };
 
-struct source {
-    const char *text;
-    size_t length;
-    size_t offset;
-    int number; /* of the line that was read last */
-    bool stopped;
+struct line_reading {
+    int number; /* of the present line */
+    char section[LINE_LIMIT + 1];
     settings_line_handler *handler;
     void *user;
 };
-
-static const char byte_order_mark[] = "\xef\xbb\xbf";
 
 static bool is_blank(char c)
 {
     return c == ' ' || c == '\t';
 }
 
-static void report(struct source *source, struct settings_line line)
+static void trim_blanks(const char **start, size_t *length)
 {
-    line.number = source->number;
-    if (!source->stopped && !source->handler(source->user, &line)) {
-        source->stopped = true;
+    while (*length > 0 && is_blank(**start)) {
+        (*start)++;
+        (*length)--;
+    }
+    while (*length > 0 && is_blank((*start)[*length - 1])) {
+        (*length)--;
     }
 }
 
-/* The next line, without its end and the blanks around it. */
-static const char *next_line(struct source *source, size_t *length)
-{
-    const char *start = source->text + source->offset;
-    size_t left = source->length - source->offset;
-    const char *newline = memchr(start, '\n', left);
-    size_t size = newline ? (size_t)(newline - start) : left;
-
-    source->offset += size + (newline ? 1 : 0);
-    source->number++;
-    if (source->number == 1 && size >= strlen(byte_order_mark) &&
-        memcmp(start, byte_order_mark, strlen(byte_order_mark)) == 0) {
-        start += strlen(byte_order_mark);
-        size -= strlen(byte_order_mark);
-    }
-    if (size > 0 && start[size - 1] == '\r') {
-        size--;
-    }
-    while (size > 0 && is_blank(*start)) {
-        start++;
-        size--;
-    }
-    while (size > 0 && is_blank(start[size - 1])) {
-        size--;
-    }
-    *length = size;
-    return start;
-}
-
-/* The length of the line's part before a comment: one that starts the line or
- * stands behind a blank. */
-static size_t without_comment(const char *start, size_t length)
+/* The length of the line's part before a comment, which begins at the line's start
+ * or after a blank. */
+static size_t length_without_comment(const char *start, size_t length)
 {
     for (size_t i = 0; i < length; i++) {
         if ((start[i] == '#' || start[i] == ';') && (i == 0 || is_blank(start[i - 1]))) {
             length = i;
         }
-    }
-    while (length > 0 && is_blank(start[length - 1])) {
-        length--;
     }
     return length;
 }
@@ -101,11 +61,9 @@ static bool has_control_character(const char *start, size_t length)
     return false;
 }
 
-static const char *find_problem(const char *start, size_t length)
+/* What is wrong with a line that is neither blank nor a comment, or NULL. */
+static const char *find_line_problem(const char *start, size_t length)
 {
-    if (length == 0) {
-        return NULL;
-    }
     if (start[0] == '[') {
         const char *end = memchr(start, ']', length);
         return end == start + length - 1 ? NULL : "a section's line must be [name]";
@@ -120,55 +78,75 @@ static const char *find_problem(const char *start, size_t length)
     return NULL;
 }
 
-/* inih's reader: fills TARGET like fgets. */
-static char *read_line(char *target, int size, void *stream)
+static bool report_line(const struct line_reading *reading, struct settings_line line)
 {
-    struct source *source = stream;
-    if (source->stopped || source->offset == source->length) {
-        return NULL;
-    }
-
-    size_t length;
-    const char *start = next_line(source, &length);
-    size_t room = (size_t)size - sizeof "\n";
-    size_t limit = room < LONGEST_LINE ? room : LONGEST_LINE;
-    bool damaged = has_control_character(start, length);
-    length = without_comment(start, length);
-    const char *problem = find_problem(start, length);
-    char too_long[80];
-    if (length > limit) {
-        snprintf(too_long, sizeof too_long, "the line is too long (at most %zu bytes)", limit);
-        problem = too_long;
-    }
-    if (damaged) {
-        problem = "the line holds a control character";
-    }
-    if (problem) {
-        report(source, (struct settings_line){.problem = problem});
-        /* What follows a broken section line belongs to no known section. */
-        length = length > 0 && start[0] == '[' ? strlen("[]") : 0;
-        start = "[]";
-    }
-    memcpy(target, start, length);
-    if (length > 0 && target[0] == '[' && !problem) {
-        target[length - 1] = '\0';
-        report(source, (struct settings_line){.section = target + 1});
-        target[length - 1] = ']';
-    }
-    memcpy(target + length, "\n", sizeof "\n");
-    return target;
+    line.number = reading->number;
+    return reading->handler(reading->user, &line);
 }
 
-static int take_pair(void *user, const char *section, const char *key, const char *value)
+static bool report_pair(const struct line_reading *reading, char *line)
 {
-    struct source *source = user;
-    report(source, (struct settings_line){.section = section, .key = key, .value = value});
-    return 1;
+    char *key_end = strchr(line, '=');
+    const char *value = key_end + 1;
+    while (is_blank(*value)) {
+        value++;
+    }
+    while (key_end > line && is_blank(key_end[-1])) {
+        key_end--;
+    }
+    *key_end = '\0';
+    return report_line(reading, (struct settings_line){.section = reading->section, .key = line, .value = value});
+}
+
+/* One line without its end. */
+static bool read_settings_line(struct line_reading *reading, const char *start, size_t length)
+{
+    bool damaged = has_control_character(start, length);
+    const char *problem = NULL;
+    char too_long[80];
+    char line[LINE_LIMIT + 1];
+    length = length_without_comment(start, length);
+    trim_blanks(&start, &length);
+    if (damaged) {
+        problem = "the line holds a control character";
+    } else if (length > LINE_LIMIT) {
+        snprintf(too_long, sizeof too_long, "the line is too long (at most %d bytes)", LINE_LIMIT);
+        problem = too_long;
+    } else if (length > 0) {
+        problem = find_line_problem(start, length);
+    }
+    if (problem) {
+        /* What follows a broken section line belongs to no known section. */
+        if (length > 0 && start[0] == '[') {
+            reading->section[0] = '\0';
+        }
+        return report_line(reading, (struct settings_line){.problem = problem});
+    }
+    memcpy(line, start, length);
+    line[length] = '\0';
+    if (line[0] == '[') {
+        line[length - 1] = '\0';
+        memcpy(reading->section, line + 1, length - 1);
+        return report_line(reading, (struct settings_line){.section = reading->section});
+    }
+    return length == 0 || report_pair(reading, line);
 }
 
 void settings_lines_read(const char *text, size_t length, settings_line_handler *handler, void *user)
 {
-    struct source source = {.text = text, .length = length, .handler = handler, .user = user};
-    /* Its result only tells of broken lines, and it gets none. */
-    (void)ini_parse_stream(read_line, &source, take_pair, &source);
+    static const char byte_order_mark[] = {'\xef', '\xbb', '\xbf'};
+    struct line_reading reading = {.handler = handler, .user = user};
+    const char *end = text + length;
+    if (length >= sizeof byte_order_mark && memcmp(text, byte_order_mark, sizeof byte_order_mark) == 0) {
+        text += sizeof byte_order_mark;
+    }
+    while (text < end) {
+        const char *newline = memchr(text, '\n', (size_t)(end - text));
+        size_t size = (size_t)((newline ? newline : end) - text);
+        reading.number++;
+        if (!read_settings_line(&reading, text, size > 0 && text[size - 1] == '\r' ? size - 1 : size)) {
+            return;
+        }
+        text = newline ? newline + 1 : end;
+    }
 }

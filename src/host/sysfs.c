@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -15,22 +16,17 @@
 #include "base/paths.h"
 #include "base/text.h"
 
-enum { ATTRIBUTE_LIMIT = 4096 };
-
 static const char *last_part(const char *path)
 {
     const char *slash = strrchr(path, '/');
-
-    return slash == NULL ? path : slash + 1;
+    return slash ? slash + 1 : path;
 }
 
-/* Where the link DIRECTORY/NAME points, as written: what it points to need not
+/* Where the link NAME in DIRECTORY points, as written: what it points to need not
  * exist, and only its last parts say anything. */
-static bool read_link(const char *directory, const char *name, char target[PATH_MAX])
+static bool read_link_at(int directory, const char *name, char target[PATH_MAX])
 {
-    CLEANUP_FREE char *path = paths_resolve("%s/%s", directory, name);
-    ssize_t length = readlink(path, target, PATH_MAX - 1);
-
+    ssize_t length = readlinkat(directory, name, target, PATH_MAX - 1);
     if (length <= 0) {
         return false;
     }
@@ -39,99 +35,52 @@ static bool read_link(const char *directory, const char *name, char target[PATH_
 }
 
 /* A number within [0, INT_MAX], or UNKNOWN_NUMBER ("-1" is sysfs's own). */
-static int parse_number(const char *text)
+static int parse_known_number(const char *text)
 {
     uint64_t value;
-
     return text_parse_number(text, INT_MAX, &value) ? (int)value : UNKNOWN_NUMBER;
 }
 
-static int read_number(const char *directory, const char *name)
+static int read_number_at(int directory, const char *name)
 {
-    CLEANUP_FREE char *path = paths_resolve("%s/%s", directory, name);
-    struct buffer text = {0};
-    struct error unused;
-    int number;
-
-    if (file_read(path, ATTRIBUTE_LIMIT, &text, NULL, &unused) != 0) {
-        return UNKNOWN_NUMBER;
-    }
-    text.data[strcspn(text.data, "\n")] = '\0';
-    number = parse_number(text.data);
-    buffer_free(&text);
-    return number;
-}
-
-static bool is_directory(const char *path)
-{
-    struct stat status;
-
-    return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
+    char text[32];
+    return file_read_word_at(directory, name, text, sizeof text) ? parse_known_number(text) : UNKNOWN_NUMBER;
 }
 
 static bool ends_in(const char *text, const char *end)
 {
     size_t length = strlen(text);
-
     return length >= strlen(end) && strcmp(text + length - strlen(end), end) == 0;
 }
 
-/* vfio-pci itself, or a variant driver.  A variant is told by the vfio-dev
- * directory of its device (kernel 6.1 and later; libvirt asks the same), on
- * older kernels by its name: nvgrace_gpu_vfio_pci, mlx5_vfio_pci, … */
-static bool is_vfio(const char *directory, const char *driver)
+/* vfio-pci itself, or a variant driver.  A variant has by the name that the kernel's
+ * own ones have (nvgrace_gpu_vfio_pci, mlx5_vfio_pci, …), or the vfio-dev directory of
+ * its device says so (kernel 6.1 and later; libvirt looks there too). */
+static bool is_vfio(int directory, const char *driver)
 {
-    CLEANUP_FREE char *vfio_dev = paths_resolve("%s/vfio-dev", directory);
-
+    struct stat facts;
     return strcmp(driver, "vfio-pci") == 0 || ends_in(driver, "-vfio-pci") || ends_in(driver, "_vfio_pci") ||
-           is_directory(vfio_dev);
+           (fstatat(directory, "vfio-dev", &facts, 0) == 0 && S_ISDIR(facts.st_mode));
 }
 
-static bool read_physical_function(const char *directory, struct bdf *physical)
+/* The directory of a function, or -1 with errno. */
+static int open_function(struct bdf bdf, int flags)
+{
+    char text[BDF_TEXT_SIZE];
+    CLEANUP_FREE char *path = paths_resolve(PATH_PCI_DEVICES "/%s", bdf_format(bdf, text));
+    return open(path, flags | O_DIRECTORY | O_CLOEXEC);
+}
+
+static bool read_physical_function(int directory, struct bdf *physical)
 {
     char target[PATH_MAX];
-
-    return read_link(directory, "physfn", target) && bdf_parse(last_part(target), physical);
+    return read_link_at(directory, "physfn", target) && bdf_parse(last_part(target), physical);
 }
 
 bool sysfs_physical_function(struct bdf function, struct bdf *physical)
 {
-    char text[BDF_TEXT_SIZE];
-    CLEANUP_FREE char *directory = paths_resolve("%s/%s", PATH_PCI_DEVICES, bdf_format(function, text));
-
-    return read_physical_function(directory, physical);
-}
-
-/* Only what is known to be missing is absent: a card that cannot be looked at this
- * once still has a register to restore. */
-static bool is_absent(const char *path)
-{
-    struct stat status;
-
-    return stat(path, &status) != 0 ? errno == ENOENT || errno == ENOTDIR : !S_ISDIR(status.st_mode);
-}
-
-void sysfs_read_state(struct bdf bdf, struct pci_state *state)
-{
-    char text[BDF_TEXT_SIZE];
-    char target[PATH_MAX];
-    CLEANUP_FREE char *directory = paths_resolve("%s/%s", PATH_PCI_DEVICES, bdf_format(bdf, text));
-
-    *state = (struct pci_state){.enable = UNKNOWN_NUMBER, .iommu_group = UNKNOWN_NUMBER, .numa_node = UNKNOWN_NUMBER};
-    if (is_absent(directory)) {
-        return;
-    }
-    state->present = true;
-    state->enable = read_number(directory, "enable");
-    state->numa_node = read_number(directory, "numa_node");
-    if (read_link(directory, "driver", target)) {
-        text_escape(state->driver, sizeof state->driver, last_part(target));
-        state->on_vfio = is_vfio(directory, last_part(target));
-    }
-    if (read_link(directory, "iommu_group", target)) {
-        state->iommu_group = parse_number(last_part(target));
-    }
-    state->is_virtual_function = read_physical_function(directory, &state->physical_function);
+    CLEANUP_FD int directory = open_function(function, O_PATH);
+    return directory >= 0 && read_physical_function(directory, physical);
 }
 
 bool pci_state_held(const struct pci_state *state)
@@ -139,36 +88,114 @@ bool pci_state_held(const struct pci_state *state)
     return state->on_vfio && state->enable > 0;
 }
 
+/* DIRECTORY is what open_function gave, and NUMBER errno then. */
+static void read_state_at(int directory, int number, struct bdf bdf, struct pci_state *state)
+{
+    char target[PATH_MAX];
+    *state = (struct pci_state){
+        .enable = UNKNOWN_NUMBER,
+        .iommu_group = UNKNOWN_NUMBER,
+        .numa_node = UNKNOWN_NUMBER,
+        .held_group = UNKNOWN_NUMBER,
+    };
+    /* Only what is known to be missing is absent: a card that cannot be looked at this
+     * once still has a register to restore. */
+    state->present = directory >= 0 || (number != ENOENT && number != ENOTDIR);
+    if (directory < 0) {
+        return;
+    }
+    state->enable = read_number_at(directory, "enable");
+    state->numa_node = read_number_at(directory, "numa_node");
+    if (read_link_at(directory, "driver", target)) {
+        text_escape(state->driver, sizeof state->driver, last_part(target));
+        state->on_vfio = is_vfio(directory, last_part(target));
+    }
+    if (read_link_at(directory, "iommu_group", target)) {
+        state->iommu_group = parse_known_number(last_part(target));
+    }
+    state->is_virtual_function = read_physical_function(directory, &state->physical_function);
+    if (pci_state_held(state)) {
+        state->held = true;
+        state->held_function = bdf;
+        state->held_group = state->iommu_group;
+    }
+}
+
+void sysfs_read_state(struct bdf bdf, struct pci_state *state)
+{
+    CLEANUP_FD int directory = open_function(bdf, O_PATH);
+    int number = errno;
+    read_state_at(directory, number, bdf, state);
+}
+
 static int compare_functions(const void *a, const void *b)
 {
     return bdf_compare(*(const struct bdf *)a, *(const struct bdf *)b);
 }
 
-void sysfs_virtual_functions(struct bdf bdf, struct bdf **functions, size_t *count)
+/* Adds the function that the entry NAME of a card's DIRECTORY leads to, if it is a
+ * virtfnN link. */
+static void add_virtual_function(int directory, const char *name, struct bdf **functions, size_t *count)
 {
-    char text[BDF_TEXT_SIZE];
     char target[PATH_MAX];
-    CLEANUP_FREE char *path = paths_resolve("%s/%s", PATH_PCI_DEVICES, bdf_format(bdf, text));
-    const struct dirent *entry;
     struct bdf function;
-    DIR *directory = opendir(path);
-
-    *functions = NULL;
-    *count = 0;
-    if (directory == NULL) {
+    if (strncmp(name, "virtfn", strlen("virtfn")) != 0 || !read_link_at(directory, name, target) ||
+        !bdf_parse(last_part(target), &function)) {
         return;
     }
-    while ((entry = readdir(directory)) != NULL) {
-        if (strncmp(entry->d_name, "virtfn", strlen("virtfn")) != 0 || !read_link(path, entry->d_name, target) ||
-            !bdf_parse(last_part(target), &function)) {
-            continue;
+    *functions = memory_grow(*functions, *count + 1, sizeof **functions);
+    (*functions)[(*count)++] = function;
+}
+
+/* DIRECTORY was opened for reading.  getdents64 itself, because readdir wants a
+ * descriptor of its own, and every hook does this for every card. */
+static void list_virtual_functions(int directory, struct bdf **functions, size_t *count)
+{
+    _Alignas(struct dirent64) char entries[8192];
+    ssize_t length;
+    *functions = NULL;
+    *count = 0;
+    while ((length = getdents64(directory, entries, sizeof entries)) > 0) {
+        for (ssize_t offset = 0; offset < length;) {
+            const struct dirent64 *entry = (const void *)(entries + offset);
+            add_virtual_function(directory, entry->d_name, functions, count);
+            offset += entry->d_reclen;
         }
-        *functions = memory_grow(*functions, *count + 1, sizeof **functions);
-        (*functions)[(*count)++] = function;
     }
-    closedir(directory);
     if (*count > 1) {
         qsort(*functions, *count, sizeof **functions, compare_functions);
+    }
+}
+
+void sysfs_virtual_functions(struct bdf bdf, struct bdf **functions, size_t *count)
+{
+    CLEANUP_FD int directory = open_function(bdf, O_RDONLY);
+    *functions = NULL;
+    *count = 0;
+    if (directory >= 0) {
+        list_virtual_functions(directory, functions, count);
+    }
+}
+
+void sysfs_read_card(struct bdf bdf, struct pci_state *state)
+{
+    CLEANUP_FD int directory = open_function(bdf, O_RDONLY);
+    int number = errno;
+    CLEANUP_FREE struct bdf *functions = NULL;
+    size_t count = 0;
+    read_state_at(directory, number, bdf, state);
+    if (directory < 0) {
+        return;
+    }
+    list_virtual_functions(directory, &functions, &count);
+    for (size_t i = 0; i < count && !state->held; i++) {
+        struct pci_state function;
+        sysfs_read_state(functions[i], &function);
+        if (function.held) {
+            state->held = true;
+            state->held_function = functions[i];
+            state->held_group = function.iommu_group;
+        }
     }
 }
 
@@ -176,8 +203,7 @@ void sysfs_virtual_functions(struct bdf bdf, struct bdf **functions, size_t *cou
 static bool parse_parent(char *path, struct bdf *parent)
 {
     char *slash = strrchr(path, '/');
-
-    if (slash == NULL) {
+    if (!slash) {
         return false;
     }
     *slash = '\0';
@@ -190,9 +216,11 @@ bool sysfs_mdev_parent(const char *uuid, struct bdf *parent)
 {
     char canonical[UUID_SIZE];
     char target[PATH_MAX];
-
-    return text_parse_uuid(uuid, canonical) && read_link(PATH_MDEV_DEVICES, canonical, target) &&
-           parse_parent(target, parent);
+    if (!text_parse_uuid(uuid, canonical)) {
+        return false;
+    }
+    CLEANUP_FREE char *link = paths_resolve(PATH_MDEV_DEVICES "/%s", canonical);
+    return read_link_at(AT_FDCWD, link, target) && parse_parent(target, parent);
 }
 
 bool sysfs_resolve_path(const char *path, struct bdf *bdf, char mdev_uuid[])
@@ -202,7 +230,7 @@ bool sysfs_resolve_path(const char *path, struct bdf *bdf, char mdev_uuid[])
     CLEANUP_FREE char *resolved = realpath(rooted, NULL);
     char uuid[UUID_SIZE];
 
-    if (resolved == NULL) {
+    if (!resolved) {
         return false;
     }
     if (bdf_parse(last_part(resolved), bdf)) {

@@ -2,7 +2,7 @@
 /*
  * Theory of operation.  A process of its own loads libvirt, asks, and writes the
  * answer to a pipe; this one reads until the end or the deadline, and then kills
- * it.  So a daemon that hangs, libvirt's threads, and whatever it prints stay out
+ * it.  So a daemon that hangs, libvirt's threads, and what it prints stay out
  * of our way.  The first byte says whether an answer or a reason follows; without
  * it the process died.
  */

@@ -2,14 +2,15 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "base/error.h"
 #include "core/bdf.h"
+#include "registers/registers.h"
 
-/* The power state of a card.  Below D0 its BARs answer nothing that means
- * anything. */
+/* The power state of a card.  Below D0 its BARs answer nothing that means anything. */
 enum power {
-    POWER_ON,        /* D0, or the kernel does not tell */
+    POWER_ON,        /* D0, or the kernel does not say */
     POWER_SUSPENDED, /* the kernel lets the idle card sleep, and wakes it when asked */
     POWER_LOW,       /* somebody else put it there */
 };
@@ -18,7 +19,21 @@ enum { POWER_STATE_SIZE = 16 };
 /* STATE: the kernel's word for it, as "D3hot". */
 enum power power_look(struct bdf bdf, char state[POWER_STATE_SIZE]);
 
-/* Wakes a card that is POWER_SUSPENDED and keeps it awake until power_let_sleep.  *kept
- * is false if somebody else keeps it awake already. */
-MUST_CHECK int power_wake(struct bdf bdf, bool *kept, struct error *err);
+/* False also while the kernel is putting a card to sleep that is in D0 yet. */
+bool power_is_steady(struct bdf bdf);
+
+/* READING_FINE if the card is awake, else the error says why its registers mean nothing now. */
+MUST_CHECK enum reading_kind power_check(struct bdf bdf, struct error *err);
+
+/* What power_wake has done for one card. */
+struct power_card {
+    struct bdf bdf;
+    enum reading_kind kind; /* READING_FINE: awake; else why not */
+    bool is_kept;           /* it stays awake until power_let_sleep; false: somebody else's matter */
+    char why[256];
+};
+
+/* Wakes all CARDS, whose bdf is filled in, at once, and keeps those awake that the kernel
+ * would let sleep. */
+void power_wake(struct power_card cards[], size_t count);
 void power_let_sleep(struct bdf bdf);

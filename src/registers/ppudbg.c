@@ -1,8 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The vendor's tool does the writing: it is told groups of cards, not masks,
- * and tells nothing of single registers.  Its command line is the vendor
- * guide's: ppudbg --direct --micnop iso TOPOLOGY "0,1|2,3", and … iso reset.
+ * Theory of operation
+ *
+ * The vendor's tool is given groups of cards, not masks, and says nothing about single
+ * registers.  Its command line is the vendor guide's:
+ *   ppudbg --direct --micnop iso TOPOLOGY "0,1|2,3"   cuts each link that leaves its group,
+ *                                                     opens those inside it
+ *   ppudbg --direct --micnop iso reset                opens all links of the machine
+ *
+ * From a plan, groups are made:
+ * - a near end is given with all cards of its owner, or alone if it has several owners or an
+ *   unknown one;
+ * - an idle card whose links are to be opened is isolated alone as long as anybody has a card,
+ *   or idle cards are to be isolated; only then all is reset, which reaches the whole machine
+ *   (design section 7).  So it may keep more cuts than planned, until the last owner is gone;
+ * - an idle card that is to be cut off whole is isolated alone.
+ * Other cuts of far ends are not made: they would need cards of somebody else in a group.
+ *
+ * One call is all there is, so either all of this was done or nothing is known.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,15 +28,18 @@
 #include "base/memory.h"
 #include "base/paths.h"
 #include "base/spawn.h"
+#include "core/mask.h"
 #include "registers/ppudbg.h"
 #include "registers/registers.h"
 
-enum { MILLISECONDS = 1000, ID_SIZE = sizeof "|-2147483648", SHOWN_LIST = 80 };
+enum { MILLISECONDS = 1000, ID_SIZE = sizeof "|-2147483648", SHOWN_LIST = 80, NO_GROUP = 0 };
 
-static void ppudbg_read(struct registers *registers, const struct card_address *card, struct reading *reading)
+static void ppudbg_read(struct registers *registers, const struct card_address *card, bool may_touch,
+                        struct reading *reading)
 {
     (void)registers;
     (void)card;
+    (void)may_touch;
     *reading = (struct reading){
         .kind = READING_UNVERIFIABLE,
         .why = "backend ppudbg cannot read single registers; set backend = mmio to verify them",
@@ -32,8 +50,7 @@ static void ppudbg_read(struct registers *registers, const struct card_address *
 char *ppudbg_path(const struct settings *settings)
 {
     char *path = paths_resolve("%s", settings->ppudbg_path);
-
-    if (paths_simulated() && access(path, F_OK) != 0 && access(settings->ppudbg_path, F_OK) == 0) {
+    if (paths_simulated() && access(path, F_OK) < 0 && access(settings->ppudbg_path, F_OK) == 0) {
         free(path);
         path = memory_copy_text(settings->ppudbg_path);
     }
@@ -45,53 +62,47 @@ static int run_tool(const struct settings *settings, char *argv[], struct buffer
 {
     CLEANUP_FREE char *path = ppudbg_path(settings);
     int64_t deadline = deadline_after_ms((int64_t)settings->ppudbg_timeout * MILLISECONDS);
-
     argv[0] = path;
     if (spawn_capture(argv, deadline, output, err) == 0) {
         return 0;
     }
-    if (access(path, X_OK) != 0) {
+    if (access(path, X_OK) < 0) {
         error_set(err, err->status, "%s; check path in [ppudbg]", err->text);
     }
     return -1;
 }
 
 /* Runs ppudbg --direct --micnop iso FIRST [SECOND]. */
-static enum write_failure run_iso(const struct settings *settings, char *first, char *second, struct error *err)
+static int run_iso(const struct settings *settings, char *first, char *second, struct error *err)
 {
     char *argv[] = {NULL, "--direct", "--micnop", "iso", first, second, NULL};
     struct buffer output = {0};
-
     if (run_tool(settings, argv, &output, err) == 0) {
         buffer_free(&output);
-        return WRITE_FINE;
+        return 0;
     }
-    error_wrap(err, "ppudbg --direct --micnop iso %s%s%.*s%s", first, second != NULL ? " \"" : "", SHOWN_LIST,
-               second != NULL ? second : "", second != NULL ? "\"" : "");
-    return WRITE_FAILED;
+    return error_wrap(err, "ppudbg --direct --micnop iso %s%s%.*s%s", first, second ? " \"" : "", SHOWN_LIST,
+                      second ? second : "", second ? "\"" : "");
 }
 
 int ppudbg_read_topology(const struct settings *settings, struct buffer *output, struct error *err)
 {
     char *argv[] = {NULL, "--topo_read", NULL};
-
     return run_tool(settings, argv, output, err) < 0 ? error_wrap(err, "ppudbg --topo_read") : 0;
 }
 
-/* "0,1|2,3": the cards of each group by ascending id, the groups in the order of
- * their first card.  "" = no card is in a group. */
+/* "0,1|2,3": the cards of each group by ascending id, the groups in the order of their first
+ * card.  GROUPS: group numbers, NO_GROUP = in none. */
 static char *format_groups(const int groups[], int card_count)
 {
     char *list = memory_alloc((size_t)card_count + 1, ID_SIZE);
     size_t length = 0;
-
     for (int first = 0; first < card_count; first++) {
-        bool seen = groups[first] < 0;
-
-        for (int earlier = 0; earlier < first && !seen; earlier++) {
-            seen = groups[earlier] == groups[first];
+        bool is_seen = groups[first] == NO_GROUP;
+        for (int earlier = 0; earlier < first && !is_seen; earlier++) {
+            is_seen = groups[earlier] == groups[first];
         }
-        if (seen) {
+        if (is_seen) {
             continue;
         }
         length += (size_t)snprintf(list + length, ID_SIZE, "%s%d", length > 0 ? "|" : "", first);
@@ -104,29 +115,132 @@ static char *format_groups(const int groups[], int card_count)
     return list;
 }
 
-static enum write_failure ppudbg_isolate(struct registers *registers, const int groups[], int card_count,
-                                         struct error *err)
-{
-    CLEANUP_FREE char *topology = paths_resolve("%s", registers->settings->topology);
-    CLEANUP_FREE char *list = format_groups(groups, card_count);
+/* What the tool is to be told.  Group numbers: an owner's is the owner's, that of a card
+ * which is isolated alone is below NO_GROUP. */
+struct ppudbg_call {
+    int groups[PPU_MAX];
+    bool is_needed;
+    bool resets;
+};
 
-    if (list[0] == '\0') {
-        return WRITE_FINE;
+static void isolate_alone(struct ppudbg_call *call, int ppu)
+{
+    call->groups[ppu] = -1 - ppu;
+    call->is_needed = true;
+}
+
+static void isolate_owner(struct ppudbg_call *call, const struct writing *writing, int ppu)
+{
+    int owner = writing->owners[ppu];
+    if (owner <= OWNER_IDLE) {
+        isolate_alone(call, ppu);
+        return;
     }
+    for (int card = 0; card < writing->ppu_count; card++) {
+        if (writing->owners[card] == owner) {
+            call->groups[card] = owner;
+        }
+    }
+    call->is_needed = true;
+}
+
+static bool has_owner(const struct writing *writing)
+{
+    for (int ppu = 0; ppu < writing->ppu_count; ppu++) {
+        if (writing->owners[ppu] != OWNER_IDLE) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Everything is opened at once, and only if nobody has a card. */
+static bool is_opened_by_reset(const struct writing *writing, const struct plan_write *write)
+{
+    return write->role != ROLE_NEAR && !plan_write_cuts(write) && !writing->isolate_idle && !has_owner(writing);
+}
+
+/* Until then a card that lost its owner keeps its cuts, and is cut off from its old neighbours too; so is one that is to
+ * be cut off whole. */
+static bool is_isolated_alone(const struct writing *writing, const struct plan_write *write)
+{
+    return write->role != ROLE_NEAR && writing->owners[write->ppu] == OWNER_IDLE &&
+           (plan_write_cuts(write) ? write->to == writing->cards[write->ppu].links : writing->freed[write->ppu]);
+}
+
+static void ppudbg_decide(struct ppudbg_call *call, const struct writing *writing)
+{
+    *call = (struct ppudbg_call){0};
+    for (size_t i = 0; i < writing->plan->count; i++) {
+        const struct plan_write *write = &writing->plan->writes[i];
+        if (write->role == ROLE_NEAR) {
+            isolate_owner(call, writing, write->ppu);
+        } else if (is_opened_by_reset(writing, write)) {
+            call->resets = true;
+            isolate_alone(call, write->ppu);
+        } else if (is_isolated_alone(writing, write)) {
+            isolate_alone(call, write->ppu);
+        }
+    }
+}
+
+static void wake_named(struct registers *registers, const struct writing *writing, const struct ppudbg_call *call)
+{
+    CLEANUP_FREE struct bdf *bdfs = memory_alloc((size_t)writing->ppu_count, sizeof *bdfs);
+    size_t count = 0;
+    for (int ppu = 0; ppu < writing->ppu_count; ppu++) {
+        if (call->groups[ppu] != NO_GROUP) {
+            bdfs[count++] = writing->cards[ppu].bdf;
+        }
+    }
+    registers_wake(registers, bdfs, count);
+}
+
+static int run_call(const struct registers *registers, const struct writing *writing, const struct ppudbg_call *call,
+                    struct error *err)
+{
+    char word[] = "reset";
+    if (call->resets) {
+        return run_iso(registers->settings, word, NULL, err);
+    }
+    CLEANUP_FREE char *topology = paths_resolve("%s", registers->settings->topology);
+    CLEANUP_FREE char *list = format_groups(call->groups, writing->ppu_count);
     return run_iso(registers->settings, topology, list, err);
 }
 
-static enum write_failure ppudbg_reset(struct registers *registers, struct error *err)
+static int ppudbg_write_plan(struct registers *registers, const struct writing *writing, enum apply_outcome outcomes[],
+                             struct text_list *warnings, struct error *err)
 {
-    char word[] = "reset";
-
-    return run_iso(registers->settings, word, NULL, err);
+    const struct plan *plan = writing->plan;
+    struct ppudbg_call call;
+    struct error failure;
+    bool is_done = true;
+    bool is_refused = false;
+    ppudbg_decide(&call, writing);
+    if (call.is_needed) {
+        wake_named(registers, writing, &call);
+        is_done = run_call(registers, writing, &call, &failure) == 0;
+    }
+    for (size_t i = 0; i < plan->count; i++) {
+        const struct plan_write *write = &plan->writes[i];
+        bool is_near = write->role == ROLE_NEAR;
+        bool is_made = is_near || is_opened_by_reset(writing, write) ||
+                       (plan_write_cuts(write) && is_isolated_alone(writing, write));
+        outcomes[i] = !is_made ? APPLY_NOT_TRIED : is_done ? APPLY_DONE : APPLY_FAILED;
+        is_refused |= !is_done && is_near && plan_write_cuts(write) && !writing->keep_going;
+    }
+    if (is_refused) {
+        *err = failure;
+        return -1;
+    }
+    if (!is_done) {
+        text_list_add(warnings, "%s", failure.text);
+    }
+    return 0;
 }
 
 const struct registers_backend registers_ppudbg = {
     .name = "ppudbg",
-    .reads_back = false,
     .read = ppudbg_read,
-    .isolate = ppudbg_isolate,
-    .reset = ppudbg_reset,
+    .write_plan = ppudbg_write_plan,
 };

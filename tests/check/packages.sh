@@ -3,7 +3,7 @@
 # What each purpose needs from Debian, and its installation.
 
 PACKAGES_BUILD="gcc libc6-dev make autoconf automake autoconf-archive pkgconf
-    libxml2-dev libpci-dev libinih-dev libjson-c-dev libcmocka-dev python3"
+    libxml2-dev libpci-dev libjson-c-dev libcmocka-dev python3"
 PACKAGES_FUZZ="clang llvm libclang-rt-dev"
 PACKAGES_PROVER="frama-c-base why3 z3 cvc4"
 PACKAGES_BENCH="python3 valgrind time"

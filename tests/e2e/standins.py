@@ -118,7 +118,7 @@ def crashing(directory):
 def crashing_late(directory):
     """It wrote something first."""
     text = "cat > /dev/null\necho one >&2\nprintf 'two\\tthree' >&2\nkill -KILL $$\n"
-    return script(directory / "crashing-late", text), "was killed by signal 9 (Killed): two?three"
+    return script(directory / "crashing-late", text), "was killed by signal 9 (Killed): two\\x09three"
 
 
 def exit_126(directory):

@@ -9,6 +9,7 @@ import pytest
 
 from bystander import BEFORE, WITH_A, vm
 from domain_xml import Domain, Hostdev
+from errors import assert_error
 from simhost import GUIDE_BDFS, PPU_DEVICE
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures/settings"
@@ -34,19 +35,20 @@ VALUES = [
     ("policy", "far_end", "cut or leave", ["", "keep"]),
     ("policy", "on_leak", "alert or kill", ["", "stop"]),
     ("policy", "lock_timeout", "a number of seconds from 0 to 3600", ["", "-1", "3601", "99999999999999999999"]),
+    ("policy", "start_timeout", "a number of seconds from 0 to 86400", ["", "-1", "86401", "1h"]),
 ]
 WRONG_VALUES = [(section, key, allowed, value) for section, key, allowed, values in VALUES for value in values]
 KEYS = {
     "ppu": "match, topology",
     "registers": "backend, bar, link_config, link_status, stride, cut_bit",
     "ppudbg": "path, timeout",
-    "policy": "idle, far_end, on_leak, lock_timeout",
+    "policy": "idle, far_end, on_leak, lock_timeout, start_timeout",
 }
 LINES = {
     "unknown section": ("[polcy]\n", ":1: unknown section [polcy]; the sections are [ppu], [map], "),
     "section with blanks": ("[ policy ]\n", ":1: unknown section [ policy ]"),
     "unclosed section": ("[policy\n", ":1: a section's line must be [name]"),
-    "key before a section": ("idle = restore\n", ':1: "idle" stands before the first [section]'),
+    "key before a section": ("idle = restore\n", ':1: "idle" is before the first [section]'),
     "no value": ("[policy]\nidle\n", ':2: a line must be "key = value", [section] or a comment'),
     "colon": ("[policy]\nidle: restore\n", ':2: a line must be "key = value", [section] or a comment'),
     "key twice": ("[policy]\nidle = restore\nidle = restore\n", ':3: "idle" is already set in line 2'),
@@ -120,7 +122,7 @@ def test_verbs_say_the_same(scene, arguments):
     scene.host.configure("[policy]\nidle = cut\n")
     words = f'{path(scene)}:2: idle is "cut", but must be restore or isolate'
     result = scene.host.engine(*arguments)
-    assert (result.status, result.stdout, result.stderr) == (3, b"", f"icn-hook: {words}{NEXT_STEP}")
+    assert_error(result, 3, f"{words}{NEXT_STEP}".removesuffix("\n"), json="--json" in arguments)
 
 
 def test_dry_run_says_the_same(scene):
@@ -243,7 +245,7 @@ def test_every_value_that_is_allowed(scene):
         "[registers]\nbackend = mmio\nbar = 0x0\nlink_config = 779138\nlink_status = 0xBE383\n"
         "stride = 0x4\ncut_bit = 1\n"
         "[ppudbg]\npath = /nowhere\ntimeout = 3600\n"
-        "[policy]\nidle = restore\nfar_end = cut\non_leak = alert\nlock_timeout = 0\n"
+        "[policy]\nidle = restore\nfar_end = cut\non_leak = alert\nlock_timeout = 0\nstart_timeout = 0\n"
     )
     assert scene.call("prepare").status == 0
     assert scene.masks() == WITH_A

@@ -155,7 +155,7 @@ def test_vendor_tool_fails(host, tool):
     assert result.stderr.startswith("icn-hook: ppudbg --direct --micnop iso reset: "), result
     tool.fail("exit")
     result = host.engine("apply", "0,1|2,3", "--json")
-    assert (result.status, result.json()["groups"], result.json()["writes"]) == (5, [], [])
+    assert (result.status, result.json()["code"], result.json()["writes"]) == (5, "hardware", [])
     assert "the firmware refused" in result.stderr and result.stderr.count("\n") == 1
     tool.fail("")
     fine(host.engine("reset"))

@@ -336,7 +336,7 @@ FAULTS = [
                  "restorecon -v /etc/libvirt/hooks/qemu")),
     case("open ledger", lambda host: host.path("/run/icn-hook").mkdir() or host.path("/run/icn-hook").chmod(0o777),
          healthy("cards: ") + healthy("ledger: "),
-         changed("ledger", "/run/icn-hook is writable by others (mode 0777); see who made it so and move it away",
+         changed("ledger", "/run/icn-hook is writable by others (mode 0777); find out what changed it and move it away",
                  "FAIL", "until then no VM with cards can start"), 1),
     case("damaged entry", damage_ledger, healthy("0 entries"),
          changed("ledger", "/run/icn-hook/00000000-0000-4000-8000-000000000001.json: it is cut short; "
@@ -347,7 +347,8 @@ FAULTS = [
                  "the next start or stop of a VM with cards switches it off")),
     case("status file", lambda host: host.write("/run/libvirt/qemu/x.xml", "<domstatus"), [],
          changed("ledger", "/run/libvirt/qemu/x.xml: line 1: not well-formed XML: "
-                 "Couldn't find end of Start Tag domstatus", "WARN", "restart that VM, or libvirtd")),
+                 "Couldn't find end of Start Tag domstatus; its VM, and the cards that it has, are not known", "WARN",
+                 "restart that VM, or libvirtd")),
     case("unknown holder", hold_card,
          healthy("none 8") + healthy("8 registers") + healthy("somebody unknown"),
          changed("cards", "drivers: none 7, vfio-pci 1", "PASS")

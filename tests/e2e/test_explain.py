@@ -95,13 +95,13 @@ def test_unknown_subject(scene, subject):
     result = explain(scene, "--", subject)
     assert (result.status, result.stdout) == (3, b"")
     assert result.stderr == (
-        f"icn-hook: '{subject}' is no card, no VM or group that has cards, and no pair of cards (A-B); there are the PPUs "
-        "0 to 7, by id or address, and the owners b\n"
+        f"icn-hook: '{subject}' is not a card, VM, group or pair of cards (A-B); there are the PPUs 0 to 7, by "
+        "id or address, and the owners b\n"
     )
 
 
 def test_usage(host):
     result = host.engine("explain")
     assert (result.status, result.stderr) == (
-        2, "icn-hook: CARD|NAME|A-B must follow 'explain'; see icn-hook --help\n",
+        2, "icn-hook: 'explain' needs an argument: CARD|NAME|A-B; see icn-hook --help\n",
     )

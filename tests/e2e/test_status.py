@@ -8,6 +8,7 @@ import pytest
 
 from bystander import vm
 from domain_xml import Domain, Hostdev
+from errors import assert_error
 from simhost import GUIDE_BDFS
 from terminal import plain, run_on_terminal
 
@@ -145,19 +146,21 @@ def test_output_file(scene, tmp_path):
     assert (result.status, result.stdout, result.stderr) == (0, b"", "")
     assert path.read_bytes() == scene.host.engine("status", "--prometheus").stdout
     assert path.stat().st_mode & 0o7777 == 0o644
-    for arguments in (["status"], ["status", "--json"], ["topo"], ["topo", "--json"], ["topo", "--dot"]):
+    for arguments in (["status", "--json"], ["topo", "--json"], ["topo", "--dot"]):
         assert scene.host.engine(*arguments, "--output", path).status == 0
         assert path.read_bytes() == scene.host.engine(*arguments).stdout
     assert sorted(os.listdir(tmp_path)) == ["host", "icn-hook.prom"]
 
 
 def test_output_file_of_a_failure(scene, tmp_path):
-    """If the look fails, what was there stays."""
+    """Metrics of the look before would say that all is well."""
     path = tmp_path / "icn-hook.prom"
     path.write_text("old")
     scene.host.configure("broken")
     assert scene.host.engine("status", "--prometheus", "-o", path).status == 3
-    assert path.read_text() == "old"
+    assert samples(path.read_text()) == {"icn_hook_up": {None: 0}}
+    result = scene.host.engine("status", "--prometheus")
+    assert (result.status, result.stdout) == (3, path.read_bytes())
 
 
 def test_output_that_is_no_file(scene, tmp_path):
@@ -172,15 +175,11 @@ def test_output_that_is_no_file(scene, tmp_path):
     }
     for name, message in messages.items():
         path = f"{tmp_path}/{name}"
-        result = scene.host.engine("status", "-o", path)
-        assert (result.status, result.stdout) == (3, b"")
-        assert result.stderr == f"icn-hook: {message.format(path)}\n"
+        result = scene.host.engine("status", "--prometheus", "-o", path)
+        assert_error(result, 3, message.format(path), json=False)
     assert (tmp_path / "fifo").is_fifo()
 
 
 def test_usage(scene):
     result = scene.host.engine("status", "--json", "--prometheus")
-    assert (result.status, result.stdout) == (2, b"")
-    assert result.stderr == (
-        "icn-hook: one of --json and --prometheus, not both, goes with 'status'; see icn-hook --help\n"
-    )
+    assert_error(result, 2, "status takes --json or --prometheus, not both; see icn-hook --help", json=True)

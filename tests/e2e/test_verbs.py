@@ -11,6 +11,7 @@ import pytest
 
 from bystander import BEFORE, CARDS_OF_B, WITH_A, vm
 from domain_xml import CommandLine, Domain, Hostdev, Interface, Mdev, Nvme
+from errors import assert_error
 from simhost import GUIDE_BDFS, SimHost
 from topology import Topology
 
@@ -438,33 +439,42 @@ def test_version(host):
 
 
 USAGE = {
-    (): "no verb given to 'icn-hook'",
-    ("--json",): "no verb given to 'icn-hook'",
-    ("staus",): "unknown verb 'staus'",
+    (): "no command given",
+    ("--json",): "no command given",
+    ("staus",): "unknown verb 'staus' (did you mean status?)",
     ("",): "unknown verb ''",
     ("--jason", "status"): "unknown option '--jason'",
     ("status", "-x"): "unknown option '-x'",
-    ("status", "0"): "one argument too many: '0'",
-    ("-n",): "FILE|- must follow 'plan'",
-    ("plan",): "FILE|- must follow 'plan'",
-    ("-n", "a", "b"): "one argument too many: 'b'",
-    ("status", "-n"): "status takes no option 'dry-run'",
-    ("status", "--force"): "status takes no option 'force'",
-    ("status", "--config"): "FILE must follow '--config'",
-    ("status", "--json=1"): "no value may follow '--json=1'",
-    ("status", "--color", "red"): "auto, always or never must follow --color, not 'red'",
-    ("status", "--reset"): "not with another verb: 'reset'",
-    ("-r", "-g"): "not with another verb: 'gen_topo'",
-    ("apply",): "LIST must follow 'apply'",
+    ("status", "0"): "unexpected argument '0'",
+    ("-n",): "plan needs a FILE, or - for standard input, or --domain NAME",
+    ("plan",): "plan needs a FILE, or - for standard input, or --domain NAME",
+    ("-n", "a", "b"): "unexpected argument 'b'",
+    ("status", "-n"): "'status' has no option '--dry-run'",
+    ("status", "--force"): "'status' has no option '--force'",
+    ("status", "--config"): "option '--config' needs a value: FILE",
+    ("status", "--json=1"): "option '--json' takes no value",
+    ("status", "--color", "red"): "--color takes auto, always or never, not 'red'",
+    ("status", "--reset"): "--reset cannot be combined with 'status'",
+    ("-r", "-g"): "--gen_topo cannot be combined with 'reset'",
+    ("apply",): "'apply' needs an argument: LIST",
     ("two\nlines",): "unknown verb 'two\\x0alines'",
+    ("--re",): "unknown option '--re'",
+    ("reset", "--fo"): "unknown option '--fo'",
+    ("--vm", "4"): "unknown option '--vm'",
+    ("status", "--js"): "unknown option '--js'",
+    ("status", "-o", "json"): "status takes --output only with --json or --prometheus",
+    ("topo", "-o", "json"): "topo takes --output only with --generate, --json or --dot",
+    ("check", "-o", "json"): "'check' has no option '--output'",
+    ("status", "--frob", "--json"): "unknown option '--frob'",
 }
 
 
 @pytest.mark.parametrize("arguments", USAGE)
 def test_usage(host, arguments):
+    masks = host.masks()
     result = host.engine(*arguments)
-    assert (result.status, result.stdout) == (2, b"")
-    assert result.stderr == f"icn-hook: {USAGE[arguments]}; see icn-hook --help\n"
+    assert_error(result, 2, f"{USAGE[arguments]}; see icn-hook --help", json="--json" in arguments)
+    assert (host.masks(), os.path.exists("/json")) == (masks, False)
 
 
 def test_output_that_cannot_be_written(scene):
@@ -475,6 +485,26 @@ def test_output_that_cannot_be_written(scene):
         result = scene.host.run(shell, "", scene.host.environment())
         assert result.status == 5
         assert result.stderr == "icn-hook: cannot write to standard output: No space left on device\n"
+
+
+@pytest.mark.parametrize("arguments", ["status", "check 0", "check --json", "topo --dot", "--help"])
+def test_reader_that_goes_away(scene, arguments):
+    """As with head: nothing is said, and the status is the verb's own."""
+    expected = scene.host.engine(*arguments.split()).status
+    command = f'{{ sleep 0.2; "$1" {arguments}; echo $? >&2; }} | true'
+    shell = ["/bin/sh", "-c", command, "sh", scene.host.engine_program]
+    assert scene.host.run(shell, "", scene.host.environment()).stderr == f"{expected}\n"
+
+
+READERS = ["status", "check", "check 0", "topo", "explain 0", "suggest 1", "apply 0", "release red", "reset"]
+
+
+@pytest.mark.parametrize("arguments", READERS)
+def test_error_in_json(scene, arguments):
+    scene.host.configure("broken")
+    line = scene.host.engine(*arguments.split()).stderr.removeprefix("icn-hook: ").removesuffix("\n")
+    assert_error(scene.host.engine(*arguments.split()), 3, line, json=False)
+    assert_error(scene.host.engine(*arguments.split(), "--json"), 3, line, json=True)
 
 
 def test_another_host(tmp_path):

@@ -2,13 +2,15 @@
 
 /*
  * A domain's XML, any bytes.  What is refused is refused in one line; what is
- * taken keeps every promise of domain.h, and is taken the same way again.
+ * taken keeps every promise of domain.h, and is taken the same way again.  A
+ * status file that the quick look finds without host device has none.
  */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "host/domain.h"
+#include "host/running_vms.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -34,8 +36,8 @@ static void require_canonical_uuid(const char *uuid)
 
 static bool same_device(const struct domain_device *a, const struct domain_device *b)
 {
-    if (a->sysfs_path != NULL || b->sysfs_path != NULL) {
-        return a->sysfs_path != NULL && b->sysfs_path != NULL && strcmp(a->sysfs_path, b->sysfs_path) == 0;
+    if (a->sysfs_path || b->sysfs_path) {
+        return a->sysfs_path && b->sysfs_path && strcmp(a->sysfs_path, b->sysfs_path) == 0;
     }
     return strcmp(a->mdev_uuid, b->mdev_uuid) == 0 && bdf_compare(a->bdf, b->bdf) == 0;
 }
@@ -43,14 +45,13 @@ static bool same_device(const struct domain_device *a, const struct domain_devic
 static void require_device(const struct domain_device *device)
 {
     static const struct bdf none;
-
     require(device->bdf.slot <= 0x1f && device->bdf.function <= 7);
     require((device->kind == DEVICE_MDEV) == (device->mdev_uuid[0] != '\0'));
     if (device->mdev_uuid[0] != '\0') {
         require_canonical_uuid(device->mdev_uuid);
-        require(device->sysfs_path == NULL && bdf_compare(device->bdf, none) == 0);
+        require(!device->sysfs_path && bdf_compare(device->bdf, none) == 0);
     }
-    if (device->sysfs_path != NULL) {
+    if (device->sysfs_path) {
         require(device->kind == DEVICE_COMMANDLINE && device->sysfs_path[0] != '\0');
         require(bdf_compare(device->bdf, none) == 0);
     }
@@ -58,7 +59,7 @@ static void require_device(const struct domain_device *device)
 
 static void require_promises(const struct domain *domain)
 {
-    require(domain->name != NULL && domain->pid >= 0);
+    require(domain->name && domain->pid >= 0);
     if (domain->uuid[0] != '\0') {
         require_canonical_uuid(domain->uuid);
     }
@@ -91,16 +92,31 @@ static void require_refusal(const struct error *err)
     require_one_line(err->text);
 }
 
+static void check_quick_look(const char *text, size_t length, const struct domain *parsed)
+{
+    struct domain seen;
+    if (!status_file_scan(text, length, &seen)) {
+        return;
+    }
+    require(seen.pid > 0 && seen.device_count == 0 && seen.warnings.count == 0);
+    require_canonical_uuid(seen.uuid);
+    require_one_line(seen.name);
+    if (parsed) {
+        require(parsed->pid == seen.pid && parsed->device_count == 0 && parsed->warnings.count == 0);
+    }
+    domain_free(&seen);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct domain first;
     struct domain second;
     struct error err = {0};
     struct error again = {0};
-
     int result = domain_parse((const char *)data, size, "vm.xml", &first, &err);
     require(domain_parse((const char *)data, size, "vm.xml", &second, &again) == result);
-    if (result != 0) {
+    check_quick_look((const char *)data, size, result < 0 ? NULL : &first);
+    if (result < 0) {
         require_refusal(&err);
         require(strcmp(err.text, again.text) == 0);
         return 0;

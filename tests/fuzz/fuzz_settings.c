@@ -23,7 +23,7 @@ static void require(bool condition)
 
 static void check_bounds(const struct settings *settings)
 {
-    require(strchr(settings->match, ':') != NULL);
+    require(strchr(settings->match, ':'));
     require(settings->topology[0] == '/' && settings->ppudbg_path[0] == '/');
     require(settings->bar >= 0 && settings->bar <= 5);
     require(settings->cut_bit == 0 || settings->cut_bit == 1);
@@ -32,6 +32,7 @@ static void check_bounds(const struct settings *settings)
     require((uint64_t)settings->link_status * settings->stride % 4 == 0);
     require(settings->ppudbg_timeout >= 1 && settings->ppudbg_timeout <= 3600);
     require(settings->lock_timeout >= 0 && settings->lock_timeout <= 3600);
+    require(settings->start_timeout >= 0 && settings->start_timeout <= 86400);
     require(settings->map_count >= 0 && settings->map_count <= PPU_MAX);
     for (int i = 0; i < settings->map_count; i++) {
         require(settings->map[i].ppu >= 0 && settings->map[i].ppu < PPU_MAX);
@@ -47,7 +48,7 @@ static void check_refusal(const struct error *err)
     int line = 0;
     require(err->status == STATUS_INVALID);
     require(sscanf(err->text, "conf:%d: ", &line) == 1 && line >= 1);
-    require(strchr(err->text, '\n') == NULL);
+    require(!strchr(err->text, '\n'));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -56,7 +57,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static struct settings second;
     struct error err = {0};
     struct error again = {0};
-
     memset(&first, 0x55, sizeof first);
     memset(&second, 0x55, sizeof second);
     int result = settings_parse((const char *)data, size, "conf", &first, &err);

@@ -24,7 +24,6 @@ static void require(bool condition)
 static void check_sound(const struct topology *topology)
 {
     static int ends[PPU_MAX][PPU_MAX];
-
     require(topology->ppu_count >= 1 && topology->ppu_count <= PPU_MAX);
     for (int ppu = 0; ppu < topology->ppu_count; ppu++) {
         memset(ends[ppu], 0, sizeof ends[ppu]);
@@ -52,7 +51,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static struct topology second;
     struct error err = {0};
     struct error again = {0};
-
     memset(&first, 0x55, sizeof first);
     memset(&second, 0x55, sizeof second);
     int result = topology_file_parse((const char *)data, size, "topo", &first, &err);

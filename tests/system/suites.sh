@@ -38,7 +38,7 @@ suite_daemon()
 suite_packages()
 {
     local common="libvirt-daemon-system libvirt-clients qemu-system-x86 kmod procps iproute2 pciutils"
-    local libraries="libpci3 libinih1 libjson-c5"
+    local libraries="libpci3 libjson-c5"
     case $(suite_release "$1") in
     bookworm) echo "$common $libraries libxml2" ;;
     trixie) echo "$common $libraries libxml2 libvirt-daemon-log" ;;
@@ -51,7 +51,7 @@ suite_packages()
 suite_build_packages()
 {
     echo "gcc libc6-dev make autoconf automake autoconf-archive pkgconf" \
-        "libxml2-dev libpci-dev libinih-dev libjson-c-dev"
+        "libxml2-dev libpci-dev libjson-c-dev"
 }
 
 # What virtqemud is built with.

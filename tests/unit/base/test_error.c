@@ -86,13 +86,24 @@ static void test_wrap_does_not_escape_twice(void **state)
     assert_string_equal(err.text, "two: one: a\\x0ab");
 }
 
+static void test_append_keeps_the_status(void **state)
+{
+    struct error err;
+    (void)state;
+
+    error_set(&err, STATUS_UNVERIFIED, "a\nb");
+    assert_int_equal(error_append(&err, "; %s\t%d", err.text, 7), -1);
+    assert_string_equal(err.text, "a\\x0ab; a\\x0ab\\x097");
+    assert_int_equal(err.status, 7);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_set_formats_and_returns_minus_one), cmocka_unit_test(test_set_escapes_control_characters),
         cmocka_unit_test(test_set_may_use_its_own_text),          cmocka_unit_test(test_set_cuts_what_does_not_fit),
         cmocka_unit_test(test_set_errno_appends_the_reason),      cmocka_unit_test(test_wrap_keeps_the_status),
-        cmocka_unit_test(test_wrap_does_not_escape_twice),
+        cmocka_unit_test(test_wrap_does_not_escape_twice),        cmocka_unit_test(test_append_keeps_the_status),
     };
     return cmocka_run_group_tests_name("base/error", tests, NULL, NULL);
 }

@@ -13,6 +13,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +38,38 @@ int poll(struct pollfd *fds, nfds_t count, int timeout)
         return -1;
     }
     return ppoll(fds, count, timeout < 0 ? NULL : &limit, NULL);
+}
+
+static void test_left_counts_down(void **state)
+{
+    (void)state;
+
+    int64_t deadline = deadline_after_ms(10000);
+    int64_t left = deadline_left_ms(deadline);
+    assert_in_range(left, 5000, 10000);
+
+    struct timespec pause = {.tv_nsec = 20 * 1000 * 1000};
+    while (nanosleep(&pause, &pause) < 0 && errno == EINTR) {
+    }
+    assert_in_range(deadline_left_ms(deadline), 0, left - 15);
+}
+
+static void test_left_is_never_negative(void **state)
+{
+    (void)state;
+    assert_int_equal(deadline_left_ms(deadline_after_ms(0)), 0);
+    assert_int_equal(deadline_left_ms(deadline_after_ms(-5000)), 0);
+    assert_int_equal(deadline_left_ms(0), 0);
+}
+
+static void test_clock_is_the_monotonic_one(void **state)
+{
+    struct timespec now;
+    (void)state;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    int64_t expected = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    assert_in_range(deadline_after_ms(0), expected, expected + 5000);
 }
 
 static char directory[200];
@@ -91,7 +124,7 @@ static void test_read_whole_file(void **state)
 {
     struct buffer buffer = {0};
     struct error err;
-    _Bool missing = 1;
+    bool missing = true;
     (void)state;
 
     write_file("f", "a\0b\n", 4);
@@ -159,7 +192,7 @@ static void test_read_missing(void **state)
 {
     struct buffer buffer = {0};
     struct error err;
-    _Bool missing = 0;
+    bool missing = false;
     (void)state;
 
     assert_int_equal(file_read(path_of("f"), 10, &buffer, &missing, &err), -1);
@@ -171,7 +204,7 @@ static void test_read_what_is_no_file(void **state)
 {
     struct buffer buffer = {0};
     struct error err;
-    _Bool missing = 1;
+    bool missing = true;
     (void)state;
 
     assert_int_equal(file_read(directory, 10, &buffer, &missing, &err), -1);
@@ -292,7 +325,7 @@ static void test_read_stops_at_the_deadline(void **state)
     assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
     assert_int_equal(write(ends[1], "abc", 3), 3);
     assert_int_equal(file_read_fd(ends[0], "the domain", 10, deadline_after_ms(50), &buffer, &err), -1);
-    assert_text(&err, STATUS_BUSY, "%s: its end was not reached in time", "the domain");
+    assert_text(&err, STATUS_BUSY, "%s did not end in time", "the domain");
     assert_null(buffer.data);
     close(ends[0]);
     close(ends[1]);
@@ -406,6 +439,48 @@ static void test_replace_that_cannot_write(void **state)
     assert_int_equal(entry_count(), 1);
 }
 
+static void lose_standard_descriptors(void)
+{
+    char target[100] = "";
+    close(STDIN_FILENO);
+    close(STDOUT_FILENO);
+    file_occupy_standard_descriptors();
+    file_occupy_standard_descriptors();
+    for (int fd = STDIN_FILENO; fd <= STDOUT_FILENO; fd++) {
+        char name[40];
+        snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+        if (readlink(name, target, sizeof target - 1) < 0 || strcmp(target, "/dev/null") != 0) {
+            _exit(1);
+        }
+    }
+    char byte;
+    dprintf(STDERR_FILENO, "read %d, wrote %d", (int)read(STDIN_FILENO, &byte, 1), (int)write(STDOUT_FILENO, "x", 1));
+}
+
+static void test_standard_descriptors(void **state)
+{
+    char said[100];
+    (void)state;
+
+    assert_int_equal(child_run(lose_standard_descriptors, said, sizeof said), 99);
+    assert_string_equal(said, "read 0, wrote 1");
+}
+
+static void test_write_all(void **state)
+{
+    (void)state;
+
+    int fd = open(path_of("f"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_int_equal(file_write_all(fd, "abc", 3), 0);
+    assert_int_equal(file_write_all(fd, "", 0), 0);
+    assert_int_equal(file_write_all(fd, "def", 3), 0);
+    close(fd);
+    assert_holds("f", "abcdef");
+    errno = 0;
+    assert_int_equal(file_write_all(fd, "abc", 3), -1);
+    assert_int_equal(errno, EBADF);
+}
+
 static void test_close(void **state)
 {
     int fd = dup(directory_fd);
@@ -425,6 +500,9 @@ static void test_close(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_left_counts_down),
+        cmocka_unit_test(test_left_is_never_negative),
+        cmocka_unit_test(test_clock_is_the_monotonic_one),
         CASE(test_read_whole_file),
         CASE(test_read_empty_file),
         CASE(test_read_limit),
@@ -441,6 +519,8 @@ int main(void)
         CASE(test_replace_that_cannot_rename),
         CASE(test_replace_that_cannot_create),
         CASE(test_replace_that_cannot_write),
+        CASE(test_standard_descriptors),
+        CASE(test_write_all),
         CASE(test_close),
     };
     return cmocka_run_group_tests_name("base/file", tests, NULL, NULL);

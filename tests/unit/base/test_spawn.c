@@ -17,7 +17,9 @@
 #include <unistd.h>
 
 #include "alarms.h"
+#include "base/log.h"
 #include "base/spawn.h"
+#include "child.h"
 
 enum { SHORT_MS = 200, LONG_MS = 20000 };
 
@@ -50,11 +52,34 @@ static void check_failure(const char *script, enum status status, const char *ex
     assert_null(output.data);
 }
 
-static void test_captures_both_streams_in_order(void **state)
+/* A warning of the tool is not part of what it was asked for. */
+static void test_output_is_stdout_alone(void **state)
 {
     (void)state;
-    check_output("echo one; echo two >&2; echo three", "one\ntwo\nthree\n");
+    check_output("echo one; echo two >&2; echo three", "one\nthree\n");
+    check_output("echo warning >&2", "");
+    check_output("exec 2>&-; echo one", "one\n");
     check_output(":", "");
+}
+
+static void complain_and_succeed(void)
+{
+    struct buffer output = {0};
+    struct error err;
+    log_open_verbose();
+    if (run_shell("echo one; echo 'a warning' >&2; printf 'the\\tlast \n' >&2", LONG_MS, &output, &err) < 0) {
+        exit(1);
+    }
+    buffer_free(&output);
+}
+
+static void test_last_warning_is_logged(void **state)
+{
+    char said[200];
+    (void)state;
+
+    assert_int_equal(child_run(complain_and_succeed, said, sizeof said), 99);
+    assert_string_equal(said, "icn-hook: /bin/sh: the\\x09last\n");
 }
 
 static void test_environment_is_clean(void **state)
@@ -134,6 +159,7 @@ static void test_exit_status(void **state)
     check_failure("exit 3", STATUS_HARDWARE, "/bin/sh ended with exit status 3");
     check_failure("echo first; echo 'second  '; echo; exit 1", STATUS_HARDWARE,
                   "/bin/sh ended with exit status 1: second");
+    check_failure("echo why >&2; echo what; exit 1", STATUS_HARDWARE, "/bin/sh ended with exit status 1: why");
     check_failure("printf 'no\\033newline'; exit 1", STATUS_HARDWARE,
                   "/bin/sh ended with exit status 1: no\\x1bnewline");
 }
@@ -154,7 +180,7 @@ static void test_long_last_line_is_cut(void **state)
     assert_int_equal(run_shell("head -c 1000 /dev/zero | tr '\\0' x; exit 1", LONG_MS, &output, &err), -1);
     memset(expected, 'x', sizeof(expected));
     memcpy(expected, "/bin/sh ended with exit status 1: ", 34);
-    expected[34 + 297] = '\0';
+    expected[34 + 299] = '\0';
     assert_string_equal(err.text, expected);
 }
 
@@ -185,13 +211,47 @@ static void test_no_pipe(void **state)
     (void)state;
 
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
-    struct rlimit few = {.rlim_cur = 3, .rlim_max = old.rlim_max};
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
-    int result = spawn_capture(argv, NO_DEADLINE, &output, &err);
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
-    assert_int_equal(result, -1);
-    assert_string_equal(err.text, "cannot make a pipe for /bin/true: Too many open files");
-    assert_int_equal(err.status, STATUS_HARDWARE);
+    int next = dup(STDERR_FILENO);
+    close(next);
+    for (rlim_t room = 0; room < 4; room++) {
+        struct rlimit few = {.rlim_cur = (rlim_t)next + room, .rlim_max = old.rlim_max};
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+        int result = spawn_capture(argv, NO_DEADLINE, &output, &err);
+        int again = dup(STDERR_FILENO);
+        close(again);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+        assert_int_equal(result, -1);
+        assert_string_equal(err.text, "cannot make a pipe for /bin/true: Too many open files");
+        assert_int_equal(err.status, STATUS_HARDWARE);
+        assert_int_equal(again, room == 0 ? -1 : next);
+    }
+}
+
+static void test_the_end_is_seen_at_once(void **state)
+{
+    struct buffer output = {0};
+    struct error err;
+    (void)state;
+
+    int64_t begin = deadline_after_ms(0);
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(run_shell("exec >/dev/null 2>&1; exec sleep 0.01", LONG_MS, &output, &err), 0);
+        buffer_free(&output);
+    }
+    int64_t taken = deadline_after_ms(0) - begin;
+    assert_in_range(taken, 200, LONG_MS);
+}
+
+/* A process outside the group writes on for ever. */
+static void test_a_flood_from_outside_ends_with_the_child(void **state)
+{
+    struct buffer output = {0};
+    struct error err;
+    (void)state;
+
+    assert_int_equal(run_shell("setsid yes & sleep 0.2", LONG_MS, &output, &err), 0);
+    assert_true(output.length > 0);
+    buffer_free(&output);
 }
 
 static void check_large_output(const char *script, size_t expected)
@@ -282,7 +342,8 @@ static void test_goes_on_after_signals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_captures_both_streams_in_order),
+        cmocka_unit_test(test_output_is_stdout_alone),
+        cmocka_unit_test(test_last_warning_is_logged),
         cmocka_unit_test(test_environment_is_clean),
         cmocka_unit_test(test_child_gets_no_other_descriptor),
         cmocka_unit_test(test_child_has_default_signals),
@@ -292,6 +353,8 @@ int main(void)
         cmocka_unit_test(test_long_last_line_is_cut),
         cmocka_unit_test(test_program_that_cannot_run),
         cmocka_unit_test(test_no_pipe),
+        cmocka_unit_test(test_the_end_is_seen_at_once),
+        cmocka_unit_test(test_a_flood_from_outside_ends_with_the_child),
         cmocka_unit_test(test_large_output),
         cmocka_unit_test(test_deadline_kills_the_group),
         cmocka_unit_test(test_what_the_tool_leaves_behind_is_killed),

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -55,6 +56,88 @@ static void test_escape_cuts_between_characters(void **state)
     check_cut(6, "a\nb", "a\\x0a");
     check_cut(3, "a\xc3\xa9", "a");
     check_cut(4, "a\xc3\xa9", "a\xc3\xa9");
+}
+
+static void test_copied_line_keeps_backslashes(void **state)
+{
+    char target[100];
+    (void)state;
+
+    text_copy_line(target, sizeof target, "a\\x0a\nb");
+    assert_string_equal(target, "a\\x0a\\x0ab");
+}
+
+static void check_formatted(const char *expected, const char *format, ...) PRINTF_LIKE(2, 3);
+static void check_formatted(const char *expected, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    char *text = text_format(format, arguments);
+    va_end(arguments);
+    assert_string_equal(text, expected);
+    free(text);
+}
+
+static void test_format_and_join(void **state)
+{
+    (void)state;
+    check_formatted("", "%s", "");
+    check_formatted("a 7\n", "%s %d\n", "a", 7);
+    char *joined = text_join("one", "two");
+    assert_string_equal(joined, "onetwo");
+    free(joined);
+}
+
+static void test_utf8_length(void **state)
+{
+    static const struct {
+        const char *text;
+        size_t length;
+    } cases[] = {
+        {"", 1},
+        {"a", 1},
+        {"\x7f", 1},
+        {"\x80", 0},
+        {"\xbf", 0},
+        {"\xc1\x80", 0},
+        {"\xc2", 0},
+        {"\xc2\x80z", 2},
+        {"\xdf\xbf", 2},
+        {"\xdf\xc0", 0},
+        {"\xe0\x9f\xbf", 0},
+        {"\xe0\xa0\x80", 3},
+        {"\xe2\x82", 0},
+        {"\xed\x9f\xbf", 3},
+        {"\xed\xa0\x80", 0},
+        {"\xef\xbf\xbf", 3},
+        {"\xf0\x8f\xbf\xbf", 0},
+        {"\xf0\x90\x80\x80", 4},
+        {"\xf0\x90\x80", 0},
+        {"\xf4\x8f\xbf\xbf", 4},
+        {"\xf4\x90\x80\x80", 0},
+        {"\xf5\x80\x80\x80", 0},
+        {"\xff", 0},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(text_utf8_length(cases[i].text), cases[i].length);
+    }
+}
+
+static void test_hex_digit(void **state)
+{
+    (void)state;
+    for (int character = -128; character < 128; character++) {
+        const char *digits = "0123456789abcdef";
+        const char *upper = "0123456789ABCDEF";
+        const char *found = character > 0 ? strchr(digits, character) : NULL;
+        const char *found_upper = character > 0 ? strchr(upper, character) : NULL;
+        int expected = found ? (int)(found - digits) : found_upper ? (int)(found_upper - upper) : -1;
+
+        assert_int_equal(text_hex_digit((char)character), expected);
+    }
 }
 
 static void check_number(const char *text, uint64_t max, uint64_t expected)
@@ -124,6 +207,38 @@ static void test_list(void **state)
     text_list_free(&list);
 }
 
+static void test_list_adds_a_line_once(void **state)
+{
+    struct text_list list = {0};
+    (void)state;
+
+    assert_false(text_list_has(&list, "card 1"));
+    text_list_add_once(&list, "card %d", 1);
+    text_list_add_once(&list, "card %d", 2);
+    text_list_add_once(&list, "card %s", "1");
+    text_list_add_once(&list, "a\nb");
+    text_list_add_once(&list, "a\nb");
+    assert_int_equal(list.count, 3);
+    assert_true(text_list_has(&list, "card 1"));
+    assert_true(text_list_has(&list, "card 2"));
+    assert_true(text_list_has(&list, "a\\x0ab"));
+    assert_false(text_list_has(&list, "card"));
+    text_list_free(&list);
+}
+
+static void test_list_copies_as_it_is(void **state)
+{
+    struct text_list list = {0};
+    char name[] = "a\n%s";
+    (void)state;
+
+    text_list_add_copy(&list, name);
+    name[0] = 'b';
+    assert_int_equal(list.count, 1);
+    assert_string_equal(list.items[0], "a\n%s");
+    text_list_free(&list);
+}
+
 static void check_uuid(const char *text, const char *expected)
 {
     char uuid[UUID_SIZE];
@@ -170,15 +285,14 @@ static void test_made_uuid(void **state)
     char uuid[UUID_SIZE];
     char again[UUID_SIZE];
     char normal[UUID_SIZE];
-    struct error err;
     (void)state;
 
-    assert_int_equal(text_make_uuid(uuid, &err), 0);
+    assert_true(text_make_uuid(uuid));
     assert_true(text_parse_uuid(uuid, normal));
     assert_string_equal(uuid, normal);
     assert_int_equal(uuid[14], '4');
     assert_non_null(strchr("89ab", uuid[19]));
-    assert_int_equal(text_make_uuid(again, &err), 0);
+    assert_true(text_make_uuid(again));
     assert_string_not_equal(uuid, again);
 }
 
@@ -187,10 +301,16 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_escape),
         cmocka_unit_test(test_escape_cuts_between_characters),
+        cmocka_unit_test(test_copied_line_keeps_backslashes),
+        cmocka_unit_test(test_format_and_join),
+        cmocka_unit_test(test_utf8_length),
+        cmocka_unit_test(test_hex_digit),
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_not_numbers),
         cmocka_unit_test(test_numbers_out_of_range),
         cmocka_unit_test(test_list),
+        cmocka_unit_test(test_list_adds_a_line_once),
+        cmocka_unit_test(test_list_copies_as_it_is),
         cmocka_unit_test(test_uuid),
         cmocka_unit_test(test_not_uuid),
         cmocka_unit_test(test_made_uuid),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "cli/graph.h"
+#include "cli/view.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,8 +14,9 @@ static void print(void)
 {
     const struct options options = {0};
     struct view view;
+    struct error err;
     capture_begin();
-    if (view_open(&view, &options) == STATUS_OK) {
+    if (view_open(&view, &options, &err) == 0) {
         graph_print(&view, stdout);
         view_close(&view);
     }

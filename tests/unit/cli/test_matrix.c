@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "cli/matrix.h"
+#include "cli/view.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -17,6 +17,7 @@
 #include "capture.h"
 
 static struct output output;
+static struct error err;
 
 /* Standard output is a terminal of WIDTH columns (a real pseudo terminal) until it
  * is given back. */
@@ -75,9 +76,9 @@ static void test_colour(void **state)
         const char *term;
         bool expected;
     } cases[] = {
-        {COLOUR_AUTO, NULL, "xterm", true},   {COLOUR_AUTO, NULL, NULL, true},      {COLOUR_AUTO, "", "xterm", true},
-        {COLOUR_AUTO, "1", "xterm", false},   {COLOUR_AUTO, "0", "xterm", false},   {COLOUR_AUTO, NULL, "dumb", false},
-        {COLOUR_ALWAYS, "1", "dumb", true},   {COLOUR_NEVER, NULL, "xterm", false},
+        {COLOUR_AUTO, NULL, "xterm", true}, {COLOUR_AUTO, NULL, NULL, true},      {COLOUR_AUTO, "", "xterm", true},
+        {COLOUR_AUTO, "1", "xterm", false}, {COLOUR_AUTO, "0", "xterm", false},   {COLOUR_AUTO, NULL, "dumb", false},
+        {COLOUR_ALWAYS, "1", "dumb", true}, {COLOUR_NEVER, NULL, "xterm", false},
     };
 
     (void)state;
@@ -98,27 +99,26 @@ static void test_pipe(void **state)
     capture_begin();
     output_open(&output, &(struct options){0});
     output_line(&output, COLOUR_RED, "plain");
-    int status = output_close(&output, 4);
+    assert_int_equal(output_close(&output, &err), 0);
     output_open(&output, &(struct options){.colour = COLOUR_ALWAYS, .output = "-"});
     output_line(&output, COLOUR_RED, "red");
-    output_close(&output, 0);
+    assert_int_equal(output_close(&output, &err), 0);
     capture_end();
     unsetenv("COLUMNS");
-    assert_int_equal(status, 4);
     assert_int_equal(output.width, 0);
     assert_string_equal(captured_stdout(), "plain\n\033[1;31mred\033[0m\n");
 }
 
-/* Prints "text" into PATH; returns the exit status. */
-static int write_to(const char *path, int status)
+/* Prints "text" into PATH; returns what output_close does. */
+static int write_to(const char *path)
 {
     capture_begin();
     output_open(&output, &(struct options){.output = path});
     output_line(&output, COLOUR_RED, "text");
-    status = output_close(&output, status);
+    int result = output_close(&output, &err);
     capture_end();
     assert_string_equal(captured_stdout(), "");
-    return status;
+    return result;
 }
 
 static void test_file(void **state)
@@ -127,13 +127,13 @@ static void test_file(void **state)
     struct stat facts;
     char path[4096];
     snprintf(path, sizeof path, "%s", simulated_path("/file"));
-    assert_int_equal(write_to(path, STATUS_OK), STATUS_OK);
+    assert_int_equal(write_to(path), 0);
     assert_string_equal(simulated_read("/file"), "text\n");
     assert_int_equal(stat(path, &facts), 0);
     assert_int_equal(facts.st_mode & 07777, 0644);
     simulated_text("/file", "old");
-    assert_int_equal(write_to(path, STATUS_BUSY), STATUS_BUSY);
-    assert_string_equal(simulated_read("/file"), "old");
+    assert_int_equal(write_to(path), 0);
+    assert_string_equal(simulated_read("/file"), "text\n");
     assert_string_equal(captured_stderr(), "");
 }
 
@@ -145,7 +145,7 @@ static void test_link(void **state)
     simulated_text("/there/file", "old");
     simulated_link("/link", "there/file");
     snprintf(path, sizeof path, "%s", simulated_path("/link"));
-    assert_int_equal(write_to(path, STATUS_OK), STATUS_OK);
+    assert_int_equal(write_to(path), 0);
     assert_string_equal(simulated_read("/there/file"), "text\n");
     assert_int_equal(lstat(path, &facts), 0);
     assert_true(S_ISLNK(facts.st_mode));
@@ -158,19 +158,21 @@ static void test_what_is_no_file(void **state)
     char expected[8192];
     snprintf(path, sizeof path, "%s", simulated_path("/fifo"));
     assert_int_equal(mkfifo(path, 0600), 0);
-    assert_int_equal(write_to(path, STATUS_OK), STATUS_INVALID);
-    snprintf(expected, sizeof expected, "icn-hook: %s is not a regular file\n", path);
-    assert_string_equal(captured_stderr(), expected);
+    assert_int_equal(write_to(path), -1);
+    snprintf(expected, sizeof expected, "%s is not a regular file", path);
+    assert_string_equal(err.text, expected);
     simulated_link("/link", "nowhere");
     snprintf(path, sizeof path, "%s", simulated_path("/link"));
-    assert_int_equal(write_to(path, STATUS_OK), STATUS_INVALID);
+    assert_int_equal(write_to(path), -1);
     simulated_directory("/directory");
     snprintf(path, sizeof path, "%s", simulated_path("/directory"));
-    assert_int_equal(write_to(path, STATUS_OK), STATUS_INVALID);
-    assert_int_equal(write_to("/nowhere/at/all", STATUS_OK), STATUS_INVALID);
-    assert_string_equal(captured_stderr(), "icn-hook: cannot write /nowhere/at/all: No such file or directory\n");
-    assert_int_equal(write_to("/proc/icn-hook", STATUS_OK), STATUS_HARDWARE);
-    assert_memory_equal(captured_stderr(), "icn-hook: /proc/icn-hook: cannot write icn-hook: ", 48);
+    assert_int_equal(write_to(path), -1);
+    assert_int_equal(write_to("/nowhere/at/all"), -1);
+    assert_int_equal(err.status, STATUS_INVALID);
+    assert_string_equal(err.text, "cannot write /nowhere/at/all: No such file or directory");
+    assert_int_equal(write_to("/proc/icn-hook"), -1);
+    assert_int_equal(err.status, STATUS_HARDWARE);
+    assert_memory_equal(err.text, "/proc/icn-hook: cannot write icn-hook: ", 39);
 }
 
 int main(void)

@@ -16,7 +16,7 @@ static int check(bool json)
 {
     const struct options options = {.json = json};
     capture_begin();
-    int status = verb_check(&options);
+    int status = verbs_call(verb_check, &options);
     capture_end();
     return status;
 }
@@ -84,6 +84,8 @@ static void test_failure(void **state)
     (void)state;
     simulated_text(SETTINGS, "broken");
     assert_int_equal(check(true), STATUS_INVALID);
+    assert_captured_json("/schema", "\"icn-hook/error/1\"");
+    assert_int_equal(check(false), STATUS_INVALID);
     assert_string_equal(captured_stdout(), "");
     assert_memory_equal(captured_stderr(), "icn-hook: ", 10);
 }

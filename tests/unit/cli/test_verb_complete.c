@@ -16,7 +16,7 @@ static void assert_offered(const char *kind, const char *expected)
 {
     const struct options options = {.argument = kind};
     capture_begin();
-    assert_int_equal(verb_complete(&options), STATUS_OK);
+    assert_int_equal(verbs_call(verb_complete, &options), STATUS_OK);
     capture_end();
     assert_string_equal(captured_stderr(), "");
     assert_string_equal(captured_stdout(), expected);
@@ -26,7 +26,7 @@ static void assert_offers(const char *kind, const char *line, bool expected)
 {
     const struct options options = {.argument = kind};
     capture_begin();
-    assert_int_equal(verb_complete(&options), STATUS_OK);
+    assert_int_equal(verbs_call(verb_complete, &options), STATUS_OK);
     capture_end();
     if ((strstr(captured_stdout(), line) != NULL) != expected) {
         fail_msg("%s: %s \"%s\" in:\n%s", kind, expected ? "no" : "there is", line, captured_stdout());
@@ -47,13 +47,13 @@ static void test_options(void **state)
     assert_offered("options:release", "--json\t-\tprint one JSON object\n"
                                       "--config\tFILE\tinstead of /etc/icn-hook/icn-hook.conf\n"
                                       "--color\tWHEN\tauto (the default; NO_COLOR counts), always, never\n"
-                                      "--verbose\t-\ttell what is done, on stderr\n"
-                                      "-v\t-\ttell what is done, on stderr\n"
+                                      "--verbose\t-\treport what is done, on stderr\n"
+                                      "-v\t-\treport what is done, on stderr\n"
                                       "--help\t-\thelp, of the verb if one is given\n"
                                       "-h\t-\thelp, of the verb if one is given\n"
                                       "--version\t-\tthe version\n"
-                                      "--dry-run\t-\twrite nothing; without a verb: plan\n"
-                                      "-n\t-\twrite nothing; without a verb: plan\n");
+                                      "--dry-run\t-\tmake no changes (without a verb: same as plan)\n"
+                                      "-n\t-\tmake no changes (without a verb: same as plan)\n");
     assert_offers("options:", "\n--vm_devices\tLIST\t", true);
     assert_offers("options:apply", "--vm_devices", false);
 }

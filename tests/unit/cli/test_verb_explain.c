@@ -19,7 +19,7 @@ static int explain(const char *subject, bool json)
 {
     const struct options options = {.argument = subject, .json = json};
     capture_begin();
-    int status = verb_explain(&options);
+    int status = verbs_call(verb_explain, &options);
     capture_end();
     return status;
 }
@@ -86,7 +86,7 @@ static void test_doubt(void **state)
     assert_int_equal(explain("0-6", false), STATUS_OK);
     assert_non_null(strstr(captured_stdout(), "\nNot every owner is known: "));
     assert_int_equal(explain("0-6", true), STATUS_OK);
-    assert_non_null(strstr(captured_stdout(), "\"doubt\": \"" ));
+    assert_non_null(strstr(captured_stdout(), "\"doubt\": \""));
 }
 
 static void test_json(void **state)
@@ -112,7 +112,17 @@ static void test_json(void **state)
 static void test_unknown(void **state)
 {
     static const char *const subjects[] = {
-        "8", "b", "", "0-", "-6", "0-0", "0-8", "0-1-2", "0000:09:00.0", "0x9", "0000:08:00.0-0009:00:00.0",
+        "8",
+        "b",
+        "",
+        "0-",
+        "-6",
+        "0-0",
+        "0-8",
+        "0-1-2",
+        "0000:09:00.0",
+        "0x9",
+        "0000:08:00.0-0009:00:00.0",
         "this is far too long to be the address of a card",
     };
 
@@ -122,15 +132,15 @@ static void test_unknown(void **state)
         assert_int_equal(explain(subjects[i], false), STATUS_INVALID);
         assert_string_equal(captured_stdout(), "");
         snprintf(expected, sizeof expected,
-                 "icn-hook: '%s' is no card, no VM or group that has cards, and no pair of cards (A-B); there are the "
+                 "icn-hook: '%s' is not a card, VM, group or pair of cards (A-B); there are the "
                  "PPUs 0 to 7, by id or address, and the owners a-b\n",
                  subjects[i]);
         assert_string_equal(captured_stderr(), expected);
     }
     scene_start(state);
     assert_int_equal(explain("x\ny", true), STATUS_INVALID);
-    assert_string_equal(captured_stderr(), "icn-hook: 'x\\x0ay' is no card, no VM or group that has cards, and no pair "
-                                           "of cards (A-B); there are the PPUs 0 to 7, by id or address, and no "
+    assert_string_equal(captured_stderr(), "icn-hook: 'x\\x0ay' is not a card, VM, group or pair of cards (A-B); there "
+                                           "are the PPUs 0 to 7, by id or address, and no "
                                            "owners\n");
     simulated_text(SETTINGS, "broken");
     assert_int_equal(explain("0", true), STATUS_INVALID);

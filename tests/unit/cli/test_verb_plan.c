@@ -17,7 +17,7 @@ static int plan(const char *text, bool json)
     const struct options options = {.argument = "-", .json = json};
     stdin_give(text);
     capture_begin();
-    int status = verb_plan(&options);
+    int status = verbs_call(verb_plan, &options);
     capture_end();
     stdin_restore();
     return status;
@@ -135,12 +135,13 @@ static void test_file_that_cannot_be_read(void **state)
 
     (void)state;
     capture_begin();
-    int status = verb_plan(&options);
+    int status = verbs_call(verb_plan, &options);
     capture_end();
     assert_int_equal(status, STATUS_INVALID);
     snprintf(line, sizeof line, "icn-hook: cannot open %s: No such file or directory\n", path);
     assert_string_equal(captured_stderr(), line);
-    assert_string_equal(captured_stdout(), "");
+    assert_captured_json("/schema", "\"icn-hook/error/1\"");
+    assert_captured_json("/status", "3");
 }
 
 int main(void)

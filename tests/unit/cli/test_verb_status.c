@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -16,7 +17,7 @@ static int status_of(bool json)
 {
     const struct options options = {.json = json};
     capture_begin();
-    int status = verb_status(&options);
+    int status = verbs_call(verb_status, &options);
     capture_end();
     return status;
 }
@@ -70,13 +71,13 @@ static void test_json(void **state)
     assert_captured_json("/leaks", "[]");
     assert_captured_json("/findings", "[]");
     assert_captured_json("/ppus/0",
-                "{\"ppu\":0,\"bdf\":\"0000:08:00.0\",\"present\":true,\"driver\":\"vfio-pci\",\"in_use\":true,"
-                "\"iommu_group\":14,\"numa_node\":1,\"owners\":[{\"name\":\"a\",\"uuid\":\"" VM_A "\"}],"
-                "\"mask\":\"0x00000019\",\"expected\":\"0x00000019\",\"links\":["
-                "{\"link\":0,\"peer\":6,\"near\":\"cut\",\"far\":\"cut\",\"live\":false,\"allowed\":false},"
-                "{\"link\":3,\"peer\":2,\"near\":\"cut\",\"far\":\"cut\",\"live\":false,\"allowed\":false},"
-                "{\"link\":4,\"peer\":3,\"near\":\"cut\",\"far\":\"cut\",\"live\":false,\"allowed\":false},"
-                "{\"link\":5,\"peer\":1,\"near\":\"open\",\"far\":\"open\",\"live\":true,\"allowed\":true}]}");
+                         "{\"ppu\":0,\"bdf\":\"0000:08:00.0\",\"present\":true,\"driver\":\"vfio-pci\",\"in_use\":true,"
+                         "\"iommu_group\":14,\"numa_node\":1,\"owners\":[{\"name\":\"a\",\"uuid\":\"" VM_A "\"}],"
+                         "\"mask\":\"0x00000019\",\"expected\":\"0x00000019\",\"links\":["
+                         "{\"link\":0,\"peer\":6,\"near\":\"cut\",\"far\":\"cut\",\"live\":false,\"allowed\":false},"
+                         "{\"link\":3,\"peer\":2,\"near\":\"cut\",\"far\":\"cut\",\"live\":false,\"allowed\":false},"
+                         "{\"link\":4,\"peer\":3,\"near\":\"cut\",\"far\":\"cut\",\"live\":false,\"allowed\":false},"
+                         "{\"link\":5,\"peer\":1,\"near\":\"open\",\"far\":\"open\",\"live\":true,\"allowed\":true}]}");
     assert_captured_json("/ppus/5/owners", "[]");
     assert_captured_json("/ppus/5/driver", "null");
     assert_captured_json("/ppus/5/numa_node", "null");
@@ -93,8 +94,9 @@ static void test_json_of_what_is_not_known(void **state)
     assert_captured_json("/ok", "false");
     assert_captured_json("/ppus/0/owners", "[{\"name\":\"unknown\",\"uuid\":null}]");
     assert_captured_json("/ppus/1/mask", "null");
-    assert_captured_json("/ppus/0/links/3",
-                "{\"link\":5,\"peer\":1,\"near\":\"open\",\"far\":\"unknown\",\"live\":null,\"allowed\":false}");
+    assert_captured_json(
+        "/ppus/0/links/3",
+        "{\"link\":5,\"peer\":1,\"near\":\"open\",\"far\":\"unknown\",\"live\":null,\"allowed\":false}");
     assert_captured_json("/ppus/2/bdf", "\"0009:00:00.0\"");
     assert_captured_json("/ppus/2/present", "false");
     assert_captured_json("/ppus/3/bdf", "null");
@@ -121,31 +123,54 @@ static void test_prometheus_into_a_file(void **state)
     const struct options options = {.prometheus = true, .output = path};
     const struct options both = {.prometheus = true, .json = true};
     capture_begin();
-    int status = verb_status(&options);
+    int status = verbs_call(verb_status, &options);
     capture_end();
     assert_int_equal(status, STATUS_OK);
     assert_string_equal(captured_stdout(), "");
-    assert_memory_equal(simulated_read("/icn-hook.prom"), "# HELP icn_hook_leaks ", 22);
+    assert_memory_equal(simulated_read("/icn-hook.prom"), "# HELP icn_hook_up ", 19);
     simulated_text("/icn-hook.prom", "old");
     simulated_text(SETTINGS, "broken");
     capture_begin();
-    status = verb_status(&options);
+    status = verbs_call(verb_status, &options);
     capture_end();
     assert_int_equal(status, STATUS_INVALID);
-    assert_string_equal(simulated_read("/icn-hook.prom"), "old");
+    assert_string_equal(simulated_read("/icn-hook.prom"),
+                        "# HELP icn_hook_up The host could be looked at: 0 if nothing is known about its links.\n"
+                        "# TYPE icn_hook_up gauge\nicn_hook_up 0\n");
     capture_begin();
-    status = verb_status(&both);
+    status = verbs_call(verb_status, &both);
     capture_end();
     assert_int_equal(status, STATUS_USAGE);
+}
+
+/* -o is for programs: what people write as in other tools makes no file. */
+static void test_text_goes_to_no_file(void **state)
+{
+    (void)state;
+    char path[4096];
+    snprintf(path, sizeof path, "%s", simulated_path("/json"));
+    const struct options options = {.output = path};
+    capture_begin();
+    int status = verbs_call(verb_status, &options);
+    capture_end();
+    assert_int_equal(status, STATUS_USAGE);
+    assert_string_equal(captured_stdout(), "");
+    assert_string_equal(captured_stderr(), "icn-hook: status takes --output only with --json or --prometheus; see "
+                                           "icn-hook --help\n");
+    assert_int_equal(access(path, F_OK), -1);
 }
 
 static void test_failure(void **state)
 {
     (void)state;
     simulated_text(SETTINGS, "broken");
-    assert_int_equal(status_of(true), STATUS_INVALID);
+    assert_int_equal(status_of(false), STATUS_INVALID);
     assert_string_equal(captured_stdout(), "");
     assert_memory_equal(captured_stderr(), "icn-hook: ", 10);
+    assert_int_equal(status_of(true), STATUS_INVALID);
+    assert_captured_json("/schema", "\"icn-hook/error/1\"");
+    assert_captured_json("/status", "3");
+    assert_captured_json("/code", "\"invalid\"");
 }
 
 int main(void)
@@ -157,6 +182,7 @@ int main(void)
         cmocka_unit_test_setup(test_json_of_what_is_not_known, scene_start),
         cmocka_unit_test_setup(test_json_of_a_leak, scene_start),
         cmocka_unit_test_setup(test_prometheus_into_a_file, scene_start),
+        cmocka_unit_test_setup(test_text_goes_to_no_file, scene_start),
         cmocka_unit_test_setup(test_failure, scene_start),
     };
     return cmocka_run_group_tests(tests, simulated_host_start, simulated_host_stop);

@@ -15,7 +15,7 @@
 static int suggest(struct options options)
 {
     capture_begin();
-    int status = verb_suggest(&options);
+    int status = verbs_call(verb_suggest, &options);
     capture_end();
     return status;
 }
@@ -73,7 +73,11 @@ static void test_xml(void **state)
 static void assert_usage(struct options options, const char *message)
 {
     assert_int_equal(suggest(options), STATUS_USAGE);
-    assert_string_equal(captured_stdout(), "");
+    if (options.json) {
+        assert_captured_json("/code", "\"usage\"");
+    } else {
+        assert_string_equal(captured_stdout(), "");
+    }
     assert_string_equal(captured_stderr(), message);
 }
 
@@ -87,7 +91,7 @@ static void test_usage(void **state)
     assert_usage((struct options){.argument = "1", .numa = "-1"},
                  "icn-hook: --numa takes the number of a node, not '-1'; see icn-hook --help\n");
     assert_usage((struct options){.argument = "1", .json = true, .xml = true},
-                 "icn-hook: not together with --json: '--xml'; see icn-hook --help\n");
+                 "icn-hook: suggest takes --json or --xml, not both; see icn-hook --help\n");
 }
 
 static void test_refused(void **state)
@@ -95,7 +99,7 @@ static void test_refused(void **state)
     (void)state;
     scene_running("a", VM_A, "01", 101);
     assert_int_equal(suggest((struct options){.argument = "7", .json = true}), STATUS_CONFLICT);
-    assert_string_equal(captured_stdout(), "");
+    assert_captured_json("/code", "\"conflict\"");
     assert_string_equal(captured_stderr(),
                         "icn-hook: 6 of the 8 PPUs of this host are idle, not 7; PPU 0,1 owned by a\n");
     simulated_remove(TOPOLOGY);

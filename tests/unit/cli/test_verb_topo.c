@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -16,7 +17,7 @@
 static int topo(struct options options)
 {
     capture_begin();
-    int status = verb_topo(&options);
+    int status = verbs_call(verb_topo, &options);
     capture_end();
     return status;
 }
@@ -94,7 +95,12 @@ static void test_usage(void **state)
     assert_int_equal(topo((struct options){.dot = true, .validate = "x"}), STATUS_USAGE);
     assert_int_equal(topo((struct options){.generate = true, .validate = "x"}), STATUS_USAGE);
     assert_string_equal(captured_stderr(),
-                        "icn-hook: one of --generate, --validate and --dot goes with 'topo'; see icn-hook --help\n");
+                        "icn-hook: topo takes one of --generate, --validate and --dot; see icn-hook --help\n");
+    assert_int_equal(topo((struct options){.output = simulated_path("/json")}), STATUS_USAGE);
+    assert_string_equal(captured_stderr(),
+                        "icn-hook: topo takes --output only with --generate, --json or --dot; see icn-hook --help\n");
+    assert_int_equal(topo((struct options){.validate = "x", .output = simulated_path("/json")}), STATUS_USAGE);
+    assert_int_equal(access(simulated_path("/json"), F_OK), -1);
 }
 
 static void test_failure(void **state)

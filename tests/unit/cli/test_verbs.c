@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdio_ext.h>
@@ -42,20 +43,25 @@ static void test_usage_errors(void **state)
         const char *line;
         const char *message;
     } cases[] = {
-        {"", "icn-hook: no verb given to 'icn-hook'; see icn-hook --help\n"},
+        {"", "icn-hook: no command given; see icn-hook --help\n"},
         {"frobnicate", "icn-hook: unknown verb 'frobnicate'; see icn-hook --help\n"},
+        {"stauts", "icn-hook: unknown verb 'stauts' (did you mean status?); see icn-hook --help\n"},
+        {"relase red", "icn-hook: unknown verb 'relase' (did you mean release?); see icn-hook --help\n"},
+        {"list", "icn-hook: unknown verb 'list' (did you mean status?); see icn-hook --help\n"},
+        {"a-word-that-is-much-too-long",
+         "icn-hook: unknown verb 'a-word-that-is-much-too-long'; see icn-hook --help\n"},
+        {"xy", "icn-hook: unknown verb 'xy'; see icn-hook --help\n"},
         {"''", "icn-hook: unknown verb ''; see icn-hook --help\n"},
         {"-", "icn-hook: unknown verb '-'; see icn-hook --help\n"},
         {"--frobnicate", "icn-hook: unknown option '--frobnicate'; see icn-hook --help\n"},
         {"status --jsonx", "icn-hook: unknown option '--jsonx'; see icn-hook --help\n"},
         {"status -x", "icn-hook: unknown option '-x'; see icn-hook --help\n"},
-        {"status extra", "icn-hook: one argument too many: 'extra'; see icn-hook --help\n"},
-        {"plan a b", "icn-hook: one argument too many: 'b'; see icn-hook --help\n"},
-        {"plan", "icn-hook: FILE|- must follow 'plan'; see icn-hook --help\n"},
-        {"-n", "icn-hook: FILE|- must follow 'plan'; see icn-hook --help\n"},
-        {"status -n", "icn-hook: status takes no option 'dry-run'; see icn-hook --help\n"},
-        {"status --config", "icn-hook: FILE must follow '--config'; see icn-hook --help\n"},
-        {"--json", "icn-hook: no verb given to 'icn-hook'; see icn-hook --help\n"},
+        {"status extra", "icn-hook: unexpected argument 'extra'; see icn-hook --help\n"},
+        {"plan a b", "icn-hook: unexpected argument 'b'; see icn-hook --help\n"},
+        {"plan", "icn-hook: plan needs a FILE, or - for standard input, or --domain NAME; see icn-hook --help\n"},
+        {"-n", "icn-hook: plan needs a FILE, or - for standard input, or --domain NAME; see icn-hook --help\n"},
+        {"status -n", "icn-hook: 'status' has no option '--dry-run'; see icn-hook --help\n"},
+        {"status --config", "icn-hook: option '--config' needs a value: FILE; see icn-hook --help\n"},
     };
 
     (void)state;
@@ -63,6 +69,78 @@ static void test_usage_errors(void **state)
         assert_int_equal(run(cases[i].line), STATUS_USAGE);
         assert_string_equal(captured_stderr(), cases[i].message);
         assert_string_equal(captured_stdout(), "");
+    }
+}
+
+/* getopt_long would take them. */
+static void test_abbreviations(void **state)
+{
+    static const struct {
+        const char *line;
+        const char *word;
+    } cases[] = {
+        {"--re", "--re"},
+        {"--rese", "--rese"},
+        {"reset --fo", "--fo"},
+        {"--vm 4", "--vm"},
+        {"--vm=4", "--vm=4"},
+        {"--vm_device 4", "--vm_device"},
+        {"--check 0", "--check"},
+        {"--gen", "--gen"},
+        {"status --js", "--js"},
+        {"status --conf", "--conf"},
+        {"status --conf=x", "--conf=x"},
+        {"status --v", "--v"},
+        {"-n --he", "--he"},
+        {"apply --nam red 0", "--nam"},
+    };
+    char message[128];
+
+    (void)state;
+    set_masks((const uint32_t[CARDS]){1});
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        snprintf(message, sizeof message, "icn-hook: unknown option '%s'; see icn-hook --help\n", cases[i].word);
+        assert_int_equal(run(cases[i].line), STATUS_USAGE);
+        assert_string_equal(captured_stderr(), message);
+        assert_string_equal(captured_stdout(), "");
+    }
+    assert_masks((const uint32_t[CARDS]){1});
+}
+
+static void test_errors_in_json(void **state)
+{
+    static const char *const usage[] = {"--json",          "--json frob",      "frob --json", "status -x --json",
+                                        "status a --json", "suggest 0 --json", "plan --json", "status --js --json"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof usage / sizeof usage[0]; i++) {
+        char text[256];
+        assert_int_equal(run(usage[i]), STATUS_USAGE);
+        assert_captured_json("/schema", "\"icn-hook/error/1\"");
+        assert_captured_json("/status", "2");
+        assert_captured_json("/code", "\"usage\"");
+        snprintf(text, sizeof text, "\"%.*s\"", (int)strlen(captured_stderr()) - 11, captured_stderr() + 10);
+        assert_captured_json("/text", text);
+    }
+    assert_int_equal(run("status -x -- --json"), STATUS_USAGE);
+    assert_string_equal(captured_stdout(), "");
+}
+
+static void test_every_verb_has_its_error_in_json(void **state)
+{
+    static const char *const lines[] = {
+        "status --json",           "check --json",      "check 0 --json",     "topo --json",  "explain 0 --json",
+        "suggest 1 --json",        "apply 0 --json",    "release red --json", "reset --json", "topo --generate --json",
+        "doctor --probe 0 --json", "plan /none --json", "doctor /none --json"};
+
+    (void)state;
+    simulated_text(SETTINGS, "broken");
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        assert_int_equal(run(lines[i]), STATUS_INVALID);
+        assert_captured_json("/schema", "\"icn-hook/error/1\"");
+        assert_captured_json("/status", "3");
+        assert_captured_json("/code", "\"invalid\"");
+        assert_memory_equal(captured_stderr(), "icn-hook: ", 10);
     }
 }
 
@@ -94,6 +172,32 @@ static void test_options_in_any_order(void **state)
         assert_memory_equal(captured_stdout(), expected, sizeof expected - 1);
         assert_string_equal(captured_stderr(), "");
     }
+}
+
+/* A reader that has seen enough is not an error: the status is that of the verb. */
+static void test_reader_that_goes_away(void **state)
+{
+    char *fine[] = {"icn-hook", "check", NULL};
+    char *bad[] = {"icn-hook", "check", "0", NULL};
+    int ends[2];
+
+    (void)state;
+    void (*before)(int) = signal(SIGPIPE, SIG_IGN);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+        close(ends[0]);
+        capture_begin();
+        dup2(ends[1], STDOUT_FILENO);
+        int status = verbs_run(2 + i, i == 0 ? fine : bad);
+        __fpurge(stdout);
+        clearerr(stdout);
+        dup2(STDERR_FILENO, STDOUT_FILENO);
+        capture_end();
+        close(ends[1]);
+        assert_int_equal(status, i == 0 ? STATUS_OK : STATUS_CHECK_FAILED);
+        assert_string_equal(captured_stderr(), "");
+    }
+    signal(SIGPIPE, before);
 }
 
 /* The log's destination stays for the rest of the program: the last test. */
@@ -182,11 +286,15 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_usage_errors, scene_start),
+        cmocka_unit_test_setup(test_abbreviations, scene_start),
+        cmocka_unit_test_setup(test_errors_in_json, scene_start),
+        cmocka_unit_test_setup(test_every_verb_has_its_error_in_json, scene_start),
         cmocka_unit_test_setup(test_help_and_version, scene_start),
         cmocka_unit_test_setup(test_options_in_any_order, scene_start),
         cmocka_unit_test_setup(test_configuration_that_is_named, scene_start),
         cmocka_unit_test_setup(test_plan, scene_start),
         cmocka_unit_test_setup(test_output_that_cannot_be_written, scene_start),
+        cmocka_unit_test_setup(test_reader_that_goes_away, scene_start),
         cmocka_unit_test_setup(test_verbose, scene_start),
     };
     return cmocka_run_group_tests(tests, simulated_host_start, simulated_host_stop);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "doctor/card_findings.h"
+#include "doctor/checks.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "doctor/daemon.h"
+#include "doctor/facts.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

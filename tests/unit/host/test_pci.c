@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "host/pci.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -9,14 +10,12 @@
 #include <string.h>
 
 #include <cmocka.h>
-#include <pci/pci.h>
 
 #include "simulated_host.h"
 
 static struct bdf bdf_of(const char *text)
 {
     struct bdf bdf = {0};
-
     assert_true(bdf_parse(text, &bdf));
     return bdf;
 }
@@ -25,7 +24,6 @@ static struct pci *open_pci(const char *match)
 {
     struct pci *pci = NULL;
     struct error err;
-
     assert_int_equal(pci_open(match, &pci, &err), 0);
     return pci;
 }
@@ -39,7 +37,6 @@ static const char *list(const char *match)
     struct bdf *functions = NULL;
     size_t count = 0;
     struct error err;
-
     if (pci_list_matching(pci, &functions, &count, &err) != 0) {
         snprintf(line, sizeof line, "error %d: %s", err.status, err.text);
         pci_close(pci);
@@ -62,7 +59,6 @@ static const char *look_up(const char *match, const char *function)
     bool present;
     bool matches;
     struct error err;
-
     if (pci_look_up(pci, bdf_of(function), &present, &matches, &err) != 0) {
         snprintf(line, sizeof line, "error %d: %s", err.status, err.text);
     } else {
@@ -75,7 +71,6 @@ static const char *look_up(const char *match, const char *function)
 static void test_filter_syntax(void **state)
 {
     const char *reason = "untouched";
-
     (void)state;
     assert_true(pci_match_is_valid(":6001", &reason));
     assert_true(pci_match_is_valid("1ee0:6001:1200:00", &reason));
@@ -95,7 +90,6 @@ static void test_filter_of_any_length(void **state)
 {
     char match[1000];
     const char *reason = NULL;
-
     (void)state;
     for (size_t length = 60; length < sizeof match; length++) {
         memset(match, '0', length);
@@ -110,7 +104,6 @@ static void test_open_refuses_bad_filter(void **state)
 {
     struct pci *pci = NULL;
     struct error err;
-
     (void)state;
     assert_int_equal(pci_open("6001", &pci, &err), -1);
     assert_null(pci);
@@ -143,7 +136,6 @@ static void test_list_of_many(void **state)
     struct bdf *functions = NULL;
     size_t count = 0;
     struct error err;
-
     (void)state;
     for (unsigned int bus = 100; bus > 0; bus--) {
         simulated_card(bdf_format((struct bdf){.bus = (uint8_t)bus}, text));
@@ -185,7 +177,6 @@ static void test_list_of_links(void **state)
 static void test_list_without_sysfs(void **state)
 {
     char expected[512];
-
     (void)state;
     simulated_remove("/sys");
     snprintf(expected, sizeof expected, "error 5: cannot list the PCI functions: %s: No such file or directory",
@@ -206,7 +197,6 @@ static void test_list_refuses_strange_entry(void **state)
 static void test_look_up_does_not_scan(void **state)
 {
     char path[128];
-
     (void)state;
     for (int i = 0; i < 2000; i++) {
         snprintf(path, sizeof path, "/sys/bus/pci/devices/%04x:%02x:%02x.0/vendor", i / 500, i / 20 % 25 + 16, i % 20);
@@ -225,15 +215,13 @@ static void test_look_up_of_high_domain(void **state)
     assert_string_equal(look_up("1ee0:6001:1200:00", "10000:01:1f.7"), "present matches");
 }
 
-/* libpci's own complaint, which must not end the process. */
 static void test_missing_id(void **state)
 {
     char expected[512];
-
     (void)state;
     simulated_card("0000:08:00.0");
     simulated_remove("/sys/bus/pci/devices/0000:08:00.0/vendor");
-    snprintf(expected, sizeof expected, "error 5: PCI function 0000:08:00.0: Cannot open %s: No such file or directory",
+    snprintf(expected, sizeof expected, "error 5: PCI function 0000:08:00.0: cannot read %s: No such file or directory",
              simulated_path("/sys/bus/pci/devices/0000:08:00.0/vendor"));
     assert_string_equal(look_up(":6001", "0000:08:00.0"), expected);
     assert_string_equal(list(":6001"), expected);
@@ -242,12 +230,11 @@ static void test_missing_id(void **state)
 static void test_unreadable_id(void **state)
 {
     char expected[512];
-
     (void)state;
     simulated_card("0000:08:00.0");
     simulated_remove("/sys/bus/pci/devices/0000:08:00.0/device");
     simulated_directory("/sys/bus/pci/devices/0000:08:00.0/device");
-    snprintf(expected, sizeof expected, "error 5: PCI function 0000:08:00.0: Error reading %s: Is a directory",
+    snprintf(expected, sizeof expected, "error 5: PCI function 0000:08:00.0: cannot read %s: Is a directory",
              simulated_path("/sys/bus/pci/devices/0000:08:00.0/device"));
     assert_string_equal(look_up(":6001", "0000:08:00.0"), expected);
 }
@@ -256,7 +243,6 @@ static void check_junk(const char *attribute, const char *text, const char *limi
 {
     char path[256];
     char expected[512];
-
     simulated_host_clear(NULL);
     simulated_card("0000:08:00.0");
     snprintf(path, sizeof path, "/sys/bus/pci/devices/0000:08:00.0/%s", attribute);
@@ -280,52 +266,74 @@ static void test_junk_ids(void **state)
     check_junk("class", "0x1200000\n", "0xffffff");
 }
 
-/* What goes away while libpci reads a function (linked with --wrap=pci_fill_info). */
+/* What goes away before an attribute is opened (linked with --wrap=openat), and what
+ * fails for another reason. */
+static const char *vanishing;
 static const char *vanishes_before;
-static const char *vanishes_after;
+static const char *fails;
 
-int __real_pci_fill_info(struct pci_dev *device, int flags);
-int __wrap_pci_fill_info(struct pci_dev *device, int flags);
-int __wrap_pci_fill_info(struct pci_dev *device, int flags)
+int __real_openat(int directory, const char *path, int flags, ...);
+int __wrap_openat(int directory, const char *path, int flags, ...);
+int __wrap_openat(int directory, const char *path, int flags, ...)
 {
-    int known;
+    if (vanishing && strcmp(path, vanishes_before) == 0) {
+        simulated_remove(vanishing);
+        vanishing = NULL;
+    }
+    if (fails && strstr(path, fails)) {
+        errno = EACCES;
+        return -1;
+    }
+    return __real_openat(directory, path, flags, 0644);
+}
 
-    if (vanishes_before != NULL) {
-        simulated_remove(vanishes_before);
-        vanishes_before = NULL;
-    }
-    known = __real_pci_fill_info(device, flags);
-    if (vanishes_after != NULL) {
-        simulated_remove(vanishes_after);
-        vanishes_after = NULL;
-    }
-    return known;
+static void vanish(const char *what, const char *before)
+{
+    vanishing = what;
+    vanishes_before = before;
 }
 
 static void test_function_vanishes(void **state)
 {
+    static const char *const attributes[] = {"vendor", "device", "class"};
     (void)state;
-    simulated_card("0000:08:00.0");
-    vanishes_before = "/sys/bus/pci/devices/0000:08:00.0";
-    assert_string_equal(look_up(":6001", "0000:08:00.0"), "absent differs");
-    simulated_card("0000:08:00.0");
-    vanishes_after = "/sys/bus/pci/devices/0000:08:00.0";
-    assert_string_equal(look_up(":6001", "0000:08:00.0"), "absent differs");
-    simulated_card("0000:08:00.0");
-    vanishes_before = "/sys/bus/pci/devices/0000:08:00.0";
-    assert_string_equal(list(":6001"), "");
+    for (size_t i = 0; i < sizeof attributes / sizeof attributes[0]; i++) {
+        simulated_card("0000:08:00.0");
+        vanish("/sys/bus/pci/devices/0000:08:00.0", attributes[i]);
+        assert_string_equal(look_up(":6001:12", "0000:08:00.0"), "absent differs");
+        assert_null(vanishing);
+        simulated_card("0000:08:00.0");
+        vanish("/sys/bus/pci/devices/0000:08:00.0", attributes[i]);
+        assert_string_equal(list(":6001:12"), "");
+        assert_null(vanishing);
+    }
 }
 
 static void test_id_vanishes(void **state)
 {
     char expected[512];
-
     (void)state;
     simulated_card("0000:08:00.0");
-    vanishes_after = "/sys/bus/pci/devices/0000:08:00.0/vendor";
+    vanish("/sys/bus/pci/devices/0000:08:00.0/vendor", "vendor");
     snprintf(expected, sizeof expected, "error 5: PCI function 0000:08:00.0: cannot read %s: No such file or directory",
              simulated_path("/sys/bus/pci/devices/0000:08:00.0/vendor"));
     assert_string_equal(look_up(":6001", "0000:08:00.0"), expected);
+}
+
+/* What cannot be looked at may be a PPU: it is not absent. */
+static void test_function_that_cannot_be_looked_at(void **state)
+{
+    (void)state;
+    simulated_card("0000:08:00.0");
+    fails = "0000:08:00.0";
+    assert_string_equal(look_up(":6001", "0000:08:00.0"),
+                        "error 5: cannot look at PCI function 0000:08:00.0: Permission denied");
+    assert_string_equal(list(":6001"), "error 5: cannot look at PCI function 0000:08:00.0: Permission denied");
+    fails = NULL;
+    simulated_host_clear(NULL);
+    simulated_link("/sys/bus/pci/devices/0000:08:00.0", "0000:08:00.0");
+    assert_string_equal(look_up(":6001", "0000:08:00.0"),
+                        "error 5: cannot look at PCI function 0000:08:00.0: Too many levels of symbolic links");
 }
 
 /* One open struct pci outlives failures in between. */
@@ -335,7 +343,6 @@ static void test_goes_on_after_failure(void **state)
     bool present = false;
     bool matches = false;
     struct error err;
-
     (void)state;
     simulated_card("0000:08:00.0");
     simulated_card("0000:09:00.0");
@@ -370,8 +377,8 @@ int main(void)
         cmocka_unit_test_setup(test_junk_ids, simulated_host_clear),
         cmocka_unit_test_setup(test_function_vanishes, simulated_host_clear),
         cmocka_unit_test_setup(test_id_vanishes, simulated_host_clear),
+        cmocka_unit_test_setup(test_function_that_cannot_be_looked_at, simulated_host_clear),
         cmocka_unit_test_setup(test_goes_on_after_failure, simulated_host_clear),
     };
-
     return cmocka_run_group_tests(tests, simulated_host_start, simulated_host_stop);
 }

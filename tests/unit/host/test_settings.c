@@ -57,6 +57,7 @@ static void assert_defaults(const struct settings *settings)
     assert_int_equal(settings->far_end, FAR_END_CUT);
     assert_int_equal(settings->on_leak, LEAK_ALERT);
     assert_int_equal(settings->lock_timeout, 30);
+    assert_int_equal(settings->start_timeout, 3600);
 }
 
 static void test_defaults(void **unused)
@@ -112,6 +113,7 @@ static void test_every_other_value(void **unused)
     assert_int_equal(settings.far_end, FAR_END_LEAVE);
     assert_int_equal(settings.on_leak, LEAK_KILL);
     assert_int_equal(settings.lock_timeout, 0);
+    assert_int_equal(settings.start_timeout, 86400);
 }
 
 static void test_comments_are_no_part_of_values(void **unused)

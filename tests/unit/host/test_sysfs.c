@@ -21,7 +21,6 @@ static const struct bdf card = {.bus = 0x08};
 static struct pci_state read_state(void)
 {
     struct pci_state state;
-
     memset(&state, 0xaa, sizeof state);
     sysfs_read_state(card, &state);
     return state;
@@ -30,7 +29,6 @@ static struct pci_state read_state(void)
 static void test_absent(void **unused)
 {
     struct pci_state state = read_state();
-
     (void)unused;
     assert_false(state.present);
     assert_string_equal(state.driver, "");
@@ -67,7 +65,6 @@ static void test_card_that_cannot_be_looked_at(void **unused)
 static void test_bare_card(void **unused)
 {
     struct pci_state state;
-
     (void)unused;
     simulated_card("0000:08:00.0");
     state = read_state();
@@ -85,7 +82,6 @@ static void test_bare_card(void **unused)
 static void test_bound_card(void **unused)
 {
     struct pci_state state;
-
     (void)unused;
     simulated_link(CARD, "../../../devices/pci0000:00/0000:08:00.0");
     simulated_directory("/sys/devices/pci0000:00/0000:08:00.0");
@@ -110,7 +106,6 @@ static void test_bound_card(void **unused)
 static void check_driver(const char *driver, bool on_vfio)
 {
     struct pci_state state;
-
     simulated_host_clear(NULL);
     simulated_card("0000:08:00.0");
     simulated_text(CARD "/enable", "1\n");
@@ -124,7 +119,6 @@ static void check_driver(const char *driver, bool on_vfio)
 static void test_variant_drivers(void **unused)
 {
     struct pci_state state;
-
     (void)unused;
     check_driver("ppu", false);
     check_driver("vfio-pci", true);
@@ -143,7 +137,6 @@ static void test_long_driver_name(void **unused)
 {
     char name[100];
     struct pci_state state;
-
     (void)unused;
     memset(name, 'x', sizeof name);
     memcpy(name + sizeof name - sizeof "_vfio_pci", "_vfio_pci", sizeof "_vfio_pci");
@@ -186,7 +179,6 @@ static void test_virtual_function(void **unused)
     const struct bdf physical = {.bus = 7, .slot = 0x1f, .function = 3};
     struct pci_state state;
     struct bdf found;
-
     (void)unused;
     simulated_card("0000:08:00.0");
     assert_false(sysfs_physical_function(function, &found));
@@ -206,7 +198,6 @@ static void test_virtual_functions_of_card(void **unused)
 {
     struct bdf *functions = NULL;
     size_t count = 9;
-
     (void)unused;
     sysfs_virtual_functions(card, &functions, &count);
     assert_null(functions);
@@ -228,10 +219,105 @@ static void test_virtual_functions_of_card(void **unused)
     free(functions);
 }
 
+static struct pci_state read_card(void)
+{
+    struct pci_state state;
+    memset(&state, 0xaa, sizeof state);
+    sysfs_read_card(card, &state);
+    return state;
+}
+
+static void simulate_function(const char *bdf, const char *driver, const char *enable, const char *group)
+{
+    char path[128];
+    snprintf(path, sizeof path, "/sys/bus/pci/devices/%s/enable", bdf);
+    simulated_text(path, enable);
+    snprintf(path, sizeof path, "/sys/bus/pci/devices/%s/driver", bdf);
+    simulated_link(path, driver);
+    snprintf(path, sizeof path, "/sys/bus/pci/devices/%s/iommu_group", bdf);
+    simulated_link(path, group);
+}
+
+static void assert_held(struct pci_state state, struct bdf function, int group)
+{
+    assert_true(state.held);
+    assert_int_equal(bdf_compare(state.held_function, function), 0);
+    assert_int_equal(state.held_group, group);
+}
+
+static void test_held_card(void **unused)
+{
+    (void)unused;
+    assert_false(read_card().present);
+    assert_false(read_card().held);
+    simulate_function("0000:08:00.0", "../vfio-pci", "1\n", "../14");
+    assert_held(read_card(), card, 14);
+    assert_held(read_state(), card, 14);
+    simulated_text(CARD "/enable", "0\n");
+    assert_false(read_card().held);
+    assert_int_equal(read_card().held_group, UNKNOWN_NUMBER);
+    assert_int_equal(read_card().iommu_group, 14);
+    simulated_remove(CARD "/driver");
+    simulated_link(CARD "/driver", "../ppu");
+    simulated_text(CARD "/enable", "1\n");
+    assert_false(read_card().held);
+    simulated_directory(CARD "/vfio-dev");
+    assert_held(read_card(), card, 14);
+    simulated_remove(CARD "/iommu_group");
+    assert_held(read_card(), card, UNKNOWN_NUMBER);
+}
+
+/* The card itself may be on the host's driver, which made the functions. */
+static void test_held_virtual_function(void **unused)
+{
+    struct bdf second = {.bus = 8, .function = 2};
+    (void)unused;
+    simulate_function("0000:08:00.0", "../ppu", "1\n", "../14");
+    simulate_function("0000:08:00.1", "../vfio-pci", "0\n", "../15");
+    simulate_function("0000:08:00.2", "../vfio-pci", "1\n", "../16");
+    simulated_link(CARD "/virtfn0", "../0000:08:00.1");
+    assert_false(read_card().held);
+    simulated_link(CARD "/virtfn1", "../0000:08:00.2");
+    simulated_link(CARD "/virtfn2", "../0000:08:00.3"); /* gone already */
+    assert_held(read_card(), second, 16);
+    assert_false(read_state().held);
+    simulated_text("/sys/bus/pci/devices/0000:08:00.1/enable", "1\n");
+    assert_held(read_card(), (struct bdf){.bus = 8, .function = 1}, 15);
+    assert_string_equal(read_card().driver, "ppu");
+    assert_int_equal(read_card().iommu_group, 14);
+}
+
+/* More entries than one call of the kernel's returns. */
+static void test_card_with_many_functions(void **unused)
+{
+    char path[128];
+    char target[32];
+    struct bdf *functions = NULL;
+    size_t count = 0;
+    (void)unused;
+    simulate_function("0000:08:00.0", "../ppu", "1\n", "../14");
+    for (int i = 0; i < 256; i++) {
+        struct bdf function = {.bus = 9, .slot = (uint8_t)(i / 8), .function = (uint8_t)(i % 8)};
+        snprintf(path, sizeof path, CARD "/virtfn%d", i);
+        snprintf(target, sizeof target, "../%s", bdf_format(function, (char[BDF_TEXT_SIZE]){0}));
+        simulated_link(path, target);
+        snprintf(path, sizeof path, CARD "/a_long_name_of_an_attribute_%d", i);
+        simulated_text(path, "");
+    }
+    sysfs_virtual_functions(card, &functions, &count);
+    assert_int_equal(count, 256);
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(functions[i].slot * 8 + functions[i].function, i);
+    }
+    free(functions);
+    assert_false(read_card().held);
+    simulate_function("0000:09:1f.7", "../vfio-pci", "1\n", "../77");
+    assert_held(read_card(), (struct bdf){.bus = 9, .slot = 0x1f, .function = 7}, 77);
+}
+
 static void test_mdev_parent(void **unused)
 {
     struct bdf parent = {.bus = 0x77};
-
     (void)unused;
     assert_false(sysfs_mdev_parent(MDEV, &parent));
     simulated_link("/sys/bus/mdev/devices/" MDEV, "../../../devices/pci0000:00/0000:08:00.0/" MDEV);
@@ -242,7 +328,6 @@ static void test_mdev_parent(void **unused)
 static void check_not_an_mdev(const char *target)
 {
     struct bdf parent = {.bus = 0x77};
-
     simulated_host_clear(NULL);
     simulated_link("/sys/bus/mdev/devices/" MDEV, target);
     assert_false(sysfs_mdev_parent(MDEV, &parent));
@@ -252,7 +337,6 @@ static void check_not_an_mdev(const char *target)
 static void test_mdev_without_card(void **unused)
 {
     struct bdf parent;
-
     (void)unused;
     check_not_an_mdev("../../../devices/virtual/mtty/mtty/" MDEV);
     check_not_an_mdev(MDEV);
@@ -266,7 +350,6 @@ static void check_path(const char *path, const char *expected)
     char text[BDF_TEXT_SIZE];
     char uuid[UUID_SIZE] = "untouched";
     struct bdf bdf = {.bus = 0x77};
-
     if (sysfs_resolve_path(path, &bdf, uuid)) {
         snprintf(line, sizeof line, "%s", uuid[0] != '\0' ? uuid : bdf_format(bdf, text));
     } else {
@@ -311,10 +394,12 @@ int main(void)
         cmocka_unit_test_setup(test_strange_values, simulated_host_clear),
         cmocka_unit_test_setup(test_virtual_function, simulated_host_clear),
         cmocka_unit_test_setup(test_virtual_functions_of_card, simulated_host_clear),
+        cmocka_unit_test_setup(test_held_card, simulated_host_clear),
+        cmocka_unit_test_setup(test_held_virtual_function, simulated_host_clear),
+        cmocka_unit_test_setup(test_card_with_many_functions, simulated_host_clear),
         cmocka_unit_test_setup(test_mdev_parent, simulated_host_clear),
         cmocka_unit_test_setup(test_mdev_without_card, simulated_host_clear),
         cmocka_unit_test_setup(test_resolve_path, simulated_host_clear),
     };
-
     return cmocka_run_group_tests(tests, simulated_host_start, simulated_host_stop);
 }

@@ -12,10 +12,12 @@
 
 #include "base/file.h"
 #include "base/paths.h"
+#include "core/mask.h"
+#include "registers/ppudbg.h"
 #include "registers/registers.h"
 #include "../host/simulated_host.h"
 
-enum { CARDS = 8, NONE = -1 };
+enum { CARDS = 8, LINKS = 0x39 };
 
 static const char *const addresses[CARDS] = {
     "0000:08:00.0", "0000:7e:00.0", "0000:a2:00.0", "0000:c6:00.0",
@@ -25,11 +27,19 @@ static const char *const addresses[CARDS] = {
 static struct settings settings;
 static struct registers registers;
 
+/* What write_plan is given, and what it answers. */
+static struct card_address cards[PPU_MAX];
+static int owners[PPU_MAX];
+static struct plan_goal goals[PPU_MAX];
+static struct plan plan;
+static struct writing writing;
+static enum apply_outcome outcomes[2 * PPU_MAX];
+static struct text_list warnings;
+
 static void copy_topology(void)
 {
     struct buffer text = {0};
     struct error err;
-
     assert_int_equal(file_read(TESTS_DIR "/fixtures/topology/vendor.cfg", 1 << 20, &text, NULL, &err), 0);
     simulated_file(PATH_TOPOLOGY, text.data, text.length);
     buffer_free(&text);
@@ -48,6 +58,22 @@ static int set_up(void **state)
     settings.ppudbg_timeout = 20;
     snprintf(settings.ppudbg_path, sizeof settings.ppudbg_path, "%s", TESTS_DIR "/lib/ppudbg");
     registers_open(&registers, &settings, NULL, true);
+    memset(owners, 0, sizeof owners);
+    memset(goals, 0, sizeof goals);
+    memset(cards, 0, sizeof cards);
+    for (int i = 0; i < CARDS; i++) {
+        cards[i] = (struct card_address){.ppu = i, .links = LINKS};
+        assert_true(bdf_parse(addresses[i], &cards[i].bdf));
+    }
+    writing = (struct writing){.plan = &plan, .cards = cards, .owners = owners, .ppu_count = CARDS};
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    registers_close(&registers);
+    text_list_free(&warnings);
     return 0;
 }
 
@@ -63,11 +89,36 @@ static void check_registers(const uint32_t expected[CARDS])
     }
 }
 
-static const int first_two[CARDS] = {0, 0, NONE, NONE, NONE, NONE, NONE, NONE};
-
-static enum write_failure isolate(const int groups[CARDS], struct error *err)
+static void goal(int ppu, enum plan_role role, uint32_t now, uint32_t want)
 {
-    return registers.backend->isolate(&registers, groups, CARDS, err);
+    goals[ppu] = (struct plan_goal){.role = role, .now = now, .want = want};
+}
+
+static int write_plan(struct error *err)
+{
+    plan_build(&plan, goals, writing.ppu_count);
+    memset(outcomes, 0xaa, sizeof outcomes);
+    return registers.backend->write_plan(&registers, &writing, outcomes, &warnings, err);
+}
+
+/* Outcomes as letters, in the plan's order: done, failed, - not tried. */
+static void check_outcomes(const char *expected)
+{
+    static const char letters[] = {[APPLY_NOT_TRIED] = '-', [APPLY_DONE] = 'd', [APPLY_FAILED] = 'f'};
+    char seen[2 * CARDS + 1] = "";
+    for (size_t i = 0; i < plan.count; i++) {
+        assert_true(outcomes[i] < sizeof letters);
+        seen[i] = letters[outcomes[i]];
+    }
+    assert_string_equal(seen, expected);
+}
+
+static void check_done(const char *expected)
+{
+    struct error err;
+    assert_int_equal(write_plan(&err), 0);
+    assert_int_equal(warnings.count, 0);
+    check_outcomes(expected);
 }
 
 static const char *topology_path(void)
@@ -75,132 +126,306 @@ static const char *topology_path(void)
     return simulated_path(PATH_TOPOLOGY);
 }
 
+/* LIST is what the tool was told; NULL: it was not called. */
+static void check_call(const char *list)
+{
+    char expected[4096];
+    if (!list) {
+        assert_int_not_equal(access(simulated_path("/var/log/ppudbg.calls"), F_OK), 0);
+        return;
+    }
+    if (strcmp(list, "reset") == 0) {
+        snprintf(expected, sizeof expected, "['--direct', '--micnop', 'iso', 'reset']\n");
+    } else {
+        snprintf(expected, sizeof expected, "['--direct', '--micnop', 'iso', '%s', '%s']\n", topology_path(), list);
+    }
+    assert_string_equal(simulated_read("/var/log/ppudbg.calls"), expected);
+}
+
+/* A VM gets cards 0 and 1, with the golden values of the vendor's topology. */
+static void start_first_two(void)
+{
+    owners[0] = owners[1] = 1;
+    goal(0, ROLE_NEAR, 0, 0x19);
+    goal(1, ROLE_NEAR, 0, 0x31);
+    goal(2, ROLE_FAR, 0, 0x18);
+    goal(3, ROLE_FAR, 0, 0x30);
+    goal(6, ROLE_FAR, 0, 0x01);
+    goal(7, ROLE_FAR, 0, 0x01);
+}
+
 static void check_failed(enum status status, const char *how)
 {
     char text[4096];
     struct error err = {0};
-
-    assert_int_equal(isolate(first_two, &err), WRITE_FAILED);
+    start_first_two();
+    assert_int_equal(write_plan(&err), -1);
     snprintf(text, sizeof text, "ppudbg --direct --micnop iso %s \"0,1\": %s", topology_path(), how);
     assert_string_equal(err.text, text);
     assert_int_equal(err.status, status);
+    assert_int_equal(warnings.count, 0);
+    check_outcomes("ff----");
     check_registers((const uint32_t[CARDS]){0});
 }
 
-static void test_is_a_group_backend(void **state)
+static void test_is_chosen(void **state)
 {
     (void)state;
     assert_ptr_equal(registers.backend, &registers_ppudbg);
     assert_string_equal(registers.backend->name, "ppudbg");
-    assert_false(registers.backend->reads_back);
-    assert_null(registers.backend->write);
 }
 
 static void test_read(void **state)
 {
-    const struct card_address card = {.ppu = 0, .bdf = {.bus = 8}, .links = 0x39};
     struct reading reading;
-
     (void)state;
     memset(&reading, 0xaa, sizeof reading);
-    registers.backend->read(&registers, &card, &reading);
+    registers.backend->read(&registers, &cards[0], true, &reading);
     assert_int_equal(reading.kind, READING_UNVERIFIABLE);
     assert_int_equal(reading.mask, 0);
     assert_string_equal(reading.why, "backend ppudbg cannot read single registers; set backend = mmio to verify them");
 }
 
-static void test_isolate_one_domain(void **state)
+/* Near ends only: what leaves the domain is cut at its own cards. */
+static void test_one_domain(void **state)
 {
-    struct error err;
-
     (void)state;
     simulated_set_register(addresses[0], LINK_CONFIG_OFFSET, 0xa5000020);
     simulated_set_register(addresses[6], LINK_CONFIG_OFFSET, 0x08);
-    assert_int_equal(isolate(first_two, &err), WRITE_FINE);
+    start_first_two();
+    check_done("dd----");
+    check_call("0,1");
     check_registers((const uint32_t[CARDS]){0xa5000019, 0x31, [6] = 0x08});
-    assert_string_equal(simulated_read("/var/log/ppudbg.calls") + strlen("['--direct', '--micnop', 'iso', '") +
-                            strlen(topology_path()),
-                        "', '0,1']\n");
 }
 
-static void test_isolate_many_domains(void **state)
+/* All cards of the owner belong to its group, also those that need no write. */
+static void test_the_group_is_whole(void **state)
 {
-    const int groups[CARDS] = {7, 7, 2, 2, 4, 4, 0, 4};
-    struct error err;
-
     (void)state;
-    assert_int_equal(isolate(groups, &err), WRITE_FINE);
-    check_registers((const uint32_t[CARDS]){0x19, 0x31, 0x19, 0x31, 0x09, 0x11, 0x39, 0x09});
-    assert_string_equal(simulated_read("/var/log/ppudbg.calls") + strlen("['--direct', '--micnop', 'iso', '") +
-                            strlen(topology_path()),
-                        "', '0,1|2,3|4,5,7|6']\n");
+    owners[0] = owners[1] = 1;
+    owners[2] = 2;
+    goal(1, ROLE_NEAR, 0x30, 0x31);
+    check_done("d");
+    check_call("0,1");
+    check_registers((const uint32_t[CARDS]){0x19, 0x31});
 }
 
-static void test_isolate_singly(void **state)
+static void test_many_domains(void **state)
 {
-    const int groups[CARDS] = {NONE, NONE, NONE, 5, NONE, NONE, 1, NONE};
-    struct error err;
-
+    static const int partition[CARDS] = {7, 7, 2, 2, 4, 4, 9, 4};
+    static const uint32_t masks[CARDS] = {0x19, 0x31, 0x19, 0x31, 0x09, 0x11, 0x39, 0x09};
     (void)state;
-    assert_int_equal(isolate(groups, &err), WRITE_FINE);
-    check_registers((const uint32_t[CARDS]){[3] = 0x39, [6] = 0x39});
+    for (int i = 0; i < CARDS; i++) {
+        owners[i] = partition[i];
+        goal(i, ROLE_NEAR, 0, masks[i]);
+    }
+    check_done("dddddddd");
+    check_call("0,1|2,3|4,5,7|6");
+    check_registers(masks);
 }
 
-static void test_isolate_nobody(void **state)
+/* [policy] idle = isolate: the domain's own links were cut before. */
+static void test_links_within_a_domain_are_opened(void **state)
 {
-    const int groups[CARDS] = {NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE};
-    struct error err;
-
     (void)state;
-    set_fault("exit");
-    assert_int_equal(isolate(groups, &err), WRITE_FINE);
-    assert_int_not_equal(access(simulated_path("/var/log/ppudbg.calls"), F_OK), 0);
+    for (int i = 0; i < CARDS; i++) {
+        simulated_set_register(addresses[i], LINK_CONFIG_OFFSET, LINKS);
+    }
+    owners[0] = owners[1] = 1;
+    goal(0, ROLE_NEAR, LINKS, 0x19);
+    goal(1, ROLE_NEAR, LINKS, 0x31);
+    writing.isolate_idle = true;
+    check_done("dd");
+    check_call("0,1");
+    check_registers((const uint32_t[CARDS]){0x19, 0x31, LINKS, LINKS, LINKS, LINKS, LINKS, LINKS});
 }
 
-static void test_reset(void **state)
+/* Through virtual functions, or held by nobody knows whom: no link of it may be open. */
+static void test_owners_that_are_not_one_domain(void **state)
 {
-    struct error err;
+    (void)state;
+    owners[3] = OWNER_SHARED;
+    owners[6] = OWNER_UNKNOWN;
+    owners[7] = OWNER_SHARED;
+    goal(3, ROLE_NEAR, 0, LINKS);
+    goal(6, ROLE_NEAR, 0, LINKS);
+    check_done("dd");
+    check_call("3|6");
+    check_registers((const uint32_t[CARDS]){[3] = LINKS, [6] = LINKS});
+}
 
+/* As long as anybody has a card, freed ones are isolated alone. */
+static void test_freed_cards(void **state)
+{
+    (void)state;
+    owners[2] = 5;
+    goal(0, ROLE_FAR, 0x19, 0x08);
+    goal(1, ROLE_FAR, 0x31, 0x10);
+    goal(6, ROLE_FAR, 0x01, 0);
+    check_done("ddd");
+    check_call("0|1|6");
+    check_registers((const uint32_t[CARDS]){LINKS, LINKS, [6] = LINKS});
+}
+
+static void test_freed_card_beside_an_unknown_owner(void **state)
+{
+    (void)state;
+    owners[5] = OWNER_UNKNOWN;
+    goal(0, ROLE_FAR, 0x19, 0);
+    check_done("d");
+    check_call("0");
+}
+
+static void test_freed_cards_beside_a_domain(void **state)
+{
+    (void)state;
+    start_first_two();
+    owners[4] = 3;
+    goal(5, ROLE_FAR, 0x19, 0x08);
+    check_done("dd----d");
+    check_call("0,1|5");
+    check_registers((const uint32_t[CARDS]){0x19, 0x31, [5] = LINKS});
+}
+
+static void test_last_owner_is_gone(void **state)
+{
     (void)state;
     for (int i = 0; i < CARDS; i++) {
         simulated_set_register(addresses[i], LINK_CONFIG_OFFSET, 0xa500003f);
     }
-    assert_int_equal(registers.backend->reset(&registers, &err), WRITE_FINE);
+    goal(0, ROLE_FAR, 0x19, 0);
+    goal(1, ROLE_FAR, 0x31, 0);
+    check_done("dd");
+    check_call("reset");
     for (int i = 0; i < CARDS; i++) {
         assert_int_equal(simulated_register(addresses[i], LINK_CONFIG_OFFSET), 0xa5000006);
     }
-    assert_string_equal(simulated_read("/var/log/ppudbg.calls"), "['--direct', '--micnop', 'iso', 'reset']\n");
 }
 
+static void test_idle_cards_are_isolated(void **state)
+{
+    (void)state;
+    writing.isolate_idle = true;
+    goal(0, ROLE_FAR, 0x19, LINKS);
+    goal(1, ROLE_FAR, 0x31, 0x30);
+    goal(2, ROLE_FAR, 0x18, 0x19);
+    check_done("d-d");
+    check_call("0|1");
+    check_registers((const uint32_t[CARDS]){LINKS, LINKS});
+}
+
+/* Cuts alone are no reason to open all links. */
+static void test_no_reset_for_a_cut(void **state)
+{
+    (void)state;
+    goal(0, ROLE_FAR, 0x19, LINKS);
+    check_done("d");
+    check_call("0");
+    check_registers((const uint32_t[CARDS]){LINKS});
+}
+
+static void test_far_ends_of_others(void **state)
+{
+    (void)state;
+    owners[2] = 1;
+    owners[3] = OWNER_UNKNOWN;
+    goal(2, ROLE_FAR, 0, LINKS);
+    goal(3, ROLE_FAR, LINKS, 0);
+    goal(4, ROLE_FAR, 0, 0x01);
+    check_done("---");
+    check_call(NULL);
+}
+
+static void test_nothing_to_do(void **state)
+{
+    (void)state;
+    set_fault("exit");
+    owners[0] = 1;
+    goal(0, ROLE_NEAR, 0x39, 0x39);
+    check_done("");
+    check_call(NULL);
+}
+
+/* The tool is not told which cards sleep: what it is told of is awake. */
+static void test_cards_are_woken(void **state)
+{
+    (void)state;
+    for (int i = 0; i < CARDS; i++) {
+        char path[128];
+        snprintf(path, sizeof path, "/sys/bus/pci/devices/%s/power/control", addresses[i]);
+        simulated_text(path, "auto\n");
+    }
+    start_first_two();
+    check_done("dd----");
+    for (int i = 0; i < CARDS; i++) {
+        char path[128];
+        snprintf(path, sizeof path, "/sys/bus/pci/devices/%s/power/control", addresses[i]);
+        assert_string_equal(simulated_read(path), i < 2 ? "on" : "auto\n");
+    }
+}
+
+static void check_warned(const char *how)
+{
+    char text[4096];
+    struct error err;
+    assert_int_equal(write_plan(&err), 0);
+    assert_int_equal(warnings.count, 1);
+    snprintf(text, sizeof text, "ppudbg --direct --micnop iso %s", how);
+    assert_string_equal(warnings.items[0], text);
+}
+
+/* Nobody is refused for a link that stays cut. */
 static void test_reset_fails(void **state)
 {
-    struct error err = {0};
-
     (void)state;
     set_fault("fail-reset");
-    assert_int_equal(isolate(first_two, &err), WRITE_FINE);
-    assert_int_equal(registers.backend->reset(&registers, &err), WRITE_FAILED);
-    assert_int_equal(err.status, STATUS_HARDWARE);
-    assert_string_equal(err.text, "ppudbg --direct --micnop iso reset: " TESTS_DIR
-                                  "/lib/ppudbg ended with exit status 1: ppudbg: error: reset failed");
+    goal(0, ROLE_FAR, 0x19, 0);
+    check_warned("reset: " TESTS_DIR "/lib/ppudbg ended with exit status 1: ppudbg: error: reset failed");
+    check_outcomes("f");
+}
+
+static void test_opening_of_a_near_end_fails(void **state)
+{
+    char how[1024];
+    (void)state;
+    set_fault("exit");
+    owners[0] = 1;
+    goal(0, ROLE_NEAR, LINKS, 0x19);
+    snprintf(how, sizeof how,
+             "%s \"0\": " TESTS_DIR "/lib/ppudbg ended with exit status 1: ppudbg: error: the firmware refused",
+             topology_path());
+    check_warned(how);
+    check_outcomes("f");
+}
+
+static void test_keeps_going(void **state)
+{
+    char how[1024];
+    (void)state;
+    set_fault("exit");
+    start_first_two();
+    writing.keep_going = true;
+    snprintf(how, sizeof how,
+             "%s \"0,1\": " TESTS_DIR "/lib/ppudbg ended with exit status 1: ppudbg: error: the firmware refused",
+             topology_path());
+    check_warned(how);
+    check_outcomes("ff----");
 }
 
 static void test_path_under_the_sysroot(void **state)
 {
-    struct error err;
-
     (void)state;
     simulated_directory("/usr/bin");
     snprintf(settings.ppudbg_path, sizeof settings.ppudbg_path, "/usr/bin/ppudbg");
     simulated_link("/usr/bin/ppudbg", TESTS_DIR "/lib/ppudbg");
-    assert_int_equal(isolate(first_two, &err), WRITE_FINE);
+    start_first_two();
+    check_done("dd----");
     check_registers((const uint32_t[CARDS]){0x19, 0x31});
 }
 
 static void test_path_under_the_sysroot_first(void **state)
 {
     char how[1024];
-
     (void)state;
     simulated_link(TESTS_DIR "/lib/ppudbg", "/bin/false");
     snprintf(how, sizeof how, "%s ended with exit status 1", simulated_path(TESTS_DIR "/lib/ppudbg"));
@@ -210,7 +435,6 @@ static void test_path_under_the_sysroot_first(void **state)
 static void test_missing(void **state)
 {
     char how[1024];
-
     (void)state;
     snprintf(settings.ppudbg_path, sizeof settings.ppudbg_path, "/opt/vendor/ppudbg");
     snprintf(how, sizeof how, "cannot run %s: No such file or directory; check path in [ppudbg]",
@@ -226,6 +450,18 @@ static void test_exits(void **state)
                  TESTS_DIR "/lib/ppudbg ended with exit status 1: ppudbg: error: the firmware refused");
 }
 
+static void test_card_is_gone(void **state)
+{
+    (void)state;
+    simulated_config(addresses[1], 0xffff, 0xffff);
+    simulated_set_register(addresses[0], LINK_CONFIG_OFFSET, 0xffffffff);
+    struct error err = {0};
+    start_first_two();
+    assert_int_equal(write_plan(&err), -1);
+    assert_non_null(strstr(err.text, "ended with exit status 1: ppudbg: error: card 1 does not answer"));
+    assert_int_equal(simulated_register(addresses[0], LINK_CONFIG_OFFSET), 0xffffffdf); /* all ones are a value */
+}
+
 static void test_dies(void **state)
 {
     (void)state;
@@ -236,7 +472,6 @@ static void test_dies(void **state)
 static void test_hangs(void **state)
 {
     int64_t started = deadline_after_ms(0);
-
     (void)state;
     set_fault("hang");
     settings.ppudbg_timeout = 1;
@@ -246,56 +481,81 @@ static void test_hangs(void **state)
 
 static void test_floods(void **state)
 {
-    struct error err;
-
     (void)state;
     set_fault("flood");
-    assert_int_equal(isolate(first_two, &err), WRITE_FINE);
+    start_first_two();
+    check_done("dd----");
     check_registers((const uint32_t[CARDS]){0x19, 0x31});
+}
+
+static void test_topology_is_read(void **state)
+{
+    struct buffer output = {0};
+    struct error err = {0};
+    (void)state;
+    assert_int_equal(ppudbg_read_topology(&settings, &output, &err), 0);
+    assert_string_equal(output.data, simulated_read(PATH_TOPOLOGY));
+    buffer_free(&output);
+    set_fault("exit");
+    assert_int_equal(ppudbg_read_topology(&settings, &output, &err), -1);
+    assert_string_equal(err.text, "ppudbg --topo_read: " TESTS_DIR "/lib/ppudbg ended with exit status 1: ppudbg: "
+                                  "error: the firmware refused");
 }
 
 /* A list of 1,024 cards reaches the tool whole, and the message in part. */
 static void test_long_list(void **state)
 {
-    int groups[PPU_MAX];
-    char expected[4096];
-    struct error err;
-
+    char how[4096];
     (void)state;
+    writing.ppu_count = PPU_MAX;
     for (int i = 0; i < PPU_MAX; i++) {
-        groups[i] = i;
+        owners[i] = i + 1;
+        goal(i, ROLE_NEAR, 0, 1);
     }
     set_fault("exit");
-    assert_int_equal(registers.backend->isolate(&registers, groups, PPU_MAX, &err), WRITE_FAILED);
-    snprintf(expected, sizeof expected,
-             "ppudbg --direct --micnop iso %s "
-             "\"0|1|2|3|4|5|6|7|8|9|10|11|12|13|14|15|16|17|18|19|20|21|22|23|24|25|26|27|28|29|\": " TESTS_DIR
+    writing.keep_going = true;
+    snprintf(how, sizeof how,
+             "%s \"0|1|2|3|4|5|6|7|8|9|10|11|12|13|14|15|16|17|18|19|20|21|22|23|24|25|26|27|28|29|\": " TESTS_DIR
              "/lib/ppudbg ended with exit status 1: ppudbg: error: the firmware refused",
              topology_path());
-    assert_string_equal(err.text, expected);
+    check_warned(how);
     assert_non_null(strstr(simulated_read("/var/log/ppudbg.calls"), "|999|1000|"));
 }
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_is_a_group_backend, set_up),
-        cmocka_unit_test_setup(test_read, set_up),
-        cmocka_unit_test_setup(test_isolate_one_domain, set_up),
-        cmocka_unit_test_setup(test_isolate_many_domains, set_up),
-        cmocka_unit_test_setup(test_isolate_singly, set_up),
-        cmocka_unit_test_setup(test_isolate_nobody, set_up),
-        cmocka_unit_test_setup(test_reset, set_up),
-        cmocka_unit_test_setup(test_reset_fails, set_up),
-        cmocka_unit_test_setup(test_path_under_the_sysroot, set_up),
-        cmocka_unit_test_setup(test_path_under_the_sysroot_first, set_up),
-        cmocka_unit_test_setup(test_missing, set_up),
-        cmocka_unit_test_setup(test_exits, set_up),
-        cmocka_unit_test_setup(test_dies, set_up),
-        cmocka_unit_test_setup(test_hangs, set_up),
-        cmocka_unit_test_setup(test_floods, set_up),
-        cmocka_unit_test_setup(test_long_list, set_up),
+        TEST(test_is_chosen),
+        TEST(test_read),
+        TEST(test_one_domain),
+        TEST(test_the_group_is_whole),
+        TEST(test_many_domains),
+        TEST(test_links_within_a_domain_are_opened),
+        TEST(test_owners_that_are_not_one_domain),
+        TEST(test_freed_cards),
+        TEST(test_freed_card_beside_an_unknown_owner),
+        TEST(test_freed_cards_beside_a_domain),
+        TEST(test_last_owner_is_gone),
+        TEST(test_idle_cards_are_isolated),
+        TEST(test_no_reset_for_a_cut),
+        TEST(test_far_ends_of_others),
+        TEST(test_nothing_to_do),
+        TEST(test_cards_are_woken),
+        TEST(test_reset_fails),
+        TEST(test_opening_of_a_near_end_fails),
+        TEST(test_keeps_going),
+        TEST(test_path_under_the_sysroot),
+        TEST(test_path_under_the_sysroot_first),
+        TEST(test_missing),
+        TEST(test_exits),
+        TEST(test_card_is_gone),
+        TEST(test_dies),
+        TEST(test_hangs),
+        TEST(test_floods),
+        TEST(test_topology_is_read),
+        TEST(test_long_list),
     };
-
     return cmocka_run_group_tests(tests, simulated_host_start, simulated_host_stop);
 }

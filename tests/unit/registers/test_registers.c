@@ -27,52 +27,64 @@ static const struct bdf first = {.bus = 0x08};
 static const struct bdf second = {.bus = 0x7e};
 
 static struct settings settings;
-static struct ledger ledger;
+static struct state state_of_host;
 static struct registers registers;
 
 static int set_up(void **state)
 {
     struct error err;
-
     simulated_host_clear(state);
     simulated_card(FIRST);
     simulated_card(SECOND);
     simulated_directory("/run");
     settings_default(&settings);
-    assert_int_equal(ledger_open(&ledger, LEDGER_CHANGE, deadline_after_ms(1000), &err), 0);
-    registers_open(&registers, &settings, &ledger, true);
+    assert_int_equal(state_open(&state_of_host, STATE_CHANGE, deadline_after_ms(1000), &err), 0);
+    registers_open(&registers, &settings, &state_of_host, true);
     return 0;
 }
 
 static int tear_down(void **state)
 {
     (void)state;
-    ledger_close(&ledger);
+    registers_close(&registers);
+    state_close(&state_of_host);
     return 0;
 }
 
+/* What a killed hook leaves. */
 static void note(struct bdf bdf)
 {
     struct error err;
+    assert_int_equal(state_note_enabled(&state_of_host, bdf, &err), 0);
+}
 
-    assert_int_equal(ledger_note_enabled(&ledger, bdf, &err), 0);
+/* The notes are found when the state is opened. */
+static void open_again(void)
+{
+    struct error err;
+    registers_close(&registers);
+    state_close(&state_of_host);
+    assert_int_equal(state_open(&state_of_host, STATE_CHANGE, deadline_after_ms(1000), &err), 0);
+    registers_open(&registers, &settings, &state_of_host, true);
 }
 
 static void check_notes(size_t expected)
 {
-    struct bdf *functions = NULL;
-    size_t count = 99;
+    struct text_list names = {0};
     struct error err;
-
-    assert_int_equal(ledger_enabled_notes(&ledger, &functions, &count, &err), 0);
-    free(functions);
+    size_t count = 0;
+    assert_int_equal(file_list(simulated_path("/run/icn-hook"), &names, NULL, &err), 0);
+    for (size_t i = 0; i < names.count; i++) {
+        count += strncmp(names.items[i], "enabled-", strlen("enabled-")) == 0;
+    }
+    text_list_free(&names);
     assert_int_equal(count, expected);
 }
 
 static void check_recovered(void)
 {
     struct error err;
-
+    open_again();
     assert_int_equal(registers_recover(&registers, &err), 0);
 }
 
@@ -86,9 +98,8 @@ static void hand_over(const char *path, uid_t user)
 {
     DIR *directory = opendir(simulated_path("%s", path));
     const struct dirent *entry;
-
     assert_non_null(directory);
-    while ((entry = readdir(directory)) != NULL) {
+    while ((entry = readdir(directory))) {
         if (strcmp(entry->d_name, "..") != 0) {
             assert_int_equal(fchownat(dirfd(directory), entry->d_name, user, -1, AT_SYMLINK_NOFOLLOW), 0);
         }
@@ -106,12 +117,12 @@ static void test_open(void **state)
     (void)state;
     assert_ptr_equal(registers.backend, &registers_mmio);
     assert_ptr_equal(registers.settings, &settings);
-    assert_ptr_equal(registers.ledger, &ledger);
+    assert_ptr_equal(registers.state, &state_of_host);
     assert_true(registers.may_write);
     settings.backend = BACKEND_PPUDBG;
     registers_open(&registers, &settings, NULL, false);
     assert_ptr_equal(registers.backend, &registers_ppudbg);
-    assert_null(registers.ledger);
+    assert_null(registers.state);
     assert_false(registers.may_write);
 }
 
@@ -175,19 +186,25 @@ static void test_card_absent(void **state)
     check_notes(0);
 }
 
+static void check_not_recovered(const struct state *state, bool may_write)
+{
+    struct error err;
+    registers_open(&registers, &settings, state, may_write);
+    assert_int_equal(registers_recover(&registers, &err), 0);
+    check_enable("1\n");
+    check_notes(1);
+}
+
 static void test_only_looking(void **state)
 {
     (void)state;
     set_enable("1\n");
     note(first);
-    registers_open(&registers, &settings, &ledger, false);
-    check_recovered();
-    registers_open(&registers, &settings, NULL, true);
-    check_recovered();
-    registers_open(&registers, &settings, &(struct ledger){.dirfd = ledger.dirfd, .lockfd = -1}, true);
-    check_recovered();
-    check_enable("1\n");
-    check_notes(1);
+    open_again();
+    check_not_recovered(&state_of_host, false);
+    check_not_recovered(NULL, true);
+    state_unlock(&state_of_host);
+    check_not_recovered(&state_of_host, true);
 }
 
 /* One card's count can be read and not written; the other card is recovered all
@@ -196,8 +213,6 @@ static void test_cannot_switch_off(void **state)
 {
     uid_t user = geteuid();
     struct error err = {0};
-    int result;
-
     (void)state;
     set_enable("1\n");
     simulated_text(DIRECTORY SECOND "/enable", "1\n");
@@ -205,9 +220,10 @@ static void test_cannot_switch_off(void **state)
     assert_int_equal(chmod(simulated_path(DIRECTORY SECOND "/enable"), 0666), 0);
     note(first);
     note(second);
+    open_again();
     hand_over("/run/icn-hook", user == 0 ? NOBODY : user);
     assert_int_equal(seteuid(user == 0 ? NOBODY : user), 0);
-    result = registers_recover(&registers, &err);
+    int result = registers_recover(&registers, &err);
     assert_int_equal(seteuid(user), 0);
     assert_int_equal(result, -1);
     assert_int_equal(err.status, STATUS_HARDWARE);
@@ -216,14 +232,18 @@ static void test_cannot_switch_off(void **state)
     check_notes(1);
 }
 
-static void test_ledger_fails(void **state)
+/* A note that cannot be taken away. */
+static void test_note_stays(void **state)
 {
     struct error err = {0};
-
     (void)state;
-    registers_open(&registers, &settings, &(struct ledger){.dirfd = -2, .lockfd = ledger.lockfd}, true);
+    note(first);
+    open_again();
+    simulated_remove("/run/icn-hook/enabled-" FIRST);
+    simulated_directory("/run/icn-hook/enabled-" FIRST);
     assert_int_equal(registers_recover(&registers, &err), -1);
     assert_int_equal(err.status, STATUS_HARDWARE);
+    check_notes(1);
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
@@ -233,8 +253,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_open),         TEST(test_no_notes),          TEST(test_left_on),
         TEST(test_was_off),      TEST(test_driver_bound),      TEST(test_card_absent),
-        TEST(test_only_looking), TEST(test_cannot_switch_off), TEST(test_ledger_fails),
+        TEST(test_only_looking), TEST(test_cannot_switch_off), TEST(test_note_stays),
     };
-
     return cmocka_run_group_tests(tests, simulated_host_start, simulated_host_stop);
 }

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "engine/policy.h"
+
+/*
+ * Isolation by hand, for VMMs that libvirt does not start: a group of cards has a claim as a
+ * VM has, and owns its cards until it is released.
+ */
+
+/* Groups of cards as people write them (the vendor guide's LIST): "0,1|2,3".  Groups are
+ * separated by '|', cards of a group by ','; a card is an id or a PCI address, which may lack
+ * its domain ("08:00.0"); blanks around cards do not count. */
+enum { IN_NO_GROUP = -1 };
+struct card_groups {
+    int count;
+    int of[PPU_MAX]; /* each card's group, from 0 in the order of LIST, or IN_NO_GROUP */
+};
+
+/* MACHINE is surveyed.  What is not written as above is STATUS_USAGE; a card that is not one of
+ * this host, or appears twice, is STATUS_INVALID.  The message names the column, from 1, and the
+ * text. */
+MUST_CHECK int card_groups_parse(const struct machine *machine, const char *list, struct card_groups *groups,
+                                 struct error *err);
+/* The card of GROUP with the lowest id above PPU (-1: the first), or -1. */
+int card_groups_next(const struct card_groups *groups, int group, int ppu);
+/* Whether a group may be called NAME (STATUS_USAGE): printable, and not a word that stands for something else. */
+MUST_CHECK int group_name_check(const char *name, struct error *err);
+
+/* A group, a VM, or an unknown holder, and the cards that it is about. */
+struct party {
+    char *name;           /* owned */
+    char uuid[UUID_SIZE]; /* "": it has none */
+    int *ppus;            /* owned; ascending */
+    size_t ppu_count;
+};
+struct parties {
+    struct party *items;
+    size_t count;
+};
+
+/* What was done, or, in a dry run, would be; filled as far as it came on failure too. */
+struct group_report {
+    struct parties groups;     /* applied, released, or ended */
+    struct parties exposed;    /* by a reset: whose cards' links may open while they are in use */
+    struct plan_write *writes; /* in their order; only those that the registers took, unless in a dry run */
+    size_t write_count;
+};
+void group_report_free(struct group_report *report);
+
+/* Each is the only thing done in its session, which was opened to change, or, for a dry run, to look; what there is to say
+ * beside the result is in the session's notes. */
+
+/* Isolates all groups or none.  NAMES: of the first groups; the others are called "manual-" and
+ * the lowest id.  A group that is there already, with the same cards and no other name, is cut
+ * again where it must be. */
+MUST_CHECK int groups_apply(struct session *session, const struct card_groups *groups, const char *const names[],
+                            size_t name_count, struct group_report *report, struct error *err);
+
+/* Ends the group NAME and gives its cards back. */
+MUST_CHECK int groups_release(struct session *session, const char *name, struct group_report *report,
+                              struct error *err);
+
+/* Ends all groups and gives all cards back.  FORCE: although somebody uses cards; VMs keep their claims. */
+MUST_CHECK int groups_reset(struct session *session, bool force, struct group_report *report, struct error *err);
+
+/* Whether GROUP is in force, as it is asked of LIST, owned by anybody: every link that leaves it is known to be cut, and no
+ * link inside it is read as cut.  FAULTS: what is not so; UNVERIFIED: what cannot be seen.  The registers
+ * are read already. */
+void group_check(const struct session *session, const struct card_groups *groups, int group, struct text_list *faults,
+                 struct text_list *unverified);

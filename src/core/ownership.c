@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "core/ownership.h"
+
+/*@ assigns \nothing;
+    ensures ended_is_final: phase == CLAIM_ENDED && event != CLAIM_ADMITTED ==> \result == CLAIM_ENDED;
+    ensures stop_is_final: event == CLAIM_STOPPED ==> \result == CLAIM_ENDED;
+    ensures admitted: event == CLAIM_ADMITTED ==> \result == CLAIM_STARTING;
+    ensures seen: event == CLAIM_SEEN && phase != CLAIM_ENDED ==> \result == CLAIM_RUNNING;
+*/
+enum claim_phase claim_next(enum claim_phase phase, enum claim_event event)
+{
+    if (event == CLAIM_ADMITTED) {
+        return CLAIM_STARTING;
+    }
+    if (event == CLAIM_STOPPED || phase == CLAIM_ENDED) {
+        return CLAIM_ENDED;
+    }
+    return CLAIM_RUNNING;
+}
+
+/* A process that may use the claim's cards is there. */
+/*@ requires \valid_read(facts);
+    assigns \nothing;
+    ensures \result <==> facts->holds_unexplained || facts->process_lives;
+*/
+static bool claim_is_in_use(const struct claim_facts *facts)
+{
+    return facts->holds_unexplained || facts->process_lives;
+}
+
+/* QEMU may still appear: between prepare and QEMU's start nobody holds a card, so only
+ * the daemon that starts it supports the claim, and not for ever. */
+/*@ requires \valid_read(facts);
+    assigns \nothing;
+    ensures \result <==> facts->daemon != DAEMON_GONE &&
+        (facts->age_ms < 0 ? 0 : facts->age_ms) < facts->start_timeout_ms;
+*/
+static bool claim_may_still_start(const struct claim_facts *facts)
+{
+    int64_t age_ms = facts->age_ms < 0 ? 0 : facts->age_ms;
+    return facts->daemon != DAEMON_GONE && age_ms < facts->start_timeout_ms;
+}
+
+/*@ requires \valid_read(facts);
+    assigns \nothing;
+    ensures counts: \result == CLAIM_COUNTS <==> facts->phase != CLAIM_ENDED &&
+        (facts->is_group ? !facts->names_process || facts->holds_unexplained || facts->process_lives :
+            !facts->has_status_file && (facts->holds_unexplained || (facts->phase == CLAIM_STARTING ?
+                facts->daemon != DAEMON_GONE && (facts->age_ms < 0 ? 0 : facts->age_ms) < facts->start_timeout_ms :
+                facts->process_lives)));
+    ensures superseded: \result == CLAIM_SUPERSEDED <==>
+        facts->phase != CLAIM_ENDED && !facts->is_group && facts->has_status_file;
+    ensures bounded: facts->age_ms >= facts->start_timeout_ms >= 0 && !facts->has_status_file &&
+        !facts->holds_unexplained && !facts->process_lives && !(facts->is_group && !facts->names_process) ==>
+            \result == CLAIM_VOID;
+    ensures held: facts->holds_unexplained && facts->phase != CLAIM_ENDED ==> \result != CLAIM_VOID;
+*/
+enum claim_verdict claim_judge(const struct claim_facts *facts)
+{
+    bool counts;
+    if (facts->phase == CLAIM_ENDED) {
+        return CLAIM_VOID;
+    }
+    if (facts->is_group) {
+        counts = !facts->names_process || claim_is_in_use(facts);
+    } else if (facts->has_status_file) {
+        return CLAIM_SUPERSEDED;
+    } else if (facts->phase == CLAIM_STARTING) {
+        counts = facts->holds_unexplained || claim_may_still_start(facts);
+    } else {
+        counts = claim_is_in_use(facts);
+    }
+    return counts ? CLAIM_COUNTS : CLAIM_VOID;
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <inttypes.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "base/paths.h"
+#include "doctor/checks.h"
+#include "engine/policy.h"
+
+#define GROUP "state"
+#define NEXT_HOOK "the next start or stop of a VM with cards does it, or icn-hook repair"
+
+static void report_closed(struct examination *examination)
+{
+    const struct error *err = &examination->session_error;
+    CLEANUP_FREE char *path = paths_resolve(PATH_STATE);
+    if (geteuid() != 0 && access(path, R_OK | X_OK) < 0) {
+        report_add(&examination->report, GROUP, "readable", RESULT_WARN, NEEDS_ROOT, "%s", err->text);
+    } else {
+        report_add(&examination->report, GROUP, "readable", RESULT_FAIL, "until then no VM with cards can start", "%s",
+                   err->text);
+    }
+}
+
+static void check_faults(struct examination *examination)
+{
+    const struct state *state = &examination->session.state;
+    for (size_t i = 0; i < state->fault_count; i++) {
+        const struct state_fault *fault = &state->faults[i];
+        if (fault->kind == FAULT_FOREIGN) {
+            report_add(&examination->report, GROUP, "sound", RESULT_WARN, "it is ignored", "%s", fault->error.text);
+        } else if (fault->is_damaged) {
+            report_add(&examination->report, GROUP, "sound", RESULT_FAIL, "icn-hook repair", "%s", fault->error.text);
+        } else {
+            report_add(&examination->report, GROUP, "sound", RESULT_FAIL,
+                       "make it readable; until then other VMs with cards cannot start", "%s", fault->error.text);
+        }
+    }
+    if (state->fault_count == 0) {
+        report_pass(&examination->report, GROUP, "sound", "every file can be used; claims: %zu", state->claim_count);
+    }
+}
+
+static const char *claim_kind(const struct claim *claim)
+{
+    return claim->is_group ? "group" : "VM";
+}
+
+/* Reports the session's notes with CODE; returns how many these are. */
+static int state_report_notes(struct examination *examination, enum note_code code, const char *check,
+                              const char *remedy)
+{
+    int count = 0;
+    for (size_t i = 0; i < examination->session.notes.count; i++) {
+        const struct note *note = &examination->session.notes.items[i];
+        if (note->code == code) {
+            count++;
+            report_add(&examination->report, GROUP, check, RESULT_WARN, remedy, "%s", note->text);
+        }
+    }
+    return count;
+}
+
+/* Claims that nothing supports any more, or that are from the future, and ends that were noted of VMs that live. */
+static void check_current(struct examination *examination)
+{
+    const struct state *state = &examination->session.state;
+    int over = 0;
+    for (size_t i = 0; i < state->claim_count; i++) {
+        const struct claim *claim = &state->claims[i];
+        if (claim->verdict == CLAIM_VOID) {
+            over++;
+            report_add(&examination->report, GROUP, "current", RESULT_WARN, NEXT_HOOK,
+                       claim->is_ended ? "%s '%s' has ended; its cards are to be given back"
+                                       : "%s '%s' has ended, or its start failed; its cards are to be given back",
+                       claim_kind(claim), claim->name);
+        }
+    }
+    over += state_report_notes(examination, NOTE_CLAIM, "current", "set the clock right");
+    over += state_report_notes(examination, NOTE_TOMBSTONE, "current", "see who called the hook for it");
+    if (over == 0) {
+        report_pass(&examination->report, GROUP, "current", "no claim left over from a VM that has ended");
+    }
+}
+
+/* Cards that have no id here: the claim is of another configuration. */
+static void check_foreign(struct examination *examination)
+{
+    const struct state *state = &examination->session.state;
+    int foreign = 0;
+    for (size_t i = 0; i < state->claim_count; i++) {
+        const struct claim *claim = &state->claims[i];
+        for (size_t card = 0; card < claim->card_count; card++) {
+            char bdf[BDF_TEXT_SIZE];
+            if (machine_ppu_at(examination->machine, claim->cards[card].bdf) < 0) {
+                foreign++;
+                report_add(&examination->report, GROUP, "own", RESULT_WARN,
+                           "give the card its id back in [map], or stop that VM",
+                           "the claim of %s '%s' names %s, which has no id", claim_kind(claim), claim->name,
+                           bdf_format(claim->cards[card].bdf, bdf));
+            }
+        }
+    }
+    if (foreign == 0) {
+        report_pass(&examination->report, GROUP, "own", "every claimed card is one of this host");
+    }
+}
+
+static void check_debts(struct examination *examination)
+{
+    struct card_findings findings = {0};
+    for (int ppu = 0; ppu < examination->machine->topology.ppu_count; ppu++) {
+        uint32_t owed;
+        if (card_concerns(examination, ppu) && policy_owes(&examination->session, ppu, &owed)) {
+            card_findings_add(&findings, ppu, RESULT_WARN, "icn-hook repair, once its registers can be written",
+                              "is owed its mask 0x%08" PRIx32 ", which could not be given back yet", owed);
+        }
+    }
+    card_findings_report(&findings, examination, GROUP, "debts", "no card is owed its links");
+}
+
+static void check_holders(struct examination *examination)
+{
+    const struct owners *owners = &examination->session.owners;
+    struct card_findings findings = {0};
+    for (size_t i = 0; i < owners->holding_count; i++) {
+        const struct holding *holding = &owners->holdings[i];
+        const struct owner *owner = &owners->items[holding->owner];
+        if (owner->kind != OWNER_KIND_STRANGER) {
+            continue;
+        }
+        if (owner->pid != 0) {
+            card_findings_add(&findings, holding->ppu, RESULT_WARN, "end it, if it should not have the card",
+                              "open through vfio by process %ld (%s), which is not a known VM", (long)owner->pid,
+                              owner->name);
+        } else {
+            card_findings_add(&findings, holding->ppu, RESULT_WARN,
+                              "fuser -v /dev/vfio/* /dev/vfio/devices/* as root names the process",
+                              "open through vfio by a process that is not a known VM");
+        }
+    }
+    card_findings_report(&findings, examination, GROUP, "holders", "no card is held open by an unknown process");
+}
+
+/* A killed hook leaves a note of the card whose decoding it had switched on. */
+static void check_enabled(struct examination *examination)
+{
+    size_t count = 0;
+    const struct bdf *functions = state_enabled_notes(&examination->session.state, &count);
+    for (size_t i = 0; i < count; i++) {
+        char bdf[BDF_TEXT_SIZE];
+        report_add(&examination->report, GROUP, "notes", RESULT_WARN, NEXT_HOOK,
+                   "a killed hook left %s enabled; it is to be switched off", bdf_format(functions[i], bdf));
+    }
+}
+
+void check_state(struct examination *examination)
+{
+    if (!examination->is_surveyed) {
+        return;
+    }
+    if (!examination->is_looked_at) {
+        report_closed(examination);
+        return;
+    }
+    check_faults(examination);
+    check_current(examination);
+    check_foreign(examination);
+    check_debts(examination);
+    check_holders(examination);
+    check_enabled(examination);
+    state_report_notes(examination, NOTE_STATUS, "status",
+                       geteuid() == 0 ? "restart that VM, or libvirtd" : NEEDS_ROOT);
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "engine/groups.h"
+
+/* What apply, release, reset and repair report.  Private to groups*.c and reconcile.c. */
+
+/* Adds a party without cards; to be filled before the next one is added. */
+struct party *parties_add(struct parties *parties, const char *name, const char *uuid);
+void party_add_card(struct party *party, int ppu);
+/* Adds OWNER with the cards that it has, or only those that are held open. */
+void parties_add_owner(struct parties *parties, const struct session *session, const struct owner *owner,
+                       bool only_held);
+
+/* Appends the plan's writes that were made, or, in a session that looks, all of them. */
+void session_list_writes(const struct session *session, struct plan_write **writes, size_t *count);

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Theory of operation: who owns which card.
+ *
+ * Three witnesses, and each sees what the others miss: libvirt's status files name every
+ * living domain and all that it has, hot-plugged cards too; our claims know a start before
+ * QEMU exists; sysfs knows that a process holds a card open.  They are heard in this order,
+ * for each domain (design section 5):
+ *
+ *   1. the status file of a living process says alone what its domain owns
+ *   2. a claim that is starting or running, as long as core/ownership.h lets it count
+ *   3. a card that is held open and that 1 and 2 do not explain has an unknown holder
+ *
+ * A status file that cannot be read may be that of any claim's domain: until it can be read
+ * again no claim of a VM is void.
+ */
+#include "engine/owners.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "engine/session.h"
+#include "engine/vm_cards.h"
+
+const char *owner_kind_text(enum owner_kind kind)
+{
+    static const char *const texts[] = {
+        [OWNER_KIND_VM] = "vm", [OWNER_KIND_GROUP] = "group", [OWNER_KIND_STRANGER] = "unknown"};
+    return texts[kind];
+}
+
+struct owner *owners_find(const struct owners *owners, const char *uuid)
+{
+    for (size_t i = 0; uuid[0] && i < owners->count; i++) {
+        if (strcmp(owners->items[i].uuid, uuid) == 0) {
+            return &owners->items[i];
+        }
+    }
+    return NULL;
+}
+
+struct owner *owners_named(const struct owners *owners, const char *name)
+{
+    for (size_t i = 0; i < owners->count; i++) {
+        if (owners->items[i].kind != OWNER_KIND_STRANGER && strcmp(owners->items[i].name, name) == 0) {
+            return &owners->items[i];
+        }
+    }
+    return NULL;
+}
+
+int owners_number(const struct owners *owners, const struct owner *owner)
+{
+    return (int)(owner - owners->items) + 1;
+}
+
+bool owners_has(const struct owners *owners, const struct owner *owner, int ppu)
+{
+    size_t index = (size_t)(owner - owners->items);
+    for (size_t i = 0; i < owners->holding_count; i++) {
+        if (owners->holdings[i].owner == index && owners->holdings[i].ppu == ppu) {
+            return true;
+        }
+    }
+    return false;
+}
+
+const struct owner *owners_sole(const struct owners *owners, int ppu)
+{
+    int number = owners->of[ppu];
+    return number > OWNER_IDLE ? &owners->items[number - 1] : NULL;
+}
+
+/* What the core is told of one card. */
+static void number_card(struct owners *owners, int ppu)
+{
+    int number = owners->held[ppu] ? OWNER_UNKNOWN : OWNER_IDLE;
+    bool any = false;
+    for (size_t i = 0; i < owners->holding_count; i++) {
+        const struct holding *holding = &owners->holdings[i];
+        if (holding->ppu != ppu) {
+            continue;
+        }
+        if (owners->items[holding->owner].kind == OWNER_KIND_STRANGER) {
+            number = OWNER_UNKNOWN;
+            break;
+        }
+        number = any ? OWNER_SHARED : (int)holding->owner + 1;
+        any = true;
+    }
+    owners->of[ppu] = number;
+}
+
+struct owner *owners_add(struct owners *owners, enum owner_kind kind, const char *uuid, const char *name)
+{
+    owners->items = memory_grow(owners->items, owners->count + 1, sizeof *owners->items);
+    struct owner *owner = &owners->items[owners->count++];
+    *owner = (struct owner){.kind = kind, .name = memory_copy_text(name[0] ? name : uuid)};
+    snprintf(owner->uuid, sizeof owner->uuid, "%s", uuid);
+    return owner;
+}
+
+void owners_give(struct owners *owners, const struct owner *owner, int ppu, bool whole)
+{
+    size_t index = (size_t)(owner - owners->items);
+    for (size_t i = 0; i < owners->holding_count; i++) {
+        struct holding *known = &owners->holdings[i];
+        if (known->owner == index && known->ppu == ppu) {
+            known->whole |= whole;
+            return;
+        }
+    }
+    owners->holdings = memory_grow(owners->holdings, owners->holding_count + 1, sizeof *owners->holdings);
+    owners->holdings[owners->holding_count++] = (struct holding){.owner = index, .ppu = ppu, .whole = whole};
+    number_card(owners, ppu);
+}
+
+void owners_take_back(struct owners *owners, const struct owner *owner)
+{
+    size_t index = (size_t)(owner - owners->items);
+    for (size_t i = owners->holding_count; i-- > 0;) {
+        int ppu = owners->holdings[i].ppu;
+        if (owners->holdings[i].owner == index) {
+            owners->holdings[i] = owners->holdings[--owners->holding_count];
+            number_card(owners, ppu);
+        }
+    }
+}
+
+const char *owners_text(const struct owners *owners, int ppu, char text[OWNER_TEXT_SIZE])
+{
+    size_t used = 0;
+    snprintf(text, OWNER_TEXT_SIZE, "%s", owners->of[ppu] == OWNER_UNKNOWN ? "unknown" : "idle");
+    for (size_t i = 0; i < owners->holding_count && used < OWNER_TEXT_SIZE; i++) {
+        const struct owner *owner = &owners->items[owners->holdings[i].owner];
+        if (owners->holdings[i].ppu == ppu) {
+            used += (size_t)snprintf(text + used, OWNER_TEXT_SIZE - used, "%s%s", used > 0 ? ", " : "",
+                                     owner->kind == OWNER_KIND_STRANGER ? "unknown" : owner->name);
+        }
+    }
+    return text;
+}
+
+static int compare_uuids(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
+bool owners_uuids(const struct owners *owners, int ppu, char (**uuids)[UUID_SIZE], size_t *count)
+{
+    char(*found)[UUID_SIZE] = memory_alloc(owners->holding_count + 1, sizeof *found);
+    size_t found_count = 0;
+    for (size_t i = 0; i < owners->holding_count; i++) {
+        const struct owner *owner = &owners->items[owners->holdings[i].owner];
+        if (owners->holdings[i].ppu != ppu) {
+            continue;
+        }
+        if (owner->uuid[0] == '\0') {
+            free(found);
+            return false;
+        }
+        memcpy(found[found_count++], owner->uuid, UUID_SIZE);
+    }
+    qsort(found, found_count, sizeof *found, compare_uuids);
+    *uuids = found;
+    *count = found_count;
+    return true;
+}
+
+void owners_free(struct owners *owners)
+{
+    for (size_t i = 0; i < owners->count; i++) {
+        free(owners->items[i].name);
+    }
+    free(owners->items);
+    free(owners->holdings);
+    *owners = (struct owners){0};
+}
+
+/* 1.  Each device for itself: one that cannot be told keeps no other from being owned. */
+static void gather_running(struct session *session, const struct running_vm *vm)
+{
+    struct vm_cards cards;
+    struct error err;
+    struct owner *owner = NULL;
+    if (vm_cards_resolve(session->machine, &vm->domain, &cards, &session->notes, &err) < 0) {
+        notes_add(&session->notes, NOTE_WARNING, NOTE_STATUS, -1, vm->domain.name, "VM '%s': %s", vm->domain.name,
+                  err.text);
+        return;
+    }
+    if (vm_cards_number(session->machine, vm->domain.name, &cards, &err) < 0) {
+        notes_add(&session->notes, NOTE_WARNING, NOTE_CARD, -1, vm->domain.name, "%s", err.text);
+    }
+    for (size_t i = 0; i < cards.count; i++) {
+        if (cards.items[i].ppu < 0) {
+            continue;
+        }
+        if (!owner) {
+            owner = owners_add(&session->owners, OWNER_KIND_VM, vm->domain.uuid, vm->domain.name);
+            owner->runs = true;
+            owner->pid = vm->domain.pid;
+        }
+        owners_give(&session->owners, owner, cards.items[i].ppu, cards.items[i].whole);
+    }
+    vm_cards_free(&cards);
+}
+
+/* A card of the claim is held open by a process that no living domain accounts for. */
+static bool holds_unexplained(const struct session *session, const struct claim *claim, const bool explained[])
+{
+    for (size_t i = 0; i < claim->card_count; i++) {
+        int ppu = machine_ppu_at(session->machine, claim->cards[i].bdf);
+        if (ppu >= 0 && session->owners.held[ppu] && !explained[ppu]) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum claim_verdict judge_claim(const struct session *session, const struct claim *claim, const bool explained[])
+{
+    const struct running_vm *vm = running_vms_find(&session->running, claim->uuid);
+    const struct claim_facts facts = {
+        .phase = claim->phase,
+        .is_group = claim->is_group,
+        .has_status_file = vm && vm->lives,
+        .daemon = claim->has_daemon ? process_daemon_state(claim->daemon) : DAEMON_UNKNOWN,
+        .age_ms = state_boottime_ms() - claim->boottime_ms,
+        .start_timeout_ms = INT64_C(1000) * session->machine->settings.start_timeout,
+        .holds_unexplained = holds_unexplained(session, claim, explained),
+        .process_lives = claim->process.pid != 0 && process_lives(claim->process),
+    };
+    return claim_judge(&facts);
+}
+
+/* Whether the claim's domain may run although no status file shows it. */
+static bool may_be_hidden(const struct session *session, const struct claim *claim)
+{
+    return !claim->is_group && session->running.warnings.count > 0;
+}
+
+static void gather_claim(struct session *session, struct claim *claim, const bool explained[])
+{
+    claim->verdict = judge_claim(session, claim, explained);
+    if (claim->boottime_ms > state_boottime_ms()) {
+        notes_add(&session->notes, NOTE_WARNING, NOTE_CLAIM, -1, claim->name,
+                  "the claim of %s '%s' is from the future; it counts as new, and `icn-hook repair` drops it once the "
+                  "VM is gone",
+                  claim->is_group ? "the group" : "VM", claim->name);
+    }
+    if (claim->verdict == CLAIM_VOID && may_be_hidden(session, claim)) {
+        claim->verdict = CLAIM_COUNTS;
+    }
+    if (claim->verdict == CLAIM_VOID) {
+        if (session->access == SESSION_LOOK) {
+            notes_add(&session->notes, NOTE_WARNING, NOTE_CLAIM, -1, claim->name,
+                      "%s '%s' has ended without a call that said so; the next hook or `icn-hook repair` gives its cards "
+                      "back",
+                      claim->is_group ? "the group" : "VM", claim->name);
+        }
+        return;
+    }
+    struct owner *owner = owners_find(&session->owners, claim->uuid);
+    if (claim->verdict == CLAIM_COUNTS && !owner) {
+        owner = owners_add(&session->owners, claim->is_group ? OWNER_KIND_GROUP : OWNER_KIND_VM, claim->uuid,
+                           claim->name);
+    }
+    if (owner) {
+        owner->since = claim->since;
+    }
+    for (size_t i = 0; claim->verdict == CLAIM_COUNTS && i < claim->card_count; i++) {
+        int ppu = machine_ppu_at(session->machine, claim->cards[i].bdf);
+        if (ppu >= 0) {
+            owners_give(&session->owners, owner, ppu, claim->cards[i].whole);
+        }
+    }
+}
+
+/* 3. */
+static void gather_strangers(struct session *session)
+{
+    for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
+        char card[CARD_TEXT_SIZE];
+        char command[PROCESS_COMMAND_SIZE] = "unknown";
+        pid_t pid = 0;
+        if (session->owners.of[ppu] != OWNER_UNKNOWN) {
+            continue;
+        }
+        bool is_named = process_holder_of(session->cards[ppu].state.held_group,
+                                          session->cards[ppu].state.held_function, &pid, command);
+        struct owner *owner = owners_add(&session->owners, OWNER_KIND_STRANGER, "", command);
+        owner->pid = pid;
+        owners_give(&session->owners, owner, ppu, true);
+        machine_card_text(session->machine, ppu, card);
+        if (is_named) {
+            notes_add(&session->notes, NOTE_WARNING, NOTE_STRANGER, ppu, NULL,
+                      "%s is held open through vfio by process %ld (%s), which is not a known VM; its links stay cut "
+                      "until it ends",
+                      card, (long)pid, command);
+        } else {
+            notes_add(&session->notes, NOTE_WARNING, NOTE_STRANGER, ppu, NULL,
+                      "%s is held open through vfio by a process that is not a known VM; its links stay cut until it "
+                      "ends",
+                      card);
+        }
+    }
+}
+
+static void log_owners(const struct owners *owners)
+{
+    for (size_t i = 0; i < owners->count; i++) {
+        const struct owner *owner = &owners->items[i];
+        log_message(LOG_LEVEL_INFO, "%s %s (%s): %s", owner_kind_text(owner->kind), owner->name, owner->uuid,
+                    owner->runs ? "runs" : "does not run, as far as libvirt's status files show");
+    }
+}
+
+void owners_gather(struct session *session)
+{
+    struct owners *owners = &session->owners;
+    bool explained[PPU_MAX] = {false};
+    for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
+        owners->held[ppu] = session->cards[ppu].state.held;
+        number_card(owners, ppu);
+    }
+    for (size_t i = 0; i < session->running.count; i++) {
+        if (session->running.vms[i].lives && session->running.vms[i].domain.uuid[0]) {
+            gather_running(session, &session->running.vms[i]);
+        }
+    }
+    for (size_t i = 0; i < owners->holding_count; i++) {
+        explained[owners->holdings[i].ppu] = true;
+    }
+    for (size_t i = 0; i < session->state.claim_count; i++) {
+        gather_claim(session, &session->state.claims[i], explained);
+    }
+    gather_strangers(session);
+    log_owners(owners);
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A topology that lacks a link is dangerous: what is not in it is never cut.  The
+ * tool sees only open links, so nobody may own a card while it looks, cards without
+ * owner may not be isolated, and links that the present file has and the tool did not
+ * see are reported.
+ */
+#include "engine/topology_make.h"
+
+#include "base/memory.h"
+#include "base/paths.h"
+#include "engine/session.h"
+#include "host/topology_file.h"
+#include "registers/ppudbg.h"
+
+/* Nobody has a card, and no link is cut for another reason. */
+static int check_idle_host(const struct session *session, struct error *err)
+{
+    const struct machine *machine = session->machine;
+    const struct error *doubt = session_doubt(session, "");
+    char card[CARD_TEXT_SIZE];
+    if (machine->settings.idle == IDLE_ISOLATE) {
+        return error_set(err, STATUS_INVALID,
+                         "with idle = isolate links are cut, and ppudbg sees no links that are cut; set idle = restore "
+                         "in [policy], run icn-hook reset, and then this");
+    }
+    if (doubt) {
+        return error_set(err, STATUS_CONFLICT, "%s; it may hide a VM whose links are cut, which ppudbg would not see",
+                         doubt->text);
+    }
+    for (size_t i = 0; i < session->owners.holding_count; i++) {
+        const struct holding *holding = &session->owners.holdings[i];
+        const struct owner *owner = &session->owners.items[holding->owner];
+        machine_card_text(machine, holding->ppu, card);
+        if (owner->kind == OWNER_KIND_STRANGER) {
+            return error_set(err, STATUS_CONFLICT,
+                             "%s is held open by a process that is not a known VM; end it first: ppudbg sees no links "
+                             "that are cut",
+                             card);
+        }
+        return error_set(err, STATUS_CONFLICT, "%s '%s' has %s; %s it first: ppudbg sees no links that are cut",
+                         owner->kind == OWNER_KIND_GROUP ? "the group" : "VM", owner->name, card,
+                         owner->kind == OWNER_KIND_GROUP ? "release" : "stop");
+    }
+    return 0;
+}
+
+/* Looks who owns what, and lets the lock go. */
+static int look_idle(const char *config, struct session *session, struct error *err)
+{
+    struct machine *machine = NULL;
+    *session = (struct session){.state = STATE_CLOSED};
+    if (machine_open(config, &machine, err) < 0) {
+        return -1;
+    }
+    if (machine_survey_without_topology(machine, err) < 0) {
+        machine_close(machine);
+        return -1;
+    }
+    if (session_open(session, machine, SESSION_LOOK, err) < 0) {
+        return -1;
+    }
+    session_unlock(session);
+    return check_idle_host(session, err);
+}
+
+static void warn_of_leftovers(const struct session *session, struct text_list *warnings)
+{
+    for (size_t i = 0; i < session->state.claim_count; i++) {
+        text_list_add(warnings,
+                      "links of '%s', which is gone, may still be cut and missing in this topology; run icn-hook reset "
+                      "and generate it again",
+                      session->state.claims[i].name);
+    }
+}
+
+static void warn_of_missing_links(const struct machine *machine, struct topology_made *made)
+{
+    CLEANUP_FREE char *path = paths_resolve("%s", machine->settings.topology);
+    CLEANUP_FREE struct topology *present = memory_alloc(1, sizeof *present);
+    struct error ignored;
+    if (topology_file_load(path, present, &ignored) < 0) {
+        return;
+    }
+    for (int ppu = 0; ppu < present->ppu_count; ppu++) {
+        bool is_there = ppu < made->topology.ppu_count;
+        uint32_t missing = topology_links(present, ppu) & ~(is_there ? topology_links(&made->topology, ppu) : 0);
+        for (int link = 0; link < LINK_MAX; link++) {
+            if ((missing >> link & 1) != 0) {
+                text_list_add(&made->warnings,
+                              "ppudbg did not see PPU %d link %d -> PPU %d, which %s had: was it cut?", ppu, link,
+                              present->peer[ppu][link], path);
+            }
+        }
+    }
+}
+
+static void warn_of_numbers(const struct machine *machine, struct topology_made *made)
+{
+    if (machine->topology.ppu_count != made->topology.ppu_count) {
+        text_list_add(&made->warnings, "ppudbg reports %d cards, but %d match %s",
+                      made->topology.ppu_count, machine->topology.ppu_count, machine->settings.match);
+    }
+}
+
+/* Several cards without a link are not joined by ICN, or it could not be seen. */
+static int check_links(const struct topology *topology, struct error *err)
+{
+    uint32_t links = 0;
+    for (int ppu = 0; ppu < topology->ppu_count; ppu++) {
+        links |= topology_links(topology, ppu);
+    }
+    if (links == 0 && topology->ppu_count > 1) {
+        return error_set(err, STATUS_INVALID,
+                         "ppudbg --topo_read shows %d cards and no link: all links are cut, or the vendor's driver has "
+                         "not initialised them",
+                         topology->ppu_count);
+    }
+    return 0;
+}
+
+static int ask_tool(const struct session *session, struct topology_made *made, struct error *err)
+{
+    if (ppudbg_read_topology(&session->machine->settings, &made->text, err) < 0 ||
+        topology_file_parse(made->text.data, made->text.length, "output of ppudbg --topo_read", &made->topology, err) <
+            0 ||
+        check_links(&made->topology, err) < 0) {
+        return -1;
+    }
+    warn_of_leftovers(session, &made->warnings);
+    warn_of_numbers(session->machine, made);
+    warn_of_missing_links(session->machine, made);
+    return 0;
+}
+
+int topology_make(const char *config, struct topology_made *made, struct error *err)
+{
+    struct session before;
+    struct session after = {.state = STATE_CLOSED};
+    struct topology_made answer = {0};
+    int result = look_idle(config, &before, err);
+    if (result == 0) {
+        result = ask_tool(&before, &answer, err);
+    }
+    if (result == 0 && look_idle(config, &after, err) < 0) {
+        result = error_wrap(err, "while ppudbg looked at the links this changed, so its answer is not used");
+    }
+    session_close(&before);
+    session_close(&after);
+    if (result < 0) {
+        topology_made_free(&answer);
+        return -1;
+    }
+    *made = answer;
+    return 0;
+}
+
+void topology_made_free(struct topology_made *made)
+{
+    buffer_free(&made->text);
+    text_list_free(&made->warnings);
+}

@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Theory of operation: what happens when libvirt starts or stops a VM.
+ *
+ *   prepare, start      admit the domain, record its claim, cut; start reads back what was cut (let_through)
+ *   started, reconnect  it runs: record it, cut what is missing, look for leaks (watch)
+ *   stopped, release    it is gone: its claim ends, its cards get back what they had (give_back)
+ *   plan (a verb)       the path of prepare in a session that looks: nothing is recorded or written
+ *
+ * Each takes the same path: parse, which of our cards, session (topology, lock, who owns what), policy,
+ * record the intent, write, record the result.  A domain without host PCI devices leaves it before
+ * the settings are read, one without PPUs before the topology and the lock, so that no state of
+ * ours can harm it.
+ *
+ * What ends is what the claim says, under the domain's uuid, never what the XML says: that of a domain
+ * that was refused lists cards of another one.  An end is never lost: if it cannot be recorded under
+ * the lock it is noted without (base/tombstone.h), and whoever has the lock next carries it out.
+ */
+#include "engine/vm_events.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "engine/links.h"
+#include "engine/record.h"
+
+/* One call by libvirt on its way. */
+struct vm_event {
+    const char *vm;
+    const char *operation;
+    struct domain domain;
+    struct machine *machine; /* until the session has it */
+    struct vm_cards cards;
+    struct session session;
+    struct turn turn;
+    struct notes notes; /* from before the session */
+    int64_t began;
+};
+
+bool vm_event_may_refuse(const char *operation)
+{
+    return strcmp(operation, "prepare") == 0 || strcmp(operation, "start") == 0;
+}
+
+static int event_open_session(struct vm_event *event, enum session_access access, struct error *err)
+{
+    struct machine *machine = event->machine;
+    event->machine = NULL;
+    return session_open(&event->session, machine, access, err);
+}
+
+/* What a register holds that a driver or QEMU keeps to itself is not known. */
+static void append_write(char *line, size_t size, const struct session *session, size_t index)
+{
+    const struct plan_write *write = &session->plan->writes[index];
+    enum apply_outcome outcome = session->outcomes[index];
+    size_t used = strlen(line);
+    char from[sizeof "0x00000000"] = "unread";
+    if (session_is_read(session, write->ppu)) {
+        snprintf(from, sizeof from, "0x%08x", write->from);
+    }
+    snprintf(line + used, size - used, " %d:%s>0x%08x%s", write->ppu, from, write->to,
+             outcome == APPLY_DONE       ? ""
+             : outcome == APPLY_DEFERRED ? "(deferred)"
+                                         : "(failed)");
+}
+
+/* The one line that says what this operation did and how long it took. */
+static void log_summary(const struct vm_event *event, const char *what)
+{
+    char cuts[700] = "";
+    char opened[700] = "";
+    for (size_t i = 0; i < event->session.plan->count; i++) {
+        bool is_cut = plan_write_cuts(&event->session.plan->writes[i]);
+        append_write(is_cut ? cuts : opened, sizeof cuts, &event->session, i);
+    }
+    log_message(LOG_LEVEL_NOTICE, "%s; cut:%s; restored:%s; %lld ms", what, cuts[0] ? cuts : " nothing",
+                opened[0] ? opened : " nothing", (long long)(deadline_after_ms(0) - event->began));
+}
+
+/* One cut end is enough, but a guest may be able to open it again: what is left as it is on the
+ * other side is worth a line. */
+static void note_unread_far_ends(struct session *session, const struct turn *turn)
+{
+    for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
+        const struct card *card = &session->cards[ppu];
+        char text[CARD_TEXT_SIZE];
+        if (card->was_read && !session_is_read(session, ppu) && !turn->near[ppu]) {
+            notes_add(&session->notes, NOTE_WARNING, NOTE_CARD, ppu, NULL,
+                      "%s: %s; its own ends of the links stay as they are",
+                      machine_card_text(session->machine, ppu, text), card->reading.why);
+        }
+    }
+}
+
+/* The domain becomes the owner of just the cards that its XML lists.  What it had before goes back. */
+static struct owner *take_cards(struct session *session, const struct domain *domain, const struct vm_cards *cards,
+                                struct turn *turn)
+{
+    struct owner *owner = owners_find(&session->owners, domain->uuid);
+    if (!owner) {
+        owner = owners_add(&session->owners, OWNER_KIND_VM, domain->uuid, domain->name);
+    }
+    for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
+        turn->given_back[ppu] |= owners_has(&session->owners, owner, ppu);
+    }
+    owners_take_back(&session->owners, owner);
+    for (size_t i = 0; i < cards->count; i++) {
+        int ppu = cards->items[i].ppu;
+        if (ppu >= 0) {
+            turn->near[ppu] = true;
+            turn->given_back[ppu] = false;
+            owners_give(&session->owners, owner, ppu, cards->items[i].whole);
+        }
+    }
+    return owner;
+}
+
+/* Up to where nothing is changed yet: what prepare, start and plan share. */
+static int decide_start(struct session *session, const struct domain *domain, const struct vm_cards *cards,
+                        struct turn *turn, struct owner **owner, struct error *err)
+{
+    const struct applicant applicant = {.uuid = domain->uuid};
+    for (size_t i = 0; i < cards->count; i++) {
+        const struct vm_card *card = &cards->items[i];
+        if (card->ppu >= 0 && policy_admit(session, &applicant, card->ppu, card->whole, err) < 0) {
+            return -1;
+        }
+    }
+    if (policy_admit_doubt(session, &applicant, err) < 0) {
+        return -1;
+    }
+    if (record_ends(session, turn, err) < 0) {
+        return -1;
+    }
+    turn->intent = INTENT_START;
+    *owner = take_cards(session, domain, cards, turn);
+    policy_decide(session, turn);
+    note_unread_far_ends(session, turn);
+    return policy_check_near(session, turn, applicant.by_hand, err);
+}
+
+static int check_uuid(const struct domain *domain, struct error *err)
+{
+    return domain->uuid[0] ? 0 : error_set(err, STATUS_INVALID, "the domain's XML has no uuid");
+}
+
+static int let_through(struct vm_event *event, struct error *err)
+{
+    bool is_gate = strcmp(event->operation, "start") == 0;
+    struct session *session = &event->session;
+    struct owner *owner;
+    if (event_open_session(event, SESSION_CHANGE, err) < 0) {
+        return -1;
+    }
+    const struct claim *claim = state_claim(&session->state, event->domain.uuid);
+    event->turn.late = is_gate && (!claim || claim->verdict == CLAIM_VOID);
+    if (decide_start(session, &event->domain, &event->cards, &event->turn, &owner, err) < 0 ||
+        record_claim(session, owner, CLAIM_ADMITTED, !is_gate, err) < 0 ||
+        record_intent(session, &event->turn, err) < 0) {
+        return -1;
+    }
+    if (session_write(session, event->turn.given_back, !is_gate, false, err) < 0) {
+        return error_append(err, "; its links are not all cut, so correct that, then start it again");
+    }
+    if (record_result(session, &event->turn, is_gate, err) < 0) {
+        return -1;
+    }
+    log_summary(event, is_gate ? "isolation verified" : "isolated");
+    return 0;
+}
+
+static int find_leak(struct vm_event *event, struct error *err)
+{
+    struct session *session = &event->session;
+    for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
+        for (int link = 0; event->turn.near[ppu] && link < LINK_MAX; link++) {
+            char card[CARD_TEXT_SIZE];
+            char owner[OWNER_TEXT_SIZE];
+            int peer = session->machine->topology.peer[ppu][link];
+            if (peer == NO_PEER || link_look(session, ppu, link).verdict != VERDICT_LEAK) {
+                continue;
+            }
+            return error_set(err, STATUS_CHECK_FAILED,
+                             "LEAK: link %d of %s to PPU %d (%s) was open on both sides while the VM ran", link,
+                             machine_card_text(session->machine, ppu, card), peer,
+                             owners_text(&session->owners, peer, owner));
+        }
+    }
+    return 0;
+}
+
+/* The VM runs and must not be harmed.  A leak is an alarm, also when the cuts that are missing can
+ * be made: until then the VM ran with it. */
+static int watch(struct vm_event *event, struct error *err)
+{
+    struct session *session = &event->session;
+    struct error leak;
+    struct error trouble;
+    if (event_open_session(event, SESSION_CHANGE, err) < 0) {
+        return -1;
+    }
+    struct owner *owner = owners_find(&session->owners, event->domain.uuid);
+    if (!owner || !owner->runs) {
+        owner = take_cards(session, &event->domain, &event->cards, &event->turn);
+    }
+    for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
+        event->turn.near[ppu] = owners_has(&session->owners, owner, ppu);
+    }
+    event->turn.intent = strcmp(event->operation, "started") == 0 ? INTENT_WATCH : INTENT_ADOPT;
+    event->turn.late = true;
+    policy_decide(session, &event->turn);
+    bool leaked = find_leak(event, &leak) < 0;
+    if (record_claim(session, owner, CLAIM_SEEN, false, err) < 0 ||
+        record_intent(session, &event->turn, err) < 0) {
+        return -1;
+    }
+    if (session_write(session, event->turn.given_back, true, true, &trouble) < 0) {
+        notes_add(&session->notes, NOTE_ERROR, NOTE_CARD, -1, event->vm, "%s", trouble.text);
+    }
+    if (record_result(session, &event->turn, false, err) < 0) {
+        return -1;
+    }
+    log_summary(event, "running");
+    if (leaked) {
+        *err = leak;
+    }
+    return leaked ? -1 : 0;
+}
+
+/* The domain as the owner of what it had: by its claim, else, where that was lost, by the status file
+ * that libvirt still keeps at `stopped`.  One that was refused has neither. */
+static struct owner *find_what_it_had(struct vm_event *event, const struct running_vm *vm)
+{
+    struct session *session = &event->session;
+    const struct claim *claim = state_claim(&session->state, event->domain.uuid);
+    struct vm_cards had = {0};
+    struct error trouble;
+    if (claim) {
+        return record_restore_owner(session, claim);
+    }
+    if (vm && (vm_cards_resolve(session->machine, &vm->domain, &had, &session->notes, &trouble) < 0 ||
+               vm_cards_number(session->machine, event->vm, &had, &trouble) < 0)) {
+        notes_add(&session->notes, NOTE_WARNING, NOTE_CARD, -1, event->vm, "%s", trouble.text);
+    }
+    struct owner *owner = take_cards(session, &event->domain, &had, &event->turn);
+    memset(event->turn.near, 0, sizeof event->turn.near);
+    vm_cards_free(&had);
+    return owner;
+}
+
+/* libvirt goes on although QEMU survived its kill (qemuProcessStop ignores that): the domain is no
+ * more over than its process. */
+static int keep_living(struct vm_event *event, const struct running_vm *vm, struct error *err)
+{
+    struct session *session = &event->session;
+    const struct owner *owner = owners_find(&session->owners, event->domain.uuid);
+    notes_add(&session->notes, NOTE_WARNING, NOTE_CLAIM, -1, event->vm,
+              "VM '%s' was stopped but its process %ld lives; its cards stay isolated until that ends", event->vm,
+              (long)vm->domain.pid);
+    return owner ? record_claim(session, owner, CLAIM_SEEN, false, err) : 0;
+}
+
+static int end_claim(struct vm_event *event, struct error *err)
+{
+    struct session *session = &event->session;
+    const struct running_vm *vm = running_vms_find(&session->running, event->domain.uuid);
+    if (vm && vm->lives) {
+        return keep_living(event, vm, err);
+    }
+    if (record_end(session, find_what_it_had(event, vm), &event->turn, err) < 0 ||
+        record_ends(session, &event->turn, err) < 0) {
+        return -1;
+    }
+    event->turn.intent = INTENT_END;
+    policy_decide(session, &event->turn);
+    if (record_intent(session, &event->turn, err) < 0 ||
+        session_write(session, event->turn.given_back, true, true, err) < 0 ||
+        record_result(session, &event->turn, false, err) < 0) {
+        return -1;
+    }
+    log_summary(event, strcmp(event->operation, "release") == 0 ? "released" : "stopped");
+    return 0;
+}
+
+/* The end could not be carried out.  The domain must not stay the owner of its cards for that. */
+static int note_end(const struct vm_event *event, struct error *err)
+{
+    struct error trouble;
+    if (state_mark_ended(event->domain.uuid, &trouble) < 0) {
+        return error_append(err, "; its end could not be noted either: %s", trouble.text);
+    }
+    return error_append(err, "; its end is noted, and the next hook or `icn-hook repair` carries it out");
+}
+
+/* The XML's devices only tell whether the stop can be of interest at all. */
+static int give_back(struct vm_event *event, struct error *err)
+{
+    if (state_knows(event->domain.uuid)) {
+        if (machine_open(NULL, &event->machine, err) < 0 || machine_survey(event->machine, err) < 0) {
+            return note_end(event, err);
+        }
+    } else {
+        int found = vm_cards_find(NULL, &event->domain, &event->machine, &event->cards, &event->notes, err);
+        if (found <= 0) {
+            return found;
+        }
+    }
+    if (event_open_session(event, SESSION_CHANGE, err) < 0 || end_claim(event, err) < 0) {
+        return note_end(event, err);
+    }
+    return 0;
+}
+
+static void note_warnings(const struct domain *domain, struct notes *notes)
+{
+    for (size_t i = 0; i < domain->warnings.count; i++) {
+        notes_add(notes, NOTE_WARNING, NOTE_INPUT, -1, domain->name, "%s", domain->warnings.items[i]);
+    }
+}
+
+static int event_run(struct vm_event *event, const char *text, size_t length, struct error *err)
+{
+    bool is_end = strcmp(event->operation, "stopped") == 0 || strcmp(event->operation, "release") == 0;
+    if (domain_parse(text, length, "the domain's XML", &event->domain, err) < 0) {
+        return error_append(err, "; correct the VM with virsh edit");
+    }
+    note_warnings(&event->domain, &event->notes);
+    if (is_end) {
+        return check_uuid(&event->domain, err) < 0 ? -1 : give_back(event, err);
+    }
+    int found = vm_cards_find(NULL, &event->domain, &event->machine, &event->cards, &event->notes, err);
+    if (found <= 0) {
+        return found;
+    }
+    if (check_uuid(&event->domain, err) < 0) {
+        return -1;
+    }
+    return vm_event_may_refuse(event->operation) ? let_through(event, err) : watch(event, err);
+}
+
+/* Whether the settings want a VM that leaks killed, which only a failing `started` does. */
+static bool event_kills(const struct vm_event *event, const struct error *err)
+{
+    return strcmp(event->operation, "started") == 0 && err->status == STATUS_CHECK_FAILED && event->session.machine &&
+           event->session.machine->settings.on_leak == LEAK_KILL;
+}
+
+enum status vm_event_run(const char *vm, const char *operation, const char *text, size_t length, struct error *err)
+{
+    static const char *const handled[] = {"prepare", "start", "started", "stopped", "release", "reconnect"};
+    bool is_handled = false;
+    for (size_t i = 0; i < sizeof handled / sizeof handled[0]; i++) {
+        is_handled |= strcmp(operation, handled[i]) == 0;
+    }
+    if (!is_handled) {
+        return STATUS_OK;
+    }
+    CLEANUP_FREE struct vm_event *event = memory_alloc(1, sizeof *event);
+    enum status status = STATUS_OK;
+    event->vm = vm;
+    event->operation = operation;
+    event->began = deadline_after_ms(0);
+    event->session = (struct session){.state = STATE_CLOSED};
+    int result = event_run(event, text, length, err);
+    if (event->session.is_open) {
+        session_unlock(&event->session);
+    }
+    notes_log(&event->notes);
+    notes_log(&event->session.notes);
+    if (result < 0) {
+        bool may_refuse = vm_event_may_refuse(operation);
+        if (may_refuse) {
+            error_wrap(err, "icn-hook: VM '%s' is not started", vm);
+        }
+        log_message(LOG_LEVEL_ERROR, "%s", err->text);
+        status = may_refuse || event_kills(event, err) ? err->status : STATUS_OK;
+    }
+    session_close(&event->session);
+    machine_close(event->machine);
+    vm_cards_free(&event->cards);
+    notes_free(&event->notes);
+    domain_free(&event->domain);
+    return status;
+}
+
+int vm_plan_make(struct vm_plan *plan, const char *config, const struct domain *domain, struct error *err)
+{
+    struct machine *machine;
+    struct owner *owner;
+    *plan = (struct vm_plan){.session = {.state = STATE_CLOSED}};
+    note_warnings(domain, &plan->notes);
+    int found = vm_cards_find(config, domain, &machine, &plan->cards, &plan->notes, err);
+    if (found <= 0) {
+        machine_close(machine);
+        return found;
+    }
+    if (check_uuid(domain, err) < 0) {
+        machine_close(machine);
+        return -1;
+    }
+    if (session_open(&plan->session, machine, SESSION_LOOK, err) < 0) {
+        return -1;
+    }
+    plan->turn = memory_alloc(1, sizeof *plan->turn);
+    int result = decide_start(&plan->session, domain, &plan->cards, plan->turn, &owner, err);
+    session_unlock(&plan->session);
+    plan->isolates = result == 0;
+    return result;
+}
+
+void vm_plan_free(struct vm_plan *plan)
+{
+    session_close(&plan->session);
+    vm_cards_free(&plan->cards);
+    notes_free(&plan->notes);
+    memory_free_pointer(&plan->turn);
+}

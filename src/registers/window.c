@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Theory of operation
+ *
+ * sysfs shows a BAR of a card as the file resourceN.  A window opens it, maps the one page
+ * that holds the register, and closes it: a descriptor or mapping that stayed open would hold
+ * up the unbinding of the driver that libvirt does right after `prepare`.
+ *
+ * What is in the way, and what it means (drivers/pci/pci-sysfs.c, kernel/resource.c):
+ *   mmap EINVAL, EBUSY   a host driver claimed the BAR or QEMU has the card open (Debian's
+ *                        kernels have IO_STRICT_DEVMEM): nothing can be said now, it may
+ *                        work later; or the BAR has no address, and never works
+ *   mmap ENODEV          the BAR is one of I/O ports
+ *   mmap EPERM           kernel lockdown: never works on this host as it is booted
+ *   SIGBUS               the card was removed between mapping and access
+ *
+ * A SIGBUS within an access jumps out of it.  The handler is installed at the first access
+ * and stays until the registers are closed; a SIGBUS that comes otherwise is passed on.
+ */
+#include "registers/window.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/paths.h"
+#include "base/text.h"
+#include "host/sysfs.h"
+
+/* include/linux/ioport.h: flags of a line of the file `resource`. */
+enum { RESOURCE_LIMIT = 4096, RESOURCE_IO = 0x100, RESOURCE_UNSET = 0x20000000 };
+
+static enum reading_kind open_failed(int number, int bar, bool card_exists, struct error *err)
+{
+    if (number == ENOENT && !card_exists) {
+        error_set(err, STATUS_HARDWARE, "the card is not in sysfs; check that it is plugged in and powered");
+    } else if (number == ENOENT) {
+        error_set(err, STATUS_HARDWARE, "resource%d is missing: the card has no such BAR; check bar in [registers]",
+                  bar);
+    } else if (number == EACCES || number == EPERM) {
+        error_set_errno(err, STATUS_HARDWARE, number, "cannot open resource%d (this needs root)", bar);
+    } else if (number == EISDIR) {
+        error_set(err, STATUS_HARDWARE, "resource%d is not a regular file", bar);
+    } else {
+        error_set_errno(err, STATUS_HARDWARE, number, "cannot open resource%d", bar);
+    }
+    return READING_FAILED;
+}
+
+static enum reading_kind open_resource(const struct window_place *place, bool for_write, int *fd, struct error *err)
+{
+    char text[BDF_TEXT_SIZE];
+    CLEANUP_FREE char *directory = paths_resolve("%s/%s", PATH_PCI_DEVICES, bdf_format(place->bdf, text));
+    CLEANUP_FREE char *path = paths_resolve("%s/resource%d", directory, place->bar);
+    int flags = (for_write ? O_RDWR : O_RDONLY) | O_SYNC | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+    int opened = open(path, flags);
+    if (opened < 0) {
+        int number = errno;
+        return open_failed(number, place->bar, access(directory, F_OK) == 0, err);
+    }
+    *fd = opened;
+    return READING_FINE;
+}
+
+static enum reading_kind check_size(int fd, const struct window_place *place, struct error *err)
+{
+    struct stat status;
+    if (fstat(fd, &status) < 0) {
+        int number = errno;
+        error_set_errno(err, STATUS_HARDWARE, number, "cannot examine resource%d", place->bar);
+        return READING_FAILED;
+    }
+    if (!S_ISREG(status.st_mode)) {
+        error_set(err, STATUS_HARDWARE, "resource%d is not a regular file", place->bar);
+        return READING_FAILED;
+    }
+    if ((uint64_t)status.st_size < place->offset + sizeof(uint32_t)) {
+        error_set(err, STATUS_HARDWARE,
+                  "resource%d has %lld bytes, too few for the register at 0x%llx; check bar, link_config and stride in "
+                  "[registers]",
+                  place->bar, (long long)status.st_size, (unsigned long long)place->offset);
+        return READING_FAILED;
+    }
+    return READING_FINE;
+}
+
+struct bar_resource {
+    uint64_t start;
+    uint64_t flags;
+};
+
+/* Line BAR of the card's `resource`: "0xSTART 0xEND 0xFLAGS". */
+static bool read_bar(const struct window_place *place, struct bar_resource *resource)
+{
+    char text[BDF_TEXT_SIZE];
+    char lines[RESOURCE_LIMIT];
+    uint64_t numbers[3] = {0};
+    CLEANUP_FREE char *path = paths_resolve("%s/%s/resource", PATH_PCI_DEVICES, bdf_format(place->bdf, text));
+    if (!file_read_word_at(AT_FDCWD, path, lines, sizeof lines)) {
+        return false;
+    }
+    char *line = lines;
+    for (int i = 0; i < place->bar && line; i++) {
+        line = strchr(line, '\n');
+        line = line ? line + 1 : NULL;
+    }
+    for (size_t i = 0; i < 3; i++) {
+        char *end = line;
+        numbers[i] = line ? strtoull(line, &end, 16) : 0;
+        if (end == line) {
+            return false;
+        }
+        line = end;
+    }
+    *resource = (struct bar_resource){.start = numbers[0], .flags = numbers[2]};
+    return true;
+}
+
+static int check_bar(const struct window_place *place, struct error *err)
+{
+    struct bar_resource resource;
+    if (!read_bar(place, &resource)) {
+        return 0; /* nothing is known against it */
+    }
+    if ((resource.flags & RESOURCE_IO) != 0) {
+        return error_set(err, STATUS_HARDWARE, "BAR %d is an I/O BAR; set bar in [registers]", place->bar);
+    }
+    if (resource.start == 0 || (resource.flags & RESOURCE_UNSET) != 0) {
+        return error_set(err, STATUS_HARDWARE,
+                         "BAR %d has no address: the kernel found no room for it; see dmesg, or set bar in [registers]",
+                         place->bar);
+    }
+    return 0;
+}
+
+static enum reading_kind map_failed(int number, const struct window_place *place, struct error *err)
+{
+    if (check_bar(place, err) < 0) {
+        return READING_FAILED;
+    }
+    if (number == EINVAL || number == EBUSY) {
+        error_set(err, STATUS_HARDWARE,
+                  "resource%d cannot be mapped now: a driver or QEMU holds the card's registers (%s)", place->bar,
+                  number == EINVAL ? "EINVAL" : "EBUSY");
+        return READING_UNVERIFIABLE;
+    }
+    if (number == EPERM) {
+        error_set(err, STATUS_HARDWARE,
+                  "the kernel does not let resource%d be mapped: it is locked down (/sys/kernel/security/lockdown); "
+                  "boot without lockdown or set backend = ppudbg",
+                  place->bar);
+    } else {
+        error_set_errno(err, STATUS_HARDWARE, number, "cannot map resource%d", place->bar);
+    }
+    return READING_FAILED;
+}
+
+/* By the name first: what else makes a driver one of vfio takes more looks. */
+static bool has_host_driver(struct bdf bdf)
+{
+    char text[BDF_TEXT_SIZE];
+    char target[PATH_MAX];
+    struct pci_state card;
+    CLEANUP_FREE char *path = paths_resolve("%s/%s/driver", PATH_PCI_DEVICES, bdf_format(bdf, text));
+    ssize_t length = readlink(path, target, sizeof target - 1);
+    if (length <= 0) {
+        return false;
+    }
+    target[length] = '\0';
+    const char *slash = strrchr(target, '/');
+    if (strcmp(slash ? slash + 1 : target, "vfio-pci") == 0) {
+        return false;
+    }
+    sysfs_read_state(bdf, &card);
+    return !card.on_vfio;
+}
+
+/*
+ * On a simulated host resourceN is a plain file, which can be mapped whatever happens to the
+ * card.  A kernel with IO_STRICT_DEVMEM refuses with EINVAL (iomem_is_exclusive in
+ * pci_mmap_resource) as soon as somebody has requested the BAR's region: a host driver does
+ * that when it is bound (pci_request_regions), vfio-pci when a process opens the card, which
+ * shows in `enable` (vfio_pci_core_enable).  And it maps memory only that has an address.
+ * A real host is not asked.
+ */
+enum reading_kind window_simulate(const struct window_place *place, bool for_write, bool switched_on, struct error *err)
+{
+    char text[BDF_TEXT_SIZE];
+    char word[16];
+    uint64_t enable = 0;
+    if (!paths_simulated()) {
+        return READING_FINE;
+    }
+    CLEANUP_FREE char *path = paths_resolve("%s/%s/enable", PATH_PCI_DEVICES, bdf_format(place->bdf, text));
+    bool is_known = file_read_word_at(AT_FDCWD, path, word, sizeof word) && text_parse_number(word, INT_MAX, &enable);
+    if ((is_known && enable > (switched_on ? 1 : 0)) || has_host_driver(place->bdf)) {
+        return map_failed(EINVAL, place, err);
+    }
+    return !for_write && check_bar(place, err) < 0 ? READING_FAILED : READING_FINE;
+}
+
+enum reading_kind window_open(struct window *window, const struct window_place *place, bool for_write,
+                              struct error *err)
+{
+    size_t size = (size_t)sysconf(_SC_PAGESIZE);
+    size_t within = (size_t)(place->offset % size);
+    CLEANUP_FD int fd = -1;
+    enum reading_kind kind = open_resource(place, for_write, &fd, err);
+    if (kind == READING_FINE) {
+        kind = check_size(fd, place, err);
+    }
+    if (kind != READING_FINE) {
+        return kind;
+    }
+    unsigned char *page = mmap(NULL, size, for_write ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd,
+                               (off_t)(place->offset - within));
+    if (page == MAP_FAILED) {
+        int number = errno;
+        return map_failed(number, place, err);
+    }
+    *window = (struct window){.bar = place->bar, .page = page, .size = size};
+    window->word = (volatile uint32_t *)(void *)(page + within);
+    return READING_FINE;
+}
+
+void window_close(struct window *window)
+{
+    if (window->page) {
+        munmap(window->page, window->size);
+        window->page = NULL;
+    }
+}
+
+static sigjmp_buf bus_error;
+static volatile sig_atomic_t in_access;
+static struct sigaction before_guard;
+static bool is_guarded;
+
+static void on_bus_error(int number)
+{
+    if (in_access) {
+        siglongjmp(bus_error, 1);
+    }
+    sigaction(SIGBUS, &before_guard, NULL);
+    raise(number);
+}
+
+static void guard(void)
+{
+    /* The handler is left by a jump, which gives no mask back. */
+    struct sigaction action = {.sa_handler = on_bus_error, .sa_flags = SA_NODEFER};
+    is_guarded = is_guarded || sigaction(SIGBUS, &action, &before_guard) == 0;
+}
+
+void window_unguard(void)
+{
+    if (is_guarded) {
+        sigaction(SIGBUS, &before_guard, NULL);
+        is_guarded = false;
+    }
+}
+
+/* Writes *STORE unless it is NULL, then reads. */
+static enum reading_kind access_word(const struct window *window, const uint32_t *store, uint32_t *value,
+                                     struct error *err)
+{
+    guard();
+    if (sigsetjmp(bus_error, 0) != 0) {
+        in_access = 0;
+        error_set(err, STATUS_HARDWARE, "resource%d: bus error, the card was removed during the access", window->bar);
+        return READING_FAILED;
+    }
+    in_access = 1;
+    if (store) {
+        *window->word = htole32(*store);
+    }
+    *value = le32toh(*window->word);
+    in_access = 0;
+    return READING_FINE;
+}
+
+enum reading_kind window_load(const struct window *window, uint32_t *value, struct error *err)
+{
+    return access_word(window, NULL, value, err);
+}
+
+enum reading_kind window_store(const struct window *window, uint32_t value, struct error *err)
+{
+    uint32_t unused;
+    return access_word(window, &value, &unused, err);
+}

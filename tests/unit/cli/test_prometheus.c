@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "cli/view.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "../engine/scene.h"
+#include "capture.h"
+
+#define HEAD(name, help) "# HELP icn_hook_" name " " help "\n# TYPE icn_hook_" name " gauge\n"
+
+static void print(void)
+{
+    const struct options options = {0};
+    struct view view;
+    struct error err;
+    capture_begin();
+    if (view_open(&view, &options, &err) == 0) {
+        prometheus_print(&view, stdout);
+        view_close(&view);
+    }
+    capture_end();
+}
+
+static int start(void **state)
+{
+    scene_start(state);
+    simulated_text(TOPOLOGY, "==========device0==========\nppuid: 0\nlink[2]: nbrPpuid:1\nlink[3]: nbrPpuid:1\n"
+                             "==========device1==========\nppuid: 1\nlink[2]: nbrPpuid:0\nlink[4]: nbrPpuid:0\n"
+                             "link[5]: nbrPpuid:2\n"
+                             "==========device2==========\nppuid: 2\nlink[0]: nbrPpuid:1\n");
+    simulated_text(SETTINGS, "[map]\n0 = 0000:08:00.0\n1 = 0000:7e:00.0\n");
+    return 0;
+}
+
+static void test_whole(void **state)
+{
+    (void)state;
+    scene_running("a\"b\\c&#10;d", VM_A, "1", 101);
+    set_masks((const uint32_t[CARDS]){0x8, 0});
+    print();
+    assert_string_equal(
+        captured_stdout(),
+        HEAD("up", "The host could be looked at: 0 if nothing is known about its links.") "icn_hook_up 1\n"
+        HEAD("leaks", "Pairs of cards between which a link is open that must not be.") "icn_hook_leaks 1\n"
+        HEAD("drift_cards", "Cards that lack cuts which they should have.") "icn_hook_drift_cards 2\n"
+        HEAD("owners_known", "The owner of every card is known: 0 if part of the ledger is unreadable.")
+        "icn_hook_owners_known 1\n"
+        HEAD("unknown_holders", "Cards that a process holds open which is no known VM.") "icn_hook_unknown_holders 0\n"
+        HEAD("card_present", "The card is on the PCI bus.")
+        "icn_hook_card_present{ppu=\"0\",bdf=\"0000:08:00.0\"} 1\n"
+        "icn_hook_card_present{ppu=\"1\",bdf=\"0000:7e:00.0\"} 1\n"
+        "icn_hook_card_present{ppu=\"2\",bdf=\"\"} 0\n"
+        HEAD("card_readable", "The link register of the card can be read; not so while a VM runs with it.")
+        "icn_hook_card_readable{ppu=\"0\",bdf=\"0000:08:00.0\"} 1\n"
+        "icn_hook_card_readable{ppu=\"1\",bdf=\"0000:7e:00.0\"} 1\n"
+        "icn_hook_card_readable{ppu=\"2\",bdf=\"\"} 0\n"
+        HEAD("card_owner_info", "The VM that has the card. No line: nobody, or nobody that is known.")
+        "icn_hook_card_owner_info{ppu=\"1\",bdf=\"0000:7e:00.0\",vm=\"a\\\"b\\\\c\\nd\",uuid=\"" VM_A "\"} 1\n"
+        HEAD("link_open", "Open links between two cards. No line: the cards cannot be read.")
+        "icn_hook_link_open{a=\"0\",b=\"1\"} 1\n");
+}
+
+static void test_odd_owners(void **state)
+{
+    (void)state;
+    scene_record(&(struct scene_entry){.name = "a", .uuid = VM_A, .owned = "0", .touched = ""});
+    simulated_text(LEDGER "/" VM_A ".json", "broken");
+    scene_bind(addresses[1], "vfio-pci", 1);
+    print();
+    assert_non_null(strstr(captured_stdout(), "\nicn_hook_owners_known 0\n"));
+    assert_non_null(strstr(captured_stdout(), "\nicn_hook_unknown_holders 1\n"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_whole, start),
+        cmocka_unit_test_setup(test_odd_owners, start),
+    };
+    return cmocka_run_group_tests(tests, simulated_host_start, simulated_host_stop);
+}
