@@ -169,7 +169,7 @@ static void check_list_print_text(const struct list_check *check)
                                                      : ": NOT isolated");
     }
     if (check->status == STATUS_OK) {
-        puts("OK: every group is isolated, and the links inside each group are open");
+        puts("OK: every group is isolated, and no link inside a group is read as cut");
     } else if (check->status == STATUS_UNVERIFIED) {
         printf("CANNOT BE VERIFIED: groups of which not every cut can be shown: %d\n",
                check_list_count(check, STATUS_UNVERIFIED));
