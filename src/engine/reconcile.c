@@ -3,9 +3,8 @@
  * Theory of operation: makes the whole host what it has to be.
  *
  *   1. state   claims that nothing supports end; a damaged claim whose domain does not live hides nothing
- *              that a hook would not find again, and is removed; a damaged memory of the cards is begun anew,
- *              and until a reset the cuts that are there then count as wanted; VMs that run without a claim
- *              get one
+ *              that a hook would not find again, and is removed; a damaged memory of the cards is begun anew;
+ *              VMs that run without a claim get one
  *   2. cards   every card that can be written gets the cuts that it lacks and the debts that it is owed
  *   3. report  what stays unverified or owed
  *
@@ -23,32 +22,40 @@
 static int clear_claim(struct session *session, const struct state_fault *fault, struct error *err)
 {
     const struct running_vm *vm = running_vms_find(&session->running, fault->uuid);
-    notes_add(&session->notes, NOTE_INFO, NOTE_CHANGE, -1, NULL, "%s: %s", fault->error.text,
+    notes_add(&session->notes, NOTE_INFO, NOTE_CHANGE, -1, NULL, "the damaged claim of %s is %s", fault->uuid,
               vm && vm->lives ? "written anew from libvirt's status file" : "removed, because no such VM runs");
     return session->access == SESSION_CHANGE ? state_remove_claim(&session->state, fault->uuid, err) : 0;
 }
 
-/* Without an original mask nothing is ever owed: every cut stays. */
-static int clear_memory(struct session *session, const struct state_fault *fault, struct error *err)
+static int clear_memory(struct session *session, struct error *err)
 {
-    notes_add(&session->notes, NOTE_INFO, NOTE_CHANGE, -1, NULL,
-              "%s: begun anew; cuts that are there now stay until `icn-hook reset`, when no card is in use",
-              fault->error.text);
-    if (session->access == SESSION_LOOK) {
-        return 0;
-    }
+    notes_add(&session->notes, NOTE_INFO, NOTE_CHANGE, -1, NULL, "the damaged memory of the cards is begun anew");
+    return session->access == SESSION_CHANGE ? state_forget_cards_fault(&session->state, err) : 0;
+}
+
+/* Cuts of a card without owner that nothing asks for, when it was forgotten whose they are: they stay, and count
+ * neither as a debt nor as what the card had before us. */
+static void keep_forgotten_cuts(struct session *session)
+{
     for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
-        if (session->machine->mapped[ppu]) {
-            struct card_memory *memory = state_remember(&session->state, session->machine->card[ppu]);
-            memory->has_written = true;
-            memory->written = topology_links(&session->machine->topology, ppu);
+        char card[CARD_TEXT_SIZE];
+        bool is_idle = session->owners.of[ppu] == OWNER_IDLE && session_is_read(session, ppu);
+        if (!is_idle || (session->cards[ppu].reading.mask & ~policy_required(session, ppu)) == 0) {
+            continue;
         }
+        struct card_memory *memory = state_remember(&session->state, session->machine->card[ppu]);
+        memory->has_original = false;
+        memory->has_written = true;
+        memory->written = session->cards[ppu].reading.mask;
+        notes_add(&session->notes, NOTE_WARNING, NOTE_STATE, ppu, NULL,
+                  "%s has cuts of which it is not known any more who made them; they stay until `icn-hook reset`, when no "
+                  "card is in use",
+                  machine_card_text(session->machine, ppu, card));
     }
-    return state_forget_cards_fault(&session->state, err);
 }
 
 /* What could only not be read this time may make sense: damage alone is cleared away. */
-static int clear_faults(struct session *session, struct error *err)
+static int clear_faults(struct session *session, bool *forgot, struct error *err)
 {
     for (size_t i = session->state.fault_count; i-- > 0;) {
         const struct state_fault fault = session->state.faults[i];
@@ -56,7 +63,8 @@ static int clear_faults(struct session *session, struct error *err)
         if (fault.is_damaged && fault.kind == FAULT_CLAIM) {
             result = clear_claim(session, &fault, err);
         } else if (fault.is_damaged && fault.kind == FAULT_CARDS) {
-            result = clear_memory(session, &fault, err);
+            result = clear_memory(session, err);
+            *forgot = true;
         }
         if (result < 0) {
             return -1;
@@ -134,15 +142,19 @@ static void update_readings(struct session *session)
 int repair_host(struct session *session, struct repair_report *report, struct error *err)
 {
     CLEANUP_FREE struct turn *turn = memory_alloc(1, sizeof *turn);
+    bool forgot = false;
     int result = 0;
     turn->intent = INTENT_REPAIR;
     turn->late = true;
-    if (clear_faults(session, err) < 0 || record_ends(session, turn, err) < 0 || adopt(session, err) < 0) {
+    if (clear_faults(session, &forgot, err) < 0 || record_ends(session, turn, err) < 0 || adopt(session, err) < 0) {
         return -1;
     }
     policy_decide(session, turn);
+    if (forgot) {
+        keep_forgotten_cuts(session);
+    }
     if (session->access == SESSION_CHANGE &&
-        (record_intent(session, turn, err) < 0 || session_write(session, true, true, err) < 0 ||
+        (record_intent(session, turn, err) < 0 || session_write(session, turn->given_back, true, true, err) < 0 ||
          record_result(session, turn, false, err) < 0)) {
         result = -1;
     }

@@ -15,7 +15,7 @@ from bystander import BEFORE, WITH_A, vm
 
 GHOST = "deadbeef-0000-4000-8000-000000000000"
 REPAIR = "; run: icn-hook repair\n"
-MOVE_AWAY = "; see who made it so and move it away\n"
+MOVE_AWAY = "; find out what changed it and move it away\n"
 NOT_MINE = 1 if os.geteuid() == 0 else None
 
 

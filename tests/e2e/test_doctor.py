@@ -336,7 +336,7 @@ FAULTS = [
                  "restorecon -v /etc/libvirt/hooks/qemu")),
     case("open ledger", lambda host: host.path("/run/icn-hook").mkdir() or host.path("/run/icn-hook").chmod(0o777),
          healthy("cards: ") + healthy("ledger: "),
-         changed("ledger", "/run/icn-hook is writable by others (mode 0777); see who made it so and move it away",
+         changed("ledger", "/run/icn-hook is writable by others (mode 0777); find out what changed it and move it away",
                  "FAIL", "until then no VM with cards can start"), 1),
     case("damaged entry", damage_ledger, healthy("0 entries"),
          changed("ledger", "/run/icn-hook/00000000-0000-4000-8000-000000000001.json: it is cut short; "
