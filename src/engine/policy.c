@@ -250,7 +250,7 @@ static bool far_mask(const struct session *session, const struct turn *turn, int
     } else if (may_be_tried && memory && memory->has_written) {
         *now = memory->written & links;
     } else if (may_be_tried && turn->intent == INTENT_RESET) {
-        *now = links;
+        *now = links & ~policy_expected(session, ppu); /* nothing is known: every bit is to be written */
     } else {
         return false;
     }
