@@ -33,7 +33,7 @@ BOTH = {
     "icn-hook s": ["status", "suggest"],
     "FOO=1 icn-hook st": ["status"],
     "true | icn-hook st": ["status"],
-    "icn-hook help re": ["release", "reset"],
+    "icn-hook help re": ["release", "reset", "repair"],
     "icn-hook frobnicate ": [],
     "icn-hook status ": [],
     "icn-hook status extra ": [],
