@@ -55,7 +55,7 @@ struct coverage {
     int proven;
     int gated;
     int unverified;
-    int leaks;
+    int leaks; /* those of the unverified that are read as open at both ends */
     int64_t gated_since; /* the oldest read-back that a gated link rests on; 0: none */
     int64_t gated_until; /* the youngest */
 };

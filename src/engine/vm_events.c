@@ -418,7 +418,7 @@ enum status vm_event_run(const char *vm, const char *operation, const char *text
 int vm_plan_make(struct vm_plan *plan, const char *config, const struct domain *domain, struct error *err)
 {
     struct machine *machine;
-    struct owner *owner;
+    struct owner *owner = NULL;
     *plan = (struct vm_plan){.session = {.state = STATE_CLOSED}};
     note_warnings(domain, &plan->notes);
     int found = vm_cards_find(config, domain, &machine, &plan->cards, &plan->notes, err);
@@ -436,6 +436,10 @@ int vm_plan_make(struct vm_plan *plan, const char *config, const struct domain *
     plan->turn = memory_alloc(1, sizeof *plan->turn);
     int result = decide_start(&plan->session, domain, &plan->cards, plan->turn, &owner, err);
     session_unlock(&plan->session);
+    if (!owner) {
+        memory_free_pointer(&plan->turn);
+        plan->turn = NULL;
+    }
     plan->isolates = result == 0;
     return result;
 }
