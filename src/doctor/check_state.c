@@ -8,7 +8,8 @@
 #include "engine/policy.h"
 
 #define GROUP "state"
-#define NEXT_HOOK "the next start or stop of a VM with cards does it, or icn-hook repair"
+#define GIVEN_BACK "the next start or stop of a VM with cards gives its cards back, or icn-hook repair"
+#define SWITCHED_OFF "the next start or stop of a VM with cards switches it off, or icn-hook repair"
 
 static void report_closed(struct examination *examination)
 {
@@ -17,8 +18,8 @@ static void report_closed(struct examination *examination)
     if (geteuid() != 0 && access(path, R_OK | X_OK) < 0) {
         report_add(&examination->report, GROUP, "readable", RESULT_WARN, NEEDS_ROOT, "%s", err->text);
     } else {
-        report_add(&examination->report, GROUP, "readable", RESULT_FAIL, "until then no VM with cards can start", "%s",
-                   err->text);
+        report_add(&examination->report, GROUP, "readable", RESULT_FAIL,
+                   "correct that; until then no VM with cards can start", "%s", err->text);
     }
 }
 
@@ -70,9 +71,9 @@ static void check_current(struct examination *examination)
         const struct claim *claim = &state->claims[i];
         if (claim->verdict == CLAIM_VOID) {
             over++;
-            report_add(&examination->report, GROUP, "current", RESULT_WARN, NEXT_HOOK,
-                       claim->is_ended ? "%s '%s' has ended; its cards are to be given back"
-                                       : "%s '%s' has ended, or its start failed; its cards are to be given back",
+            report_add(&examination->report, GROUP, "current", RESULT_WARN, GIVEN_BACK,
+                       claim->is_ended ? "%s '%s' has ended, and its claim is still there"
+                                       : "%s '%s' has ended, or its start failed",
                        claim_kind(claim), claim->name);
         }
     }
@@ -149,8 +150,8 @@ static void check_enabled(struct examination *examination)
     const struct bdf *functions = state_enabled_notes(&examination->session.state, &count);
     for (size_t i = 0; i < count; i++) {
         char bdf[BDF_TEXT_SIZE];
-        report_add(&examination->report, GROUP, "notes", RESULT_WARN, NEXT_HOOK,
-                   "a killed hook left %s enabled; it is to be switched off", bdf_format(functions[i], bdf));
+        report_add(&examination->report, GROUP, "notes", RESULT_WARN, SWITCHED_OFF, "a killed hook left %s enabled",
+                   bdf_format(functions[i], bdf));
     }
 }
 

@@ -21,30 +21,31 @@ BEGIN = "  "
 HEALTHY = """\
   hook: installed at /etc/libvirt/hooks/qemu                       : PASS
   hook: executable                                                 : PASS
-  hook: only root may change it                                    : PASS
+  hook: only root can change it                                    : PASS
   hook: the program that it starts can be executed                 : PASS
   hook: older than libvirtd (pid 4000), which knows of it          : PASS
   configuration: /etc/icn-hook/icn-hook.conf is valid              : PASS
-  configuration: only root may change it                           : PASS
+  configuration: only root can change it                           : PASS
   configuration: /etc/icn-hook/icn_topo.cfg is valid               : PASS
   configuration: [map] pins all 8 ids of the topology              : PASS
   cards: 8 on the PCI bus                                          : PASS
   cards: drivers: none 8                                           : PASS
-  cards: 8 registers answer                                        : PASS
-  cards: no link that must be cut is known to be open              : PASS
+  cards: 8 registers can be read                                   : PASS
+  cards: no link has to be cut                                     : PASS
   cards: no virtual functions are enabled                          : PASS
   cards: each in an IOMMU group                                    : PASS
-  cards: nothing in their IOMMU groups stands in the way           : PASS
-  cards: no IOMMU group that vfio offers is unviable               : PASS
+  cards: nothing else in their IOMMU groups blocks passthrough     : PASS
+  cards: every IOMMU group offered by vfio is viable               : PASS
   iommu: the kernel uses 1 IOMMU                                   : PASS
   iommu: vfio-pci is loaded                                        : PASS
-  iommu: isolation between groups is not overridden                : PASS
+  iommu: neither pcie_acs_override nor allow_unsafe_interrupts is set : PASS
   security: the kernel is not locked down                          : PASS
-  security: iomem is not relaxed at boot                           : PASS
-  ledger: 0 entries, all sound                                     : PASS
-  ledger: no entry outlived its VM                                 : PASS
-  ledger: every card in it is one of this host                     : PASS
-  ledger: no card is held by somebody unknown                      : PASS
+  security: iomem=relaxed is not set                               : PASS
+  state: every file can be used; claims: 0                         : PASS
+  state: no claim left over from a VM that has ended               : PASS
+  state: every claimed card is one of this host                    : PASS
+  state: no card is owed its links                                 : PASS
+  state: no card is held open by an unknown process                : PASS
 """.splitlines()
 
 
@@ -163,7 +164,7 @@ def install_vfio(host):
     host.write("/lib/modules/6.1.0-1-amd64/modules.dep", "kernel/drivers/vfio/pci/vfio-pci.ko: kernel/x.ko\n")
 
 
-def damage_ledger(host):
+def damage_state(host):
     host.path("/run/icn-hook").mkdir(mode=0o700)
     host.write("/run/icn-hook/00000000-0000-4000-8000-000000000001.json", "{")
 
@@ -198,8 +199,8 @@ def confine_with_engine_in_opt(host):
 
 
 def no_registers_read():
-    return changed("cards", "backend ppudbg cannot read single registers: nothing is verified", "WARN",
-                   "set backend = mmio if the registers are known")
+    return changed("cards", "PPUs 0-7: backend ppudbg cannot read single registers; set backend = mmio to verify them",
+                   "WARN", "it is read when a VM starts; --probe CARD tries an idle card")
 
 
 def hold_card(host):
@@ -226,7 +227,7 @@ FAULTS = [
          changed("hook", "not executable by everybody: no VM of qemu:///session can start", "WARN",
                  "chmod 0755 /etc/libvirt/hooks/qemu")),
     case("writable hook", lambda host: host.path(HOOK).chmod(0o775), healthy("hook: only root"),
-         changed("hook", "others than root may change it", "FAIL",
+         changed("hook", "users other than root can change it", "FAIL",
                  "chown root: /etc/libvirt/hooks/qemu; chmod 0755 /etc/libvirt/hooks/qemu"), 1),
     case("newer than the daemon", lambda host: start_daemon(host, ago=HOUR), healthy("older than"),
          changed("hook", "changed after libvirtd (pid 4000) started, which may not know of it", "WARN",
@@ -236,22 +237,23 @@ FAULTS = [
                  "systemctl reload libvirtd, unless that was done since")),
     case("no pid file", lambda host: host.path("/run/libvirtd.pid").unlink(), [], []),
     case("no daemon", lambda host: shutil.rmtree(host.path("/proc/4000")), healthy("older than"),
-         changed("hook", "no libvirtd or virtqemud runs; it is found at their start", "PASS")),
+         changed("hook", "neither libvirtd nor virtqemud is running; they will find it when they start", "WARN",
+                 "start libvirt")),
     case("writable settings", lambda host: host.path("/etc/icn-hook/icn-hook.conf").chmod(0o666),
          healthy("configuration: only root"),
-         changed("configuration", "others than root may change /etc/icn-hook/icn-hook.conf", "FAIL",
+         changed("configuration", "users other than root can change /etc/icn-hook/icn-hook.conf", "FAIL",
                  "chown root: it, and chmod 0644"), 1),
     case("no settings", lambda host: host.path("/etc/icn-hook/icn-hook.conf").unlink(),
          healthy("icn-hook.conf") + healthy("[map]"),
          changed("configuration", "no /etc/icn-hook/icn-hook.conf: the defaults hold", "PASS")
-         + changed("configuration", "the ids of 8 cards follow their addresses", "WARN",
+         + changed("configuration", "the ids of 8 cards are taken from their PCI order; [map] is empty", "WARN",
                    "pin every card in [map], as in: 0 = 0000:08:00.0; else one that is missing stops all VMs")),
     case("bad settings", lambda host: host.configure("[ppu]\nfoo = 1\n"),
-         healthy("configuration: /etc") + healthy("[map]") + healthy("cards: ") + healthy("ledger: "),
+         healthy("configuration: /etc") + healthy("[map]") + healthy("cards: ") + healthy("state: "),
          changed("configuration", "/etc/icn-hook/icn-hook.conf:2: unknown key \"foo\" in [ppu], whose keys are match, topology; "
                  "correct the configuration", "FAIL", "correct it; until then no VM with cards can start"), 1),
     case("no topology", lambda host: host.path("/etc/icn-hook/icn_topo.cfg").unlink(),
-         healthy("icn_topo.cfg") + healthy("[map]") + healthy("cards: ") + healthy("ledger: "),
+         healthy("icn_topo.cfg") + healthy("[map]") + healthy("cards: ") + healthy("state: "),
          changed("configuration", "cannot open /etc/icn-hook/icn_topo.cfg: No such file or directory", "FAIL",
                  "take it from a host of the same model, or write it with icn-hook topo --generate"), 1),
     case("ids missing", lambda host: host.configure(map_of(GUIDE_BDFS[:7])),
@@ -260,12 +262,12 @@ FAULTS = [
          + changed("configuration", "0001:ce:00.0 matches :6001 and has no id: no VM can take it", "WARN",
                    "give it its id in [map]")
          + changed("cards", "7 on the PCI bus", "PASS") + changed("cards", "drivers: none 7", "PASS")
-         + changed("cards", "7 registers answer", "PASS")),
+         + changed("cards", "7 registers can be read", "PASS")),
     case("absent", lambda host: host.remove_function(GUIDE_BDFS[3]),
          healthy("8 on the") + healthy("none 8") + healthy("8 registers"),
          changed("cards", f"{NAMES[3]}: not on the PCI bus", "FAIL",
                  "check that it is plugged in and powered, or correct [map]")
-         + changed("cards", "drivers: none 7", "PASS") + changed("cards", "7 registers answer", "PASS"), 1),
+         + changed("cards", "drivers: none 7", "PASS") + changed("cards", "7 registers can be read", "PASS"), 1),
     case("drivers", lambda host: [host.set_driver(bdf, "ppu") for bdf in GUIDE_BDFS[1:3]], healthy("none 8"),
          changed("cards", "drivers: none 6, ppu 2", "PASS")),
     case("off the bus", lambda host: host.write_register(3, 0xFFFFFFFF), healthy("8 registers"),
@@ -286,13 +288,13 @@ FAULTS = [
          healthy("each in an"),
          changed("cards", "PPUs 0-7: in no IOMMU group", "FAIL",
                  "switch the IOMMU on in the firmware; on Intel also boot with intel_iommu=on"), 1),
-    case("a driver in the group", lambda host: shared_group(host, "0000:08:00.1", "ixgbe"), healthy("nothing in"),
+    case("a driver in the group", lambda host: shared_group(host, "0000:08:00.1", "ixgbe"), healthy("nothing else in"),
          changed("cards", f"{NAMES[0]}: 0000:08:00.1 with driver ixgbe is in its IOMMU group 10 too", "WARN",
                  "bind it to vfio-pci, or pass it to the same VM")),
     case("vfio in the group", lambda host: shared_group(host, "0000:08:00.1", "vfio-pci"), [], []),
     case("a bridge in the group", lambda host: host.add_function("0000:07:00.0", 0x8086, 1, 0x060400, iommu_group=10),
          [], []),
-    case("two cards in a group", two_cards_in_a_group, healthy("nothing in"),
+    case("two cards in a group", two_cards_in_a_group, healthy("nothing else in"),
          changed("cards", f"{NAMES[0]}: PPU 1 is in its IOMMU group 10 too", "WARN",
                  "give both to the same VM, or move one to another slot")
          + changed("cards", f"{NAMES[1]}: PPU 0 is in its IOMMU group 10 too", "WARN",
@@ -306,11 +308,11 @@ FAULTS = [
     case("vfio installed", install_vfio, healthy("vfio-pci is"), changed("iommu", "vfio-pci is available", "PASS")),
     case("unsafe interrupts",
          lambda host: host.write("/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts", "Y\n"),
-         healthy("not overridden"),
+         healthy("pcie_acs_override"),
          changed("iommu", "vfio lets guests forge interrupts (allow_unsafe_interrupts)", "WARN",
                  "take allow_unsafe_interrupts=1 out of modprobe.d")),
     case("ACS override", lambda host: host.write("/proc/cmdline", "quiet pcie_acs_override=downstream\n"),
-         healthy("not overridden"),
+         healthy("pcie_acs_override"),
          changed("iommu", "IOMMU groups are split by force (pcie_acs_override)", "WARN",
                  "boot without pcie_acs_override")),
     case("lockdown", lambda host: host.write("/sys/kernel/security/lockdown", "none [integrity] confidentiality\n"),
@@ -323,7 +325,7 @@ FAULTS = [
     case("AppArmor", confine, [], changed("security", "libvirtd's AppArmor profile lets hooks run", "PASS")),
     case("AppArmor, ppudbg elsewhere", confine_with_ppudbg_in_opt, healthy("8 registers"),
          no_registers_read() + changed("ppudbg", "/opt/vendor/ppudbg can be executed", "PASS")
-         + changed("ppudbg", "only root may change it", "PASS")
+         + changed("ppudbg", "only root can change it", "PASS")
          + changed("ppudbg", "ppudbg --topo_read answers", "PASS")
          + changed("security", "libvirtd's AppArmor profile lets hooks run", "PASS")),
     case("AppArmor, engine elsewhere", confine_with_engine_in_opt, healthy("the program that it starts"),
@@ -334,35 +336,35 @@ FAULTS = [
     case("SELinux", lambda host: host.write("/sys/fs/selinux/enforce", "1"), [],
          changed("security", "SELinux is enforced, and the hook is not labelled virt_hook_t", "WARN",
                  "restorecon -v /etc/libvirt/hooks/qemu")),
-    case("open ledger", lambda host: host.path("/run/icn-hook").mkdir() or host.path("/run/icn-hook").chmod(0o777),
-         healthy("cards: ") + healthy("ledger: "),
-         changed("ledger", "/run/icn-hook is writable by others (mode 0777); see who made it so and move it away",
+    case("open state", lambda host: host.path("/run/icn-hook").mkdir() or host.path("/run/icn-hook").chmod(0o777),
+         healthy("cards: ") + healthy("state: "),
+         changed("state", "/run/icn-hook is writable by others (mode 0777); see who made it so and move it away",
                  "FAIL", "until then no VM with cards can start"), 1),
-    case("damaged entry", damage_ledger, healthy("0 entries"),
-         changed("ledger", "/run/icn-hook/00000000-0000-4000-8000-000000000001.json: it is cut short; "
+    case("damaged claim", damage_state, healthy("claims: 0"),
+         changed("state", "/run/icn-hook/00000000-0000-4000-8000-000000000001.json: it is cut short; "
                  "if no such VM runs, remove the file", "FAIL",
                  "move it away once its VM is down, then icn-hook check"), 1),
     case("note", note, [],
-         changed("ledger", "a killed hook left 0000:a2:00.0 enabled", "WARN",
+         changed("state", "a killed hook left 0000:a2:00.0 enabled", "WARN",
                  "the next start or stop of a VM with cards switches it off")),
     case("status file", lambda host: host.write("/run/libvirt/qemu/x.xml", "<domstatus"), [],
-         changed("ledger", "/run/libvirt/qemu/x.xml: line 1: not well-formed XML: "
+         changed("state", "/run/libvirt/qemu/x.xml: line 1: not well-formed XML: "
                  "Couldn't find end of Start Tag domstatus; its VM, and the cards that it has, are not known", "WARN",
                  "restart that VM, or libvirtd")),
     case("unknown holder", hold_card,
          healthy("none 8") + healthy("8 registers") + healthy("somebody unknown"),
          changed("cards", "drivers: none 7, vfio-pci 1", "PASS")
          + changed("cards", "8 registers answer, 1 in use", "PASS")
-         + changed("ledger", f"{NAMES[4]}: held open through vfio by somebody whom libvirt does not know", "WARN",
+         + changed("state", f"{NAMES[4]}: held open through vfio by somebody whom libvirt does not know", "WARN",
                    "fuser -v /dev/vfio/* names the process")),
     case("ppudbg", ppudbg_backend, healthy("8 registers"),
          no_registers_read() + changed("ppudbg", "/usr/bin/ppudbg can be executed", "PASS")
-         + changed("ppudbg", "only root may change it", "PASS")
+         + changed("ppudbg", "only root can change it", "PASS")
          + changed("ppudbg", "ppudbg --topo_read answers", "PASS")),
     case("ppudbg fails", lambda host: ppudbg_backend(host, text="#!/bin/sh\necho no driver; exit 3\n"),
          healthy("8 registers"),
          no_registers_read() + changed("ppudbg", "/usr/bin/ppudbg can be executed", "PASS")
-         + changed("ppudbg", "only root may change it", "PASS")
+         + changed("ppudbg", "only root can change it", "PASS")
          + changed("ppudbg", "ppudbg --topo_read: /usr/bin/ppudbg ended with exit status 3: no driver", "FAIL",
                    "ppudbg --topo_read needs the vendor's driver"), 1),
     case("ppudbg missing", lambda host: host.configure("[registers]\nbackend = ppudbg\n" + map_of(GUIDE_BDFS)),
@@ -374,7 +376,7 @@ FAULTS = [
          changed("ppudbg", "/usr/bin/ppudbg cannot be executed", "WARN", "chmod 0755 it")),
     case("ppudbg writable", lambda host: ppudbg_backend(host, mode=0o777), healthy("8 registers"),
          no_registers_read() + changed("ppudbg", "/usr/bin/ppudbg can be executed", "PASS")
-         + changed("ppudbg", "others than root may change what root runs", "FAIL", "chown root: it, and chmod 0755")
+         + changed("ppudbg", "users other than root can change what root runs", "FAIL", "chown root: it, and chmod 0755")
          + changed("ppudbg", "ppudbg --topo_read answers", "PASS"), 1),
 ]
 
@@ -399,7 +401,7 @@ def test_a_daemon_that_has_called(healthy):
     start_daemon(healthy, pid=os.getpid(), ago=HOUR)
     healthy.write(f"/proc/{os.getpid()}/stat", Path("/proc/self/stat").read_text())
     gone, come = changes(healthy)
-    assert gone == healthy_lines("older than", "0 entries")
+    assert gone == healthy_lines("older than", "claims: 0")
     assert come == changed("hook", f"libvirtd (pid {os.getpid()}) has called it", "PASS") + changed(
         "ledger", "1 entries, all sound", "PASS"
     )
@@ -408,13 +410,13 @@ def test_a_daemon_that_has_called(healthy):
 def test_a_stale_entry(healthy):
     prepare(healthy, vm("a", 0, 1), through="dying daemon")
     gone, come = changes(healthy)
-    assert gone == healthy_lines("0 entries", "outlived")
-    assert come == changed("ledger", "1 entries, all sound", "PASS") + changed(
+    assert gone == healthy_lines("claims: 0", "outlived")
+    assert come == changed("state", "1 entries, all sound", "PASS") + changed(
         "ledger", "the entry of 'a' is stale: the VM is gone", "WARN",
         "the next start or stop of a VM with cards gives its cards back",
     )
     healthy.set_boot_id("22222222-2222-4333-8444-555555555555")
-    assert changes(healthy)[1][1] == changed("ledger", "the entry of 'a' is of another boot", "WARN")[0]
+    assert changes(healthy)[1][1] == changed("state", "the entry of 'a' is of another boot", "WARN")[0]
 
 
 def test_a_foreign_entry(healthy):
@@ -432,11 +434,11 @@ def test_cuts_that_are_missing(healthy):
     masks = healthy.masks()
     healthy.write_register(6, masks[6] & ~1)
     missing = changed("cards", f"{NAMES[6]}: lacks cuts", "FAIL", "icn-hook check names the masks; restart the VM")
-    entry = changed("ledger", "1 entries, all sound", "PASS")
-    assert changes(healthy, status=1) == (healthy_lines("no link that", "0 entries"), missing + entry)
+    entry = changed("state", "1 entries, all sound", "PASS")
+    assert changes(healthy, status=1) == (healthy_lines("no link that", "claims: 0"), missing + entry)
     healthy.write_register(0, masks[0] & ~1)
     leak = changed("cards", "PPUs 0,6: a link leads out of its VM", "FAIL", "stop the VM; icn-hook check names the links")
-    assert changes(healthy, status=1) == (healthy_lines("no link that", "0 entries"), leak + entry)
+    assert changes(healthy, status=1) == (healthy_lines("no link that", "claims: 0"), leak + entry)
 
 
 def healthy_lines(*texts):
