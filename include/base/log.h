@@ -9,7 +9,8 @@
  * goes here.  On a simulated host the same lines are appended to
  * /var/log/icn-hook.log under the sysroot, where its directory exists, and
  * the real syslog is left alone.  Names are escaped to one line.
- * Manual verbs never open the log; with -v they copy the lines to stderr.
+ * A manual verb that changed something adds one line, "icn-hook[pid]: verb=VERB message";
+ * with -v it shows that line, and all others, on stderr.
  */
 enum log_level {
     LOG_LEVEL_ERROR,
@@ -19,5 +20,6 @@ enum log_level {
 };
 
 void log_open_hook(const char *vm, const char *operation);
-void log_open_verbose(void); /* -v: to stderr */
+void log_open_verb(const char *verb);
+void log_open_verbose(void); /* -v: to stderr too */
 void log_message(enum log_level level, const char *format, ...) PRINTF_LIKE(2, 3);

@@ -43,6 +43,7 @@ struct link_view link_look(const struct session *session, int ppu, int link);
 struct pair {
     int wired;   /* how many there are */
     int open;    /* how many are open at most */
+    bool is_read; /* … and no more could be told: of each an end is read as cut, or both are read */
     bool allowed;
     enum verdict verdict; /* the worst of theirs */
 };
@@ -62,6 +63,9 @@ struct coverage coverage_count(const struct session *session);
 
 /* A readable card lacks cuts that it must have: those. */
 uint32_t links_missing(const struct session *session, int ppu);
+/* What was read back for exactly the card's owners of today before QEMU opened it: false if nothing was.  AT: when, in
+ * seconds since the epoch. */
+bool links_gate(const struct session *session, int ppu, uint32_t *mask, int64_t *at);
 /* A running VM's card that was never read back for it before QEMU opened it. */
 bool links_no_gate(const struct session *session, int ppu);
 

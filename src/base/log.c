@@ -14,15 +14,25 @@
 #include "base/text.h"
 
 /*
- * One destination is chosen by the log_open_* functions; before that, messages
+ * The log_open_* functions choose where messages go; before that they
  * go nowhere.  syslog(3) connects at the first message (no LOG_NDELAY), so a
  * hook that has nothing to say pays nothing.  The simulated log is opened for
  * each line: one O_APPEND write is one whole line, also with many hooks at once.
  */
-static enum { TO_NOWHERE, TO_SYSLOG, TO_SIMULATED_LOG, TO_STDERR } destination = TO_NOWHERE;
+enum log_target { LOG_TO_NOBODY, LOG_TO_SYSLOG, LOG_TO_FILE };
+static enum log_target log_target = LOG_TO_NOBODY;
+static bool log_is_verbose;
 
 enum { CONTEXT_SIZE = 1536, MESSAGE_SIZE = 4096 };
 static char context[CONTEXT_SIZE];
+
+static void log_open_target(void)
+{
+    log_target = paths_simulated() ? LOG_TO_FILE : LOG_TO_SYSLOG;
+    if (log_target == LOG_TO_SYSLOG) {
+        openlog("icn-hook", LOG_PID, LOG_DAEMON);
+    }
+}
 
 void log_open_hook(const char *vm, const char *operation)
 {
@@ -31,19 +41,18 @@ void log_open_hook(const char *vm, const char *operation)
     text_escape(safe_vm, sizeof safe_vm, vm);
     text_escape(safe_operation, sizeof safe_operation, operation);
     snprintf(context, sizeof context, "vm=%s op=%s ", safe_vm, safe_operation);
+    log_open_target();
+}
 
-    if (paths_simulated()) {
-        destination = TO_SIMULATED_LOG;
-        return;
-    }
-    destination = TO_SYSLOG;
-    openlog("icn-hook", LOG_PID, LOG_DAEMON);
+void log_open_verb(const char *verb)
+{
+    snprintf(context, sizeof context, "verb=%s ", verb);
+    log_open_target();
 }
 
 void log_open_verbose(void)
 {
-    context[0] = '\0';
-    destination = TO_STDERR;
+    log_is_verbose = true;
 }
 
 static int syslog_priority(enum log_level level)
@@ -80,8 +89,8 @@ void log_message(enum log_level level, const char *format, ...)
     char raw[MESSAGE_SIZE];
     char message[MESSAGE_SIZE];
     va_list arguments;
-    bool is_wanted = level != LOG_LEVEL_INFO || destination == TO_STDERR;
-    if (destination == TO_NOWHERE || !is_wanted) {
+    bool is_logged = log_target != LOG_TO_NOBODY && level != LOG_LEVEL_INFO;
+    if (!is_logged && !log_is_verbose) {
         return;
     }
     va_start(arguments, format);
@@ -89,17 +98,12 @@ void log_message(enum log_level level, const char *format, ...)
     va_end(arguments);
     text_copy_line(message, sizeof message, raw);
 
-    switch (destination) {
-    case TO_SYSLOG:
-        syslog(syslog_priority(level), "%s%s", context, message);
-        break;
-    case TO_SIMULATED_LOG:
-        append_simulated(message);
-        break;
-    case TO_STDERR:
+    if (log_is_verbose) {
         fprintf(stderr, "icn-hook: %s\n", message);
-        break;
-    case TO_NOWHERE:
-        break;
+    }
+    if (is_logged && log_target == LOG_TO_SYSLOG) {
+        syslog(syslog_priority(level), "%s%s", context, message);
+    } else if (is_logged) {
+        append_simulated(message);
     }
 }

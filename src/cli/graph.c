@@ -3,7 +3,6 @@
 
 #include "base/text.h"
 #include "core/mask.h"
-#include "engine/verdict.h"
 
 /* Okabe and Ito's colours, which colour-blind people tell apart, without the two
  * that black letters cannot be read on. */
@@ -11,9 +10,14 @@ static const char *const palette[] = {"#56B4E9", "#E69F00", "#009E73", "#F0E442"
 enum { PALETTE_SIZE = sizeof palette / sizeof palette[0], NO_NODE = -1 };
 
 static const char *const edges[] = {
-    [VERDICT_OPEN] = "color=black, penwidth=2",        [VERDICT_CUT] = "color=gray40, style=dashed",
-    [VERDICT_NEEDLESS] = "color=gray40, style=dashed", [VERDICT_LEAK] = "color=red, penwidth=4",
-    [VERDICT_UNSEEN] = "color=gray50, style=dotted",   [VERDICT_UNSURE] = "color=gray50, style=dotted",
+    [VERDICT_OPEN] = "color=black, penwidth=2",
+    [VERDICT_CUT] = "color=gray40, style=dashed",
+    [VERDICT_NEEDLESS] = "color=gray40, style=dashed",
+    [VERDICT_UNREAD] = "color=gray50, style=dotted",
+    [VERDICT_PROVEN] = "color=gray40, style=dashed",
+    [VERDICT_GATED] = "color=\"#0072B2\", style=dashed",
+    [VERDICT_UNVERIFIED] = "color=\"#D55E00\", style=dotted, penwidth=3",
+    [VERDICT_LEAK] = "color=red, penwidth=4",
 };
 
 /* Within the quotes of a label, where Graphviz knows backslashes and &entities;. */
@@ -28,66 +32,65 @@ static void graph_put_escaped(FILE *stream, const char *text)
     }
 }
 
-static const char *fill_of(const struct view *view, int ppu)
+static const char *fill_of(const struct session *session, int ppu)
 {
-    int owner = view->inspection.owners[ppu];
+    int owner = session->owners.of[ppu];
     if (owner == OWNER_IDLE) {
         return "white";
     }
     return owner > OWNER_IDLE ? palette[(owner - 1) % PALETTE_SIZE] : "gray80";
 }
 
-static void graph_put_card(const struct view *view, FILE *stream, int ppu)
+static void graph_put_card(const struct session *session, FILE *stream, int ppu)
 {
-    const struct snapshot *snapshot = view->inspection.snapshot;
     char bdf[BDF_TEXT_SIZE] = "no card";
     char owner[OWNER_TEXT_SIZE];
     char escaped[4 * OWNER_TEXT_SIZE];
-    if (view->machine->mapped[ppu]) {
-        bdf_format(view->machine->card[ppu], bdf);
+    if (session->machine->mapped[ppu]) {
+        bdf_format(session->machine->card[ppu], bdf);
     }
-    text_escape(escaped, sizeof escaped, snapshot_owner_text(snapshot, ppu, owner));
+    text_escape(escaped, sizeof escaped, owners_text(&session->owners, ppu, owner));
     fprintf(stream, "    ppu%d [label=\"PPU %d\\n%s%s\\n", ppu, ppu, bdf,
-            view->machine->mapped[ppu] && !snapshot->cards[ppu].state.present ? " (absent)" : "");
+            session->machine->mapped[ppu] && !session->cards[ppu].state.present ? " (absent)" : "");
     graph_put_escaped(stream, escaped);
-    fprintf(stream, "\", fillcolor=\"%s\"];\n", fill_of(view, ppu));
+    fprintf(stream, "\", fillcolor=\"%s\"];\n", fill_of(session, ppu));
 }
 
 /* NO_NODE also of a card that is absent. */
-static int node_of(const struct view *view, int ppu)
+static int node_of(const struct session *session, int ppu)
 {
-    const struct pci_state *state = &view->inspection.snapshot->cards[ppu].state;
+    const struct pci_state *state = &session->cards[ppu].state;
     return state->present && state->numa_node >= 0 ? state->numa_node : NO_NODE;
 }
 
-static bool is_first_of_its_node(const struct view *view, int ppu)
+static bool is_first_of_its_node(const struct session *session, int ppu)
 {
     for (int before = 0; before < ppu; before++) {
-        if (node_of(view, before) == node_of(view, ppu)) {
+        if (node_of(session, before) == node_of(session, ppu)) {
             return false;
         }
     }
     return true;
 }
 
-static void graph_put_node(const struct view *view, FILE *stream, int first)
+static void graph_put_node(const struct session *session, FILE *stream, int first)
 {
-    int node = node_of(view, first);
+    int node = node_of(session, first);
     if (node != NO_NODE) {
         fprintf(stream, "  subgraph cluster_numa%d {\n    label=\"NUMA node %d\"; color=gray50; style=rounded;\n", node,
                 node);
     }
-    for (int ppu = first; ppu < view->machine->topology.ppu_count; ppu++) {
-        if (node_of(view, ppu) == node) {
-            graph_put_card(view, stream, ppu);
+    for (int ppu = first; ppu < session->machine->topology.ppu_count; ppu++) {
+        if (node_of(session, ppu) == node) {
+            graph_put_card(session, stream, ppu);
         }
     }
     fputs(node != NO_NODE ? "  }\n" : "", stream);
 }
 
-static void graph_put_pair(const struct view *view, FILE *stream, int a, int b)
+static void graph_put_pair(const struct session *session, FILE *stream, int a, int b)
 {
-    struct pair pair = pair_look(&view->inspection, a, b);
+    struct pair pair = pair_look(session, a, b);
     if (pair.wired == 0) {
         return;
     }
@@ -100,23 +103,23 @@ static void graph_put_pair(const struct view *view, FILE *stream, int a, int b)
     fputs("];\n", stream);
 }
 
-void graph_print(const struct view *view, FILE *stream)
+void graph_print(const struct session *session, FILE *stream)
 {
-    int count = view->machine->topology.ppu_count;
+    int count = session->machine->topology.ppu_count;
     fputs("graph icn {\n"
           "  layout=fdp; K=1.2; sep=\"+25,25\"; overlap=false; splines=true; fontname=\"sans-serif\"; labelloc=b;\n"
-          "  label=\"line: open   dashes: cut   dots: cannot be read   red: leak\";\n"
+          "  label=\"line: open   dashes: cut   dots: cannot be read   blue dashes: cut when read back at the start   orange dots: must be cut, not verified   red: leak\";\n"
           "  node [shape=box, style=\"rounded,filled\", fontname=\"sans-serif\"];\n"
           "  edge [fontname=\"sans-serif\"];\n",
           stream);
     for (int ppu = 0; ppu < count; ppu++) {
-        if (is_first_of_its_node(view, ppu)) {
-            graph_put_node(view, stream, ppu);
+        if (is_first_of_its_node(session, ppu)) {
+            graph_put_node(session, stream, ppu);
         }
     }
     for (int a = 0; a < count; a++) {
         for (int b = a + 1; b < count; b++) {
-            graph_put_pair(view, stream, a, b);
+            graph_put_pair(session, stream, a, b);
         }
     }
     fputs("}\n", stream);

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <time.h>
 
 void json_put_text(struct json_object *object, const char *key, const char *text_or_null)
 {
@@ -29,6 +30,16 @@ void json_put_known_number(struct json_object *object, const char *key, int numb
 void json_put_moment(struct json_object *object, const char *key, int64_t seconds)
 {
     json_object_object_add(object, key, seconds == 0 ? NULL : json_object_new_int64(seconds));
+}
+
+void json_put_time(struct json_object *object, const char *key, int64_t seconds)
+{
+    time_t moment = (time_t)seconds;
+    char text[sizeof "-2147483648-12-31T23:59:59Z"];
+    struct tm utc;
+    bool is_known = seconds != 0 && gmtime_r(&moment, &utc) &&
+                    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc) > 0;
+    json_put_text(object, key, is_known ? text : NULL);
 }
 
 void json_put_end(struct json_object *object, const char *key, enum link_end end)
@@ -60,6 +71,57 @@ struct json_object *json_put_array(struct json_object *object, const char *key)
     struct json_object *array = json_object_new_array();
     json_object_object_add(object, key, array);
     return array;
+}
+
+void json_put_writes(struct json_object *object, const struct machine *machine, const struct plan_write writes[],
+                     size_t count)
+{
+    struct json_object *array = json_put_array(object, "writes");
+    for (size_t i = 0; i < count; i++) {
+        struct json_object *entry = json_object_new_object();
+        char bdf[BDF_TEXT_SIZE];
+        json_put_number(entry, "ppu", writes[i].ppu);
+        json_put_text(entry, "bdf", bdf_format(machine->card[writes[i].ppu], bdf));
+        json_put_mask(entry, "from", writes[i].from);
+        json_put_mask(entry, "to", writes[i].to);
+        json_object_array_add(array, entry);
+    }
+}
+
+void json_put_coverage(struct json_object *object, const struct coverage *coverage)
+{
+    struct json_object *entry = json_object_new_object();
+    json_put_number(entry, "required", coverage->required);
+    json_put_number(entry, "proven", coverage->proven);
+    json_put_number(entry, "gated", coverage->gated);
+    json_put_number(entry, "unverified", coverage->unverified);
+    json_object_object_add(object, "coverage", entry);
+}
+
+void json_put_findings(struct json_object *object, const struct notes *notes)
+{
+    struct json_object *array = json_put_array(object, "findings");
+    for (size_t i = 0; i < notes->count; i++) {
+        const struct note *note = &notes->items[i];
+        struct json_object *entry = json_object_new_object();
+        json_put_text(entry, "code", note_code_text(note->code));
+        json_put_text(entry, "severity", severity_text(note->severity));
+        json_put_known_number(entry, "ppu", note->ppu);
+        json_put_text(entry, "vm", note->vm);
+        json_put_text(entry, "text", note->text);
+        json_object_array_add(array, entry);
+    }
+}
+
+void json_put_warnings(struct json_object *object, const struct notes *notes, const struct notes *more)
+{
+    struct json_object *array = json_put_array(object, "warnings");
+    const struct notes *lists[] = {notes, more};
+    for (size_t list = 0; list < sizeof lists / sizeof lists[0]; list++) {
+        for (size_t i = 0; lists[list] && i < lists[list]->count; i++) {
+            json_object_array_add(array, json_object_new_string(lists[list]->items[i].text));
+        }
+    }
 }
 
 struct json_object *json_error(const struct error *err)

@@ -12,7 +12,6 @@
 #include <string.h>
 
 #include "cli/output.h"
-#include "engine/verdict.h"
 
 enum {
     EASY_COUNT = 32, /* without a terminal: more cards make narrow cells */
@@ -22,7 +21,7 @@ enum {
 };
 
 struct matrix {
-    const struct view *view;
+    const struct session *session;
     const struct output *output;
     int count;
     int digits; /* of the largest id */
@@ -38,7 +37,7 @@ static int count_digits(int number)
 
 static const struct card *card_of(const struct matrix *matrix, int ppu)
 {
-    return &matrix->view->inspection.snapshot->cards[ppu];
+    return &matrix->session->cards[ppu];
 }
 
 /* The text goes to the right end of a cell; COLUMN counts from 0 in its block. */
@@ -57,7 +56,7 @@ static void add_cell(struct table *table, const struct matrix *matrix, int colum
 static void add_pair(struct table *table, struct matrix *matrix, int column, int row, int other)
 {
     char text[16] = ".";
-    struct pair pair = pair_look(&matrix->view->inspection, row, other);
+    struct pair pair = pair_look(matrix->session, row, other);
     enum colour colour = COLOUR_PLAIN;
     if (row == other) {
         snprintf(text, sizeof text, "X");
@@ -84,9 +83,9 @@ static void add_row(struct table *table, struct matrix *matrix, int row, int fir
         add_pair(table, matrix, other - first, row, other);
     }
     if (matrix->all_facts) {
-        card_cells_add_place(table, matrix->view, row);
+        card_cells_add_place(table, matrix->session, row);
     }
-    card_cells_add_owner(table, matrix->view, row);
+    card_cells_add_owner(table, matrix->session, row);
 }
 
 /* The ids above the columns; upright, a digit per line, if they are wider than a
@@ -117,7 +116,7 @@ static bool has_a_link_into(const struct matrix *matrix, int row, int first, int
         return true;
     }
     for (int link = 0; link < LINK_MAX; link++) {
-        int peer = matrix->view->machine->topology.peer[row][link];
+        int peer = matrix->session->machine->topology.peer[row][link];
         if (first <= peer && peer < end) {
             return true;
         }
@@ -168,7 +167,7 @@ static int owner_width(const struct matrix *matrix)
     int widest = (int)strlen("OWNER");
     for (int ppu = 0; ppu < matrix->count; ppu++) {
         char owner[OWNER_TEXT_SIZE];
-        int width = table_text_width(snapshot_owner_text(matrix->view->inspection.snapshot, ppu, owner));
+        int width = table_text_width(owners_text(&matrix->session->owners, ppu, owner));
         widest = width > widest ? width : widest;
     }
     return widest < OWNER_ROOM ? widest : OWNER_ROOM;
@@ -202,13 +201,13 @@ static int lay_out(struct matrix *matrix)
     return fitting;
 }
 
-void matrix_print(const struct view *view, const struct output *output)
+void matrix_print(const struct session *session, const struct output *output)
 {
     struct matrix matrix = {
-        .view = view,
+        .session = session,
         .output = output,
-        .count = view->machine->topology.ppu_count,
-        .digits = count_digits(view->machine->topology.ppu_count - 1),
+        .count = session->machine->topology.ppu_count,
+        .digits = count_digits(session->machine->topology.ppu_count - 1),
     };
     int fitting = lay_out(&matrix);
     for (int first = 0; first < matrix.count; first += fitting) {

@@ -16,7 +16,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "cli/table.h"
-#include "engine/verdict.h"
+#include "engine/links.h"
 
 /* ECMA-48's select graphic rendition. */
 static const char *const codes[] = {
@@ -141,11 +141,13 @@ void output_line(const struct output *output, enum colour colour, const char *te
 
 const struct sign signs[] = {
     [VERDICT_OPEN] = {' ', COLOUR_GREEN, NULL},
-    [VERDICT_CUT] = {'-', COLOUR_CYAN, "cut, as it has to be"},
-    [VERDICT_NEEDLESS] = {'/', COLOUR_MAGENTA, "cut, though it may be open"},
+    [VERDICT_CUT] = {':', COLOUR_CYAN, "cut by idle = isolate, or before any VM"},
+    [VERDICT_NEEDLESS] = {'/', COLOUR_MAGENTA, "cut, but not required"},
+    [VERDICT_UNREAD] = {'~', COLOUR_GREEN, "unreadable, allowed to be open"},
+    [VERDICT_PROVEN] = {'-', COLOUR_CYAN, "cut as required"},
+    [VERDICT_GATED] = {'=', COLOUR_CYAN, "cut when read back at the start"},
+    [VERDICT_UNVERIFIED] = {'?', COLOUR_MAGENTA, "must be cut, NOT VERIFIED"},
     [VERDICT_LEAK] = {'!', COLOUR_RED, "LEAK: open, must be cut"},
-    [VERDICT_UNSEEN] = {'~', COLOUR_GREEN, "cannot be read, may be open"},
-    [VERDICT_UNSURE] = {'?', COLOUR_MAGENTA, "cannot be read, must be cut"},
 };
 
 void sign_print_legend(const struct output *output, const char *before, signs_used used)

@@ -1,81 +1,113 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "cli/verbs.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
-#include "cli/json.h"
 #include "cli/view.h"
-#include "engine/group_check.h"
+#include "engine/groups.h"
+#include "engine/policy.h"
 
-static void check_put_drift(const struct inspection *inspection, struct json_object *drift, int ppu)
+static void check_put_drift(const struct session *session, struct json_object *drift, int ppu)
 {
-    if (inspection_drifts(inspection, ppu)) {
+    if (links_missing(session, ppu) != 0) {
         struct json_object *entry = json_object_new_object();
         json_put_number(entry, "ppu", ppu);
-        json_put_mask(entry, "mask", inspection->snapshot->cards[ppu].reading.mask);
-        json_put_mask(entry, "required", inspection_required(inspection, ppu));
+        json_put_mask(entry, "mask", session->cards[ppu].reading.mask);
+        json_put_mask(entry, "required", policy_required(session, ppu));
         json_object_array_add(drift, entry);
     }
 }
 
-static void check_print_json(const struct view *view, bool ok)
+static void check_print_json(const struct session *session, enum status status)
 {
+    struct coverage coverage = coverage_count(session);
     struct json_object *object = json_object_new_object();
-    json_put_text(object, "schema", "icn-hook/check/1");
-    json_put_bool(object, "ok", ok);
-    view_put_leaks(view, object);
+    json_put_text(object, "schema", "icn-hook/check/2");
+    json_put_bool(object, "ok", status == STATUS_OK);
+    view_put_leaks(session, object);
     struct json_object *drift = json_put_array(object, "drift");
-    for (int ppu = 0; ppu < view->machine->topology.ppu_count; ppu++) {
-        check_put_drift(&view->inspection, drift, ppu);
+    for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
+        check_put_drift(session, drift, ppu);
     }
     json_put_array(object, "groups");
-    json_put_list(object, "findings", &view->findings);
+    json_put_coverage(object, &coverage);
+    json_put_findings(object, &session->notes);
     json_print(object);
 }
 
-static void check_print_text(const struct view *view, bool ok)
+static int count_drifting(const struct session *session)
 {
-    for (size_t i = 0; i < view->findings.count; i++) {
-        puts(view->findings.items[i]);
+    int count = 0;
+    for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
+        count += links_missing(session, ppu) != 0;
     }
-    if (ok) {
-        puts("OK: no leak is known, and no readable card lacks a cut");
-        return;
-    }
-    printf("FAILED: pairs of cards that leak: %d; cards that lack cuts: %d%s\n", view->leaks, view->drifts,
-           view->in_doubt ? "; not every owner is known" : "");
+    return count;
 }
 
+static void check_print_text(const struct session *session, enum status status)
+{
+    struct coverage coverage = coverage_count(session);
+    char text[COVERAGE_TEXT_SIZE];
+    puts(coverage_text(&coverage, text));
+    for (size_t i = 0; i < session->notes.count; i++) {
+        puts(session->notes.items[i].text);
+    }
+    if (status == STATUS_OK) {
+        puts("OK: every link that must be cut is verified");
+    } else if (status == STATUS_UNVERIFIED) {
+        puts("CANNOT BE VERIFIED: no leak is known, but not every cut can be shown");
+    } else {
+        printf("FAILED: pairs of cards that leak: %d; cards that lack cuts: %d%s\n", view_count_leaks(session),
+               count_drifting(session), session_doubt(session, "") ? "; not every owner is known" : "");
+    }
+}
+
+/* What `check LIST` found of each group. */
 struct list_check {
-    struct view view;
+    struct session *session;
     struct card_groups groups;
-    bool ok[PPU_MAX]; /* of each group */
-    int failed;
-    struct text_list findings;
+    enum status of[PPU_MAX];
+    enum status status; /* of the whole list */
+    struct notes findings;
 };
 
-/* For this check whoever is in a group owns his cards, and nobody else any. */
+/* For this check the members of a group own their cards, and nobody else owns any. */
 static void check_list_own(struct list_check *check)
 {
-    for (int ppu = 0; ppu < PPU_MAX; ppu++) {
+    for (int ppu = 0; ppu < check->session->machine->topology.ppu_count; ppu++) {
         int group = check->groups.of[ppu];
-        check->view.inspection.owners[ppu] = group == IN_NO_GROUP ? OWNER_IDLE : group + 1;
+        check->session->owners.of[ppu] = group == IN_NO_GROUP ? OWNER_IDLE : group + 1;
     }
+}
+
+static void check_list_note(struct list_check *check, enum severity severity, enum note_code code,
+                            struct text_list *lines)
+{
+    for (size_t i = 0; i < lines->count; i++) {
+        notes_add(&check->findings, severity, code, -1, NULL, "%s", lines->items[i]);
+    }
+    text_list_free(lines);
 }
 
 static void check_list_run(struct list_check *check)
 {
+    bool any_fault = false;
+    bool any_unverified = false;
     check_list_own(check);
     for (int group = 0; group < check->groups.count; group++) {
         struct text_list faults = {0};
-        group_check(check->view.inspection.snapshot, &check->groups, group, &faults, &check->findings);
-        check->ok[group] = faults.count == 0;
-        check->failed += faults.count > 0;
-        for (size_t i = 0; i < faults.count; i++) {
-            text_list_add(&check->findings, "%s", faults.items[i]);
-        }
-        text_list_free(&faults);
+        struct text_list unverified = {0};
+        group_check(check->session, &check->groups, group, &faults, &unverified);
+        check->of[group] = faults.count > 0       ? STATUS_CHECK_FAILED
+                           : unverified.count > 0 ? STATUS_UNVERIFIED
+                                                  : STATUS_OK;
+        any_fault |= check->of[group] == STATUS_CHECK_FAILED;
+        any_unverified |= check->of[group] == STATUS_UNVERIFIED;
+        check_list_note(check, NOTE_WARNING, NOTE_UNVERIFIED, &unverified);
+        check_list_note(check, NOTE_ERROR, NOTE_CUT_MISSING, &faults);
     }
+    check->status = any_fault ? STATUS_CHECK_FAILED : any_unverified ? STATUS_UNVERIFIED : STATUS_OK;
 }
 
 static void check_list_put_groups(const struct list_check *check, struct json_object *object)
@@ -87,76 +119,94 @@ static void check_list_put_groups(const struct list_check *check, struct json_ob
         for (int ppu = -1; (ppu = card_groups_next(&check->groups, group, ppu)) >= 0;) {
             json_object_array_add(cards, json_object_new_int(ppu));
         }
-        json_put_bool(entry, "ok", check->ok[group]);
+        json_put_bool(entry, "ok", check->of[group] == STATUS_OK);
+        json_put_bool(entry, "verified", check->of[group] != STATUS_UNVERIFIED);
         json_object_array_add(array, entry);
     }
 }
 
 static void check_list_print_json(const struct list_check *check)
 {
-    const struct inspection *inspection = &check->view.inspection;
+    const struct session *session = check->session;
+    struct coverage coverage = coverage_count(session);
     struct json_object *object = json_object_new_object();
-    json_put_text(object, "schema", "icn-hook/check/1");
-    json_put_bool(object, "ok", check->failed == 0);
-    view_put_leaks(&check->view, object);
+    json_put_text(object, "schema", "icn-hook/check/2");
+    json_put_bool(object, "ok", check->status == STATUS_OK);
+    view_put_leaks(session, object);
     struct json_object *drift = json_put_array(object, "drift");
-    for (int ppu = 0; ppu < inspection->machine->topology.ppu_count; ppu++) {
+    for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
         if (check->groups.of[ppu] != IN_NO_GROUP) {
-            check_put_drift(inspection, drift, ppu);
+            check_put_drift(session, drift, ppu);
         }
     }
     check_list_put_groups(check, object);
-    json_put_list(object, "findings", &check->findings);
+    json_put_coverage(object, &coverage);
+    json_put_findings(object, &check->findings);
     json_print(object);
+}
+
+static int check_list_count(const struct list_check *check, enum status status)
+{
+    int count = 0;
+    for (int group = 0; group < check->groups.count; group++) {
+        count += check->of[group] == status;
+    }
+    return count;
 }
 
 static void check_list_print_text(const struct list_check *check)
 {
     for (size_t i = 0; i < check->findings.count; i++) {
-        puts(check->findings.items[i]);
+        puts(check->findings.items[i].text);
     }
     for (int group = 0; group < check->groups.count; group++) {
         printf("group ");
         for (int ppu = -1, next; (next = card_groups_next(&check->groups, group, ppu)) >= 0; ppu = next) {
             printf("%s%d", ppu >= 0 ? "," : "", next);
         }
-        puts(check->ok[group] ? ": in force" : ": NOT in force");
+        puts(check->of[group] == STATUS_OK           ? ": isolated"
+             : check->of[group] == STATUS_UNVERIFIED ? ": cannot be verified"
+                                                     : ": NOT isolated");
     }
-    if (check->failed == 0) {
-        puts("OK: nothing leaves a group, and every group is whole");
+    if (check->status == STATUS_OK) {
+        puts("OK: every group is isolated, and the links inside each group are open");
+    } else if (check->status == STATUS_UNVERIFIED) {
+        printf("CANNOT BE VERIFIED: groups of which not every cut can be shown: %d\n",
+               check_list_count(check, STATUS_UNVERIFIED));
     } else {
-        printf("FAILED: groups that are not in force: %d\n", check->failed);
+        printf("FAILED: groups that are not isolated: %d\n", check_list_count(check, STATUS_CHECK_FAILED));
     }
 }
 
 static int check_list(const struct options *options, struct error *err)
 {
-    struct list_check check = {0};
-    if (view_open(&check.view, options, err) < 0) {
-        return -1;
+    struct session session;
+    struct list_check check = {.session = &session};
+    int status = view_open(&session, options, err);
+    if (status == 0) {
+        status = card_groups_parse(session.machine, options->argument, &check.groups, err);
     }
-    int status = card_groups_parse(check.view.machine, options->argument, &check.groups, err);
     if (status == 0) {
         check_list_run(&check);
         (options->json ? check_list_print_json : check_list_print_text)(&check);
-        status = check.failed == 0 ? STATUS_OK : STATUS_CHECK_FAILED;
+        status = (int)check.status;
     }
-    text_list_free(&check.findings);
-    view_close(&check.view);
+    notes_free(&check.findings);
+    session_close(&session);
     return status;
 }
 
 int verb_check(const struct options *options, struct error *err)
 {
-    struct view view;
+    struct session session;
     if (options->argument) {
         return check_list(options, err);
     }
-    if (view_open(&view, options, err) < 0) {
-        return -1;
+    int status = view_open(&session, options, err);
+    if (status == 0) {
+        status = (int)links_judge(&session);
+        (options->json ? check_print_json : check_print_text)(&session, (enum status)status);
     }
-    bool ok = view_is_fine(&view);
-    (options->json ? check_print_json : check_print_text)(&view, ok);
-    view_close(&view);
-    return ok ? STATUS_OK : STATUS_CHECK_FAILED;
+    session_close(&session);
+    return status;
 }

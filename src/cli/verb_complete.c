@@ -4,7 +4,7 @@
  *   WORD <tab> VALUE <tab> DESCRIPTION
  * VALUE is what must follow a verb or an option, as help shows it; "-": nothing.
  * A person waits at the keyboard for something else: whatever cannot be looked at
- * is left out, without a word and without waiting for the ledger's lock.
+ * is left out, without a word and without waiting for the lock.
  */
 #include <ctype.h>
 #include <stdio.h>
@@ -12,16 +12,14 @@
 
 #include "cli/commands.h"
 #include "cli/verbs.h"
-#include "engine/inspection.h"
+#include "engine/session.h"
 
 /* As many as Linux can be built for. */
 enum { NODE_MAX = 1024 };
 
 /* The host, as far as it can be looked at. */
 struct host {
-    struct machine *machine; /* NULL: the settings cannot be used */
-    bool is_surveyed;        /* topology and ids are known */
-    struct inspection inspection;
+    struct session session; /* without a machine: settings or topology cannot be used */
     bool owners_are_known;
 };
 
@@ -83,33 +81,27 @@ static void offer_options(const char *name)
     }
 }
 
-/* To be closed in each case. */
+/* Its session is to be closed in each case. */
 static void complete_look(struct host *host, const char *config)
 {
+    struct machine *machine = NULL;
     struct error err;
-    *host = (struct host){.inspection = INSPECTION_CLOSED};
-    if (machine_open(config, &host->machine, &err) < 0) {
+    *host = (struct host){.session = {.state = STATE_CLOSED}};
+    if (machine_open(config, &machine, &err) < 0 || machine_survey(machine, &err) < 0) {
+        machine_close(machine);
         return;
     }
-    host->is_surveyed = machine_survey(host->machine, &err) == 0;
-    host->machine->settings.lock_timeout = 0;
-    host->owners_are_known = host->is_surveyed && inspection_open(&host->inspection, host->machine, &err) == 0;
-}
-
-static void close_host(struct host *host)
-{
-    if (host->owners_are_known) {
-        inspection_close(&host->inspection);
-    }
-    machine_close(host->machine);
+    machine->settings.lock_timeout = 0;
+    host->owners_are_known = session_open(&host->session, machine, SESSION_LOOK, &err) == 0;
+    session_unlock(&host->session);
 }
 
 static bool is_present(const struct host *host, int ppu, struct pci_state *state)
 {
-    if (!host->machine->mapped[ppu]) {
+    if (!host->session.machine->mapped[ppu]) {
         return false;
     }
-    sysfs_read_state(host->machine->card[ppu], state);
+    sysfs_read_state(host->session.machine->card[ppu], state);
     return state->present;
 }
 
@@ -120,9 +112,9 @@ static void offer_card(const struct host *host, int ppu)
     char owner[OWNER_TEXT_SIZE] = "";
     char what[OWNER_TEXT_SIZE + 40];
     snprintf(id, sizeof id, "%d", ppu);
-    bdf_format(host->machine->card[ppu], bdf);
+    bdf_format(host->session.machine->card[ppu], bdf);
     if (host->owners_are_known) {
-        snapshot_owner_text(host->inspection.snapshot, ppu, owner);
+        owners_text(&host->session.owners, ppu, owner);
     }
     snprintf(what, sizeof what, "%s%s%s", bdf, owner[0] ? ", " : "", owner);
     offer(id, NULL, what);
@@ -132,7 +124,7 @@ static void offer_card(const struct host *host, int ppu)
 
 static void offer_cards(const struct host *host)
 {
-    for (int ppu = 0; ppu < host->machine->topology.ppu_count; ppu++) {
+    for (int ppu = 0; ppu < host->session.machine->topology.ppu_count; ppu++) {
         struct pci_state state;
         if (is_present(host, ppu, &state)) {
             offer_card(host, ppu);
@@ -140,25 +132,26 @@ static void offer_cards(const struct host *host)
     }
 }
 
-static int complete_count_cards(const struct snapshot *snapshot, size_t tenant)
+static int complete_count_cards(const struct owners *owners, size_t owner)
 {
     int count = 0;
-    for (size_t i = 0; i < snapshot->claim_count; i++) {
-        count += snapshot->claims[i].tenant == tenant;
+    for (size_t i = 0; i < owners->holding_count; i++) {
+        count += owners->holdings[i].owner == owner;
     }
     return count;
 }
 
 static void offer_owners(const struct host *host, bool only_groups)
 {
-    const struct snapshot *snapshot = host->inspection.snapshot;
-    for (size_t i = 0; host->owners_are_known && i < snapshot->tenant_count; i++) {
-        const struct tenant *tenant = &snapshot->tenants[i];
-        int cards = complete_count_cards(snapshot, i);
+    const struct owners *owners = &host->session.owners;
+    for (size_t i = 0; host->owners_are_known && i < owners->count; i++) {
+        const struct owner *owner = &owners->items[i];
+        bool is_group = owner->kind == OWNER_KIND_GROUP;
+        int cards = complete_count_cards(owners, i);
         char what[48];
-        if (cards > 0 && (tenant->manual || !only_groups)) {
-            snprintf(what, sizeof what, "%s, %d card%s", tenant->manual ? "group" : "VM", cards, cards > 1 ? "s" : "");
-            offer(tenant->name, NULL, what);
+        if (cards > 0 && (is_group || (owner->kind == OWNER_KIND_VM && !only_groups))) {
+            snprintf(what, sizeof what, "%s, %d card%s", is_group ? "group" : "VM", cards, cards > 1 ? "s" : "");
+            offer(owner->name, NULL, what);
         }
     }
 }
@@ -176,7 +169,7 @@ static void offer_groups(const struct host *host)
 static void offer_nodes(const struct host *host)
 {
     bool seen[NODE_MAX] = {false};
-    for (int ppu = 0; ppu < host->machine->topology.ppu_count; ppu++) {
+    for (int ppu = 0; ppu < host->session.machine->topology.ppu_count; ppu++) {
         struct pci_state state;
         char node[12];
         if (is_present(host, ppu, &state) && state.numa_node >= 0 && state.numa_node < NODE_MAX &&
@@ -204,10 +197,10 @@ static void offer_from_host(const char *kind, const char *config)
         if (strcmp(kind, host_kinds[i].kind) == 0) {
             struct host host;
             complete_look(&host, config);
-            if (host.is_surveyed) {
+            if (host.session.machine) {
                 host_kinds[i].offer(&host);
             }
-            close_host(&host);
+            session_close(&host.session);
         }
     }
 }

@@ -4,6 +4,7 @@
 #include "cli/output.h"
 #include "cli/commands.h"
 #include "cli/json.h"
+#include "cli/verb_log.h"
 #include "cli/verb_plan.h"
 #include "cli/verbs.h"
 #include "doctor/examination.h"
@@ -86,6 +87,8 @@ static int doctor_probe(const struct options *options, struct error *err)
                                    options->argument ? options->argument : "--domain");
     }
     int status = probe_card(options->config, options->probe, &report, err);
+    verb_log_result("doctor", status < 0 ? err : NULL, "card %s was probed: %s", options->probe,
+                    report_failed(&report) ? "it failed" : "it passed");
     if (status == 0) {
         status = doctor_finish(&report, options, NULL);
     }
@@ -109,7 +112,7 @@ static void report_verdict(struct report *report, const struct preview *preview)
     if (preview->is_refused) {
         report_add(report, "domain", "plan", RESULT_FAIL, NULL, "%s", preview->reason.text);
     } else {
-        report_pass(report, "domain", "plan", preview->isolates ? "VM '%s' would be isolated" : "VM '%s' takes no PPU",
+        report_pass(report, "domain", "plan", preview->plan.isolates ? "VM '%s' would be isolated" : "VM '%s' uses no PPU",
                     preview->domain.name);
     }
 }
@@ -122,7 +125,7 @@ static int examine_domain(const struct options *options, struct error *err)
     if (status == 0) {
         examination_open(&examination, options->config);
         examination.connect = options->connect;
-        examination.demand = &preview.inquiry.demand;
+        examination.cards = &preview.plan.cards;
         examination_run(&examination);
         examination_check_domain(&examination, &preview.placement);
         report_verdict(&examination.report, &preview);

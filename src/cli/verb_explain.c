@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -6,7 +8,7 @@
 #include "cli/output.h"
 #include "cli/verbs.h"
 #include "cli/view.h"
-#include "engine/explanation.h"
+#include "engine/explain.h"
 
 enum { NO_CARD = -1 };
 
@@ -34,13 +36,15 @@ static int explain_find_card(const struct machine *machine, const char *text, si
     return bdf_parse(word, &bdf) ? machine_ppu_at(machine, bdf) : NO_CARD;
 }
 
-static bool find_tenant(const struct snapshot *snapshot, const char *name, struct subject *subject)
+static bool explain_find_owner(const struct session *session, const char *name, struct subject *subject)
 {
+    const struct owners *owners = &session->owners;
     bool is_found = false;
-    for (size_t i = 0; i < snapshot->claim_count; i++) {
-        const struct tenant *tenant = &snapshot->tenants[snapshot->claims[i].tenant];
-        if (strcmp(tenant->name, name) == 0 || strcmp(tenant->uuid, name) == 0) {
-            subject->near[snapshot->claims[i].ppu] = true;
+    for (size_t i = 0; i < owners->holding_count; i++) {
+        const struct owner *owner = &owners->items[owners->holdings[i].owner];
+        if (owner->kind != OWNER_KIND_STRANGER &&
+            (strcmp(owner->name, name) == 0 || strcmp(owner->uuid, name) == 0)) {
+            subject->near[owners->holdings[i].ppu] = true;
             is_found = true;
         }
     }
@@ -64,31 +68,42 @@ static bool find_pair(const struct machine *machine, const char *text, struct su
 }
 
 /* A VM may be called "0-6"; no VM is called as a card. */
-static bool explain_find_subject(const struct view *view, const char *text, struct subject *subject)
+static bool explain_find_subject(const struct session *session, const char *text, struct subject *subject)
 {
-    int card = explain_find_card(view->machine, text, strlen(text));
+    int card = explain_find_card(session->machine, text, strlen(text));
     *subject = (struct subject){.peer = NO_CARD};
     if (card != NO_CARD) {
         subject->near[card] = true;
         return true;
     }
-    return find_tenant(view->inspection.snapshot, text, subject) || find_pair(view->machine, text, subject);
+    return explain_find_owner(session, text, subject) || find_pair(session->machine, text, subject);
 }
 
-static int explain_complain(const struct view *view, const char *text, struct error *err)
+static int compare_names(const void *a, const void *b)
 {
-    const struct snapshot *snapshot = view->inspection.snapshot;
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static int explain_complain(const struct session *session, const char *text, struct error *err)
+{
+    const struct owners *owners = &session->owners;
+    CLEANUP_FREE const char **known = memory_alloc(owners->count + 1, sizeof *known);
+    size_t count = 0;
     char names[1024] = "";
-    for (size_t i = 0; i < snapshot->tenant_count && strlen(names) < sizeof names / 2; i++) {
-        if (snapshot->tenants[i].alive) {
-            size_t used = strlen(names);
-            snprintf(names + used, sizeof names - used, "%s%.256s", used > 0 ? ", " : "", snapshot->tenants[i].name);
+    for (size_t i = 0; i < owners->count; i++) {
+        if (owners->items[i].kind != OWNER_KIND_STRANGER) {
+            known[count++] = owners->items[i].name;
         }
+    }
+    qsort(known, count, sizeof *known, compare_names);
+    for (size_t i = 0; i < count && strlen(names) < sizeof names / 2; i++) {
+        size_t used = strlen(names);
+        snprintf(names + used, sizeof names - used, "%s%.256s", used > 0 ? ", " : "", known[i]);
     }
     return error_set(err, STATUS_INVALID,
                      "'%s' is not a card, VM, group or pair of cards (A-B); there are the PPUs 0 to %d, by id or "
                      "address, and %s%s",
-                     text, view->machine->topology.ppu_count - 1, names[0] ? "the owners " : "no owners", names);
+                     text, session->machine->topology.ppu_count - 1, names[0] ? "the owners " : "no owners", names);
 }
 
 /* A link between two of the cards is told once, from the lower id's side. */
@@ -107,7 +122,7 @@ static void print_line(const struct explanation *explanation, const struct outpu
 {
     char escaped[4 * EXPLANATION_SIZE];
     text_escape(escaped, sizeof escaped, explanation->text);
-    output_line(output, signs[explanation->verdict].colour, escaped);
+    output_line(output, signs[explanation->view.verdict].colour, escaped);
 }
 
 static void put_entry(const struct explanation *explanation, struct json_object *array)
@@ -120,31 +135,33 @@ static void put_entry(const struct explanation *explanation, struct json_object 
         [RULE_UNKNOWN_HOLDER] = "unknown_holder",
     };
     struct json_object *entry = json_object_new_object();
-    json_put_number(entry, "ppu", explanation->ppu);
-    json_put_number(entry, "link", explanation->link);
-    json_put_number(entry, "peer", explanation->peer);
-    json_put_end(entry, "near", explanation->near);
-    json_put_end(entry, "far", explanation->far);
-    json_put_live(entry, "live", explanation->live);
-    json_put_bool(entry, "allowed", explanation->allowed);
+    json_put_number(entry, "ppu", explanation->view.ppu);
+    json_put_number(entry, "link", explanation->view.link);
+    json_put_number(entry, "peer", explanation->view.peer);
+    json_put_end(entry, "near", explanation->view.near);
+    json_put_end(entry, "far", explanation->view.far);
+    json_put_live(entry, "live", explanation->view.live);
+    json_put_bool(entry, "allowed", explanation->view.allowed);
     json_put_text(entry, "rule", rules[explanation->rule]);
     json_put_moment(entry, "since", explanation->since);
+    json_put_text(entry, "evidence", verdict_evidence_text(explanation->view.verdict));
+    json_put_time(entry, "evidence_since", explanation->view.since);
     json_put_text(entry, "text", explanation->text);
     json_object_array_add(array, entry);
 }
 
 /* ARRAY NULL: as text.  Returns how many links there were. */
-static int explain_links(const struct view *view, const struct subject *subject, const struct output *output,
+static int explain_links(const struct session *session, const struct subject *subject, const struct output *output,
                          struct json_object *array)
 {
     CLEANUP_FREE struct explanation *explanation = memory_alloc(1, sizeof *explanation);
     int count = 0;
-    for (int ppu = 0; ppu < view->machine->topology.ppu_count; ppu++) {
+    for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
         for (int link = 0; link < LINK_MAX; link++) {
-            if (!is_meant(subject, ppu, view->machine->topology.peer[ppu][link])) {
+            if (!is_meant(subject, ppu, session->machine->topology.peer[ppu][link])) {
                 continue;
             }
-            explanation_make(&view->inspection, ppu, link, explanation);
+            explain_link(session, ppu, link, explanation);
             if (array) {
                 put_entry(explanation, array);
             } else {
@@ -156,23 +173,23 @@ static int explain_links(const struct view *view, const struct subject *subject,
     return count;
 }
 
-static void explain_print_json(const struct view *view, const struct subject *subject, const char *text,
+static void explain_print_json(const struct session *session, const struct subject *subject, const char *text,
                                const struct error *doubt)
 {
     struct json_object *object = json_object_new_object();
     json_put_text(object, "schema", "icn-hook/explain/1");
     json_put_text(object, "subject", text);
-    explain_links(view, subject, NULL, json_put_array(object, "links"));
+    explain_links(session, subject, NULL, json_put_array(object, "links"));
     json_put_text(object, "doubt", doubt ? doubt->text : NULL);
     json_print(object);
 }
 
-static void explain_print_text(const struct view *view, const struct subject *subject, const struct options *options,
+static void explain_print_text(const struct session *session, const struct subject *subject, const struct options *options,
                                const struct error *doubt)
 {
     struct output output;
     output_open(&output, options);
-    if (explain_links(view, subject, &output, NULL) == 0) {
+    if (explain_links(session, subject, &output, NULL) == 0) {
         output_line(&output, COLOUR_PLAIN,
                     subject->peer != NO_CARD ? "The topology has no link between these cards."
                                              : "The topology has no link of this card.");
@@ -185,19 +202,18 @@ static void explain_print_text(const struct view *view, const struct subject *su
 int verb_explain(const struct options *options, struct error *err)
 {
     struct subject subject;
-    struct view view;
-    int status = STATUS_OK;
-    if (view_open(&view, options, err) < 0) {
-        return -1;
+    struct session session;
+    int status = view_open(&session, options, err);
+    if (status == 0 && !explain_find_subject(&session, options->argument, &subject)) {
+        status = explain_complain(&session, options->argument, err);
+    } else if (status == 0) {
+        const struct error *doubt = session_doubt(&session, "");
+        if (options->json) {
+            explain_print_json(&session, &subject, options->argument, doubt);
+        } else {
+            explain_print_text(&session, &subject, options, doubt);
+        }
     }
-    const struct error *doubt = snapshot_doubt(view.inspection.snapshot, "");
-    if (!explain_find_subject(&view, options->argument, &subject)) {
-        status = explain_complain(&view, options->argument, err);
-    } else if (options->json) {
-        explain_print_json(&view, &subject, options->argument, doubt);
-    } else {
-        explain_print_text(&view, &subject, options, doubt);
-    }
-    view_close(&view);
+    session_close(&session);
     return status;
 }

@@ -7,24 +7,34 @@
 
 #include "cli/json.h"
 #include "cli/options.h"
-#include "engine/manual.h"
+#include "cli/verb_log.h"
+#include "engine/groups.h"
 
-/* What came of apply, release or reset, and how it is told. */
+/* What came of apply, release or reset, and how it is shown. */
 struct groups_outcome {
     const struct options *options;
-    struct machine *machine; /* NULL: it came not so far */
-    struct manual_report report;
+    struct session session;
+    struct group_report report;
     bool failed;
 };
 
 enum card_form { CARDS_WITH_ADDRESS, CARDS_BY_ID };
 
-static int groups_open(struct groups_outcome *outcome, struct error *err)
+static int groups_start(struct groups_outcome *outcome, struct error *err)
 {
-    if (machine_open(outcome->options->config, &outcome->machine, err) < 0) {
-        return -1;
+    enum session_access access = outcome->options->dry_run ? SESSION_LOOK : SESSION_CHANGE;
+    return session_start(&outcome->session, outcome->options->config, access, err);
+}
+
+/* WORK is done; the lock is given back before anything is said. */
+static void groups_finish(struct groups_outcome *outcome, int result, const char *verb, const char *what,
+                          const struct error *err)
+{
+    outcome->failed = result < 0;
+    session_unlock(&outcome->session);
+    if (!outcome->options->dry_run) {
+        verb_log_writes(verb, outcome->failed ? err : NULL, what, outcome->report.writes, outcome->report.write_count);
     }
-    return machine_survey(outcome->machine, err);
 }
 
 static struct json_object *groups_begin_json(const struct groups_outcome *outcome, const char *schema)
@@ -39,11 +49,11 @@ static void groups_put_address(const struct groups_outcome *outcome, struct json
 {
     char bdf[BDF_TEXT_SIZE];
     json_put_number(entry, "ppu", ppu);
-    json_put_text(entry, "bdf", bdf_format(outcome->machine->card[ppu], bdf));
+    json_put_text(entry, "bdf", bdf_format(outcome->session.machine->card[ppu], bdf));
 }
 
 static void groups_put_cards(struct json_object *object, const struct groups_outcome *outcome,
-                             const struct manual_party *party, enum card_form form)
+                             const struct party *party, enum card_form form)
 {
     struct json_object *ppus = json_put_array(object, "ppus");
     for (size_t i = 0; party && i < party->ppu_count; i++) {
@@ -58,11 +68,11 @@ static void groups_put_cards(struct json_object *object, const struct groups_out
 }
 
 static void groups_put_parties(struct json_object *object, const char *key, const struct groups_outcome *outcome,
-                               const struct manual_parties *parties, enum card_form form)
+                               const struct parties *parties, enum card_form form)
 {
     struct json_object *array = json_put_array(object, key);
     for (size_t i = 0; i < parties->count; i++) {
-        const struct manual_party *party = &parties->items[i];
+        const struct party *party = &parties->items[i];
         struct json_object *entry = json_object_new_object();
         json_put_text(entry, "name", party->name);
         json_put_text(entry, "uuid", party->uuid[0] ? party->uuid : NULL);
@@ -73,16 +83,8 @@ static void groups_put_parties(struct json_object *object, const char *key, cons
 
 static void groups_put_writes(const struct groups_outcome *outcome, struct json_object *object)
 {
-    struct json_object *writes = json_put_array(object, "writes");
-    for (size_t i = 0; i < outcome->report.write_count; i++) {
-        const struct plan_write *write = &outcome->report.writes[i];
-        struct json_object *entry = json_object_new_object();
-        groups_put_address(outcome, entry, write->ppu);
-        json_put_mask(entry, "from", write->from);
-        json_put_mask(entry, "to", write->to);
-        json_object_array_add(writes, entry);
-    }
-    json_put_list(object, "warnings", &outcome->report.warnings);
+    json_put_writes(object, outcome->session.machine, outcome->report.writes, outcome->report.write_count);
+    json_put_warnings(object, &outcome->session.notes, NULL);
 }
 
 static void groups_end_json(const struct groups_outcome *outcome, struct json_object *object)
@@ -110,11 +112,11 @@ static int groups_fail(const struct groups_outcome *outcome, const struct error 
 static void groups_print(const struct groups_outcome *outcome, const char *is)
 {
     for (size_t i = 0; i < outcome->report.groups.count; i++) {
-        const struct manual_party *group = &outcome->report.groups.items[i];
+        const struct party *group = &outcome->report.groups.items[i];
         printf("group '%s' %s", group->name, is);
         for (size_t card = 0; card < group->ppu_count; card++) {
             char text[CARD_TEXT_SIZE];
-            printf("%s%s", card > 0 ? ", " : ": ", machine_card_text(outcome->machine, group->ppus[card], text));
+            printf("%s%s", card > 0 ? ", " : ": ", machine_card_text(outcome->session.machine, group->ppus[card], text));
         }
         puts("");
     }
@@ -126,7 +128,7 @@ static void groups_print_writes(const struct groups_outcome *outcome)
     for (size_t i = 0; i < outcome->report.write_count; i++) {
         const struct plan_write *write = &outcome->report.writes[i];
         char card[CARD_TEXT_SIZE];
-        printf("  %-24s 0x%08" PRIx32 " -> 0x%08" PRIx32 "\n", machine_card_text(outcome->machine, write->ppu, card),
+        printf("  %-24s 0x%08" PRIx32 " -> 0x%08" PRIx32 "\n", machine_card_text(outcome->session.machine, write->ppu, card),
                write->from, write->to);
     }
     if (outcome->report.write_count == 0) {
@@ -141,8 +143,8 @@ static void groups_print_rest(const struct groups_outcome *outcome)
     }
     /* Where nothing was done the error says it all. */
     bool is_of_interest = !outcome->failed || outcome->report.write_count > 0;
-    for (size_t i = 0; is_of_interest && i < outcome->report.warnings.count; i++) {
-        printf("warning: %s\n", outcome->report.warnings.items[i]);
+    for (size_t i = 0; is_of_interest && i < outcome->session.notes.count; i++) {
+        printf("warning: %s\n", outcome->session.notes.items[i].text);
     }
 }
 
@@ -150,42 +152,24 @@ static void groups_print_rest(const struct groups_outcome *outcome)
 static int groups_close(struct groups_outcome *outcome, const struct error *err)
 {
     int status = outcome->failed ? groups_fail(outcome, err) : STATUS_OK;
-    manual_report_free(&outcome->report);
-    machine_close(outcome->machine);
+    group_report_free(&outcome->report);
+    session_close(&outcome->session);
     return status;
-}
-
-/* Words that texts and JSON use for what is not a group, that a hook call begins with, or that mean a
- * card in other places. */
-static int check_name(const char *name, struct error *err)
-{
-    static const char *const reserved[] = {"idle", "unknown", "external", "begin", "end"};
-    struct bdf bdf;
-    bool is_reserved =
-        name[0] == '-' || bdf_parse(name, &bdf) || (name[0] != '\0' && name[strspn(name, "0123456789")] == '\0');
-    for (size_t i = 0; i < sizeof reserved / sizeof reserved[0]; i++) {
-        is_reserved = is_reserved || strcmp(name, reserved[i]) == 0;
-    }
-    return is_reserved ? error_set(err, STATUS_USAGE,
-                                   "--name '%s': the name of a group is not a number, an address, a word that begins "
-                                   "with -, or one of idle, unknown, external, begin and end",
-                                   name)
-                       : 0;
 }
 
 static int apply_list(struct groups_outcome *outcome, const struct options *options, struct error *err)
 {
     struct card_groups groups;
     for (size_t i = 0; i < options->name_count; i++) {
-        if (check_name(options->names[i], err) < 0) {
+        if (group_name_check(options->names[i], err) < 0) {
             return -1;
         }
     }
-    if (groups_open(outcome, err) < 0 || card_groups_parse(outcome->machine, options->argument, &groups, err) < 0) {
+    if (groups_start(outcome, err) < 0 ||
+        card_groups_parse(outcome->session.machine, options->argument, &groups, err) < 0) {
         return -1;
     }
-    return manual_apply(outcome->machine, &groups, options->names, options->name_count, options->dry_run,
-                        &outcome->report, err);
+    return groups_apply(&outcome->session, &groups, options->names, options->name_count, &outcome->report, err);
 }
 
 static void apply_print_json(const struct groups_outcome *outcome)
@@ -197,8 +181,8 @@ static void apply_print_json(const struct groups_outcome *outcome)
 
 int verb_apply(const struct options *options, struct error *err)
 {
-    struct groups_outcome outcome = {.options = options};
-    outcome.failed = apply_list(&outcome, options, err) < 0;
+    struct groups_outcome outcome = {.options = options, .session = {.state = STATE_CLOSED}};
+    groups_finish(&outcome, apply_list(&outcome, options, err), "apply", options->argument, err);
     if (!options->json) {
         groups_print(&outcome, options->dry_run ? "would be isolated" : "is isolated");
         groups_print_rest(&outcome);
@@ -210,16 +194,16 @@ int verb_apply(const struct options *options, struct error *err)
 
 static int release_group(struct groups_outcome *outcome, const struct options *options, struct error *err)
 {
-    if (groups_open(outcome, err) < 0) {
+    if (groups_start(outcome, err) < 0) {
         return -1;
     }
-    return manual_release(outcome->machine, options->argument, options->dry_run, &outcome->report, err);
+    return groups_release(&outcome->session, options->argument, &outcome->report, err);
 }
 
 static void release_print_json(const struct groups_outcome *outcome)
 {
     struct json_object *object = groups_begin_json(outcome, "icn-hook/release/1");
-    const struct manual_party *group = outcome->report.groups.count > 0 ? outcome->report.groups.items : NULL;
+    const struct party *group = outcome->report.groups.count > 0 ? outcome->report.groups.items : NULL;
     json_put_text(object, "name", group ? group->name : outcome->options->argument);
     json_put_text(object, "uuid", group ? group->uuid : NULL);
     groups_put_cards(object, outcome, group, CARDS_WITH_ADDRESS);
@@ -228,8 +212,8 @@ static void release_print_json(const struct groups_outcome *outcome)
 
 int verb_release(const struct options *options, struct error *err)
 {
-    struct groups_outcome outcome = {.options = options};
-    outcome.failed = release_group(&outcome, options, err) < 0;
+    struct groups_outcome outcome = {.options = options, .session = {.state = STATE_CLOSED}};
+    groups_finish(&outcome, release_group(&outcome, options, err), "release", options->argument, err);
     if (!options->json) {
         if (!outcome.failed) {
             groups_print(&outcome, options->dry_run ? "would be released" : "is released");
@@ -243,15 +227,15 @@ int verb_release(const struct options *options, struct error *err)
 
 static int reset_host(struct groups_outcome *outcome, const struct options *options, struct error *err)
 {
-    if (groups_open(outcome, err) < 0) {
+    if (groups_start(outcome, err) < 0) {
         return -1;
     }
-    if (options->isolate && outcome->machine->settings.idle != IDLE_ISOLATE) {
+    if (options->isolate && outcome->session.machine->settings.idle != IDLE_ISOLATE) {
         return error_set(err, STATUS_INVALID,
                          "--isolate needs idle = isolate in [policy]: otherwise a card without owner gets its links "
                          "back");
     }
-    return manual_reset(outcome->machine, options->force, options->dry_run, &outcome->report, err);
+    return groups_reset(&outcome->session, options->force, &outcome->report, err);
 }
 
 static void reset_print_json(const struct groups_outcome *outcome)
@@ -269,7 +253,7 @@ static void reset_print_json(const struct groups_outcome *outcome)
 static void reset_name_exposed(const struct groups_outcome *outcome)
 {
     for (size_t i = 0; outcome->options->force && i < outcome->report.exposed.count; i++) {
-        const struct manual_party *party = &outcome->report.exposed.items[i];
+        const struct party *party = &outcome->report.exposed.items[i];
         fprintf(stderr, "icn-hook: %s: '%s' (PPU", outcome->options->dry_run ? "would be exposed" : "exposed",
                 party->name);
         for (size_t card = 0; card < party->ppu_count; card++) {
@@ -284,15 +268,17 @@ static void reset_print_text(const struct groups_outcome *outcome)
     groups_print(outcome, outcome->options->dry_run ? "would be ended" : "is ended");
     groups_print_rest(outcome);
     if (!outcome->failed && !outcome->options->dry_run) {
-        bool isolates = outcome->machine->settings.idle == IDLE_ISOLATE;
-        printf("Every card that could be reached has its links %s.\n", isolates ? "cut" : "back");
+        bool isolates = outcome->session.machine->settings.idle == IDLE_ISOLATE;
+        bool is_whole = !notes_have(&outcome->session.notes, NOTE_CARD);
+        printf("%s %s.\n", is_whole ? "All cards have their links" : "All cards but those named above have their links",
+               isolates ? "cut" : "back");
     }
 }
 
 int verb_reset(const struct options *options, struct error *err)
 {
-    struct groups_outcome outcome = {.options = options};
-    outcome.failed = reset_host(&outcome, options, err) < 0;
+    struct groups_outcome outcome = {.options = options, .session = {.state = STATE_CLOSED}};
+    groups_finish(&outcome, reset_host(&outcome, options, err), "reset", "all groups end", err);
     reset_name_exposed(&outcome);
     if (!options->json) {
         reset_print_text(&outcome);

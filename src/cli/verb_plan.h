@@ -3,9 +3,7 @@
 
 #include "cli/json.h"
 #include "cli/options.h"
-#include "engine/decision.h"
-#include "engine/inquiry.h"
-#include "engine/inspection.h"
+#include "engine/vm_events.h"
 #include "host/domain.h"
 #include "host/domain_placement.h"
 
@@ -14,11 +12,7 @@
 struct preview {
     struct domain domain;
     struct domain_placement placement;
-    struct inquiry inquiry;
-    struct inspection inspection;
-    struct decision *decision;
-    struct text_list warnings;
-    bool isolates;
+    struct vm_plan plan;
     bool is_refused;
     struct error reason; /* if it is refused */
 };

@@ -8,94 +8,102 @@
 #include "cli/output.h"
 #include "cli/table.h"
 #include "cli/verbs.h"
-#include "engine/link_state.h"
-#include "engine/verdict.h"
+#include "engine/policy.h"
 
-static void status_put_owners(const struct snapshot *snapshot, int ppu, struct json_object *array)
+static void status_put_owners(const struct session *session, int ppu, struct json_object *array)
 {
-    for (size_t i = 0; i < snapshot->claim_count; i++) {
-        if (snapshot->claims[i].ppu == ppu) {
-            const struct tenant *tenant = &snapshot->tenants[snapshot->claims[i].tenant];
-            struct json_object *owner = json_object_new_object();
-            json_put_text(owner, "name", tenant->name);
-            json_put_text(owner, "uuid", tenant->uuid);
-            json_object_array_add(array, owner);
+    const struct owners *owners = &session->owners;
+    for (size_t i = 0; i < owners->holding_count; i++) {
+        const struct owner *owner = &owners->items[owners->holdings[i].owner];
+        if (owners->holdings[i].ppu == ppu) {
+            struct json_object *entry = json_object_new_object();
+            json_put_text(entry, "name", owner->kind == OWNER_KIND_STRANGER ? "unknown" : owner->name);
+            json_put_text(entry, "uuid", owner->uuid[0] ? owner->uuid : NULL);
+            json_put_text(entry, "kind", owner_kind_text(owner->kind));
+            json_object_array_add(array, entry);
         }
-    }
-    if (snapshot->cards[ppu].unknown_holder) {
-        struct json_object *owner = json_object_new_object();
-        json_put_text(owner, "name", "unknown");
-        json_put_text(owner, "uuid", NULL);
-        json_object_array_add(array, owner);
     }
 }
 
-static void status_put_links(const struct inspection *inspection, int ppu, struct json_object *array)
+static void status_put_links(const struct session *session, int ppu, struct json_object *array)
 {
     for (int link = 0; link < LINK_MAX; link++) {
-        int peer = inspection->machine->topology.peer[ppu][link];
-        if (peer == NO_PEER) {
+        if (session->machine->topology.peer[ppu][link] == NO_PEER) {
             continue;
         }
+        struct link_view view = link_look(session, ppu, link);
         struct json_object *entry = json_object_new_object();
         json_put_number(entry, "link", link);
-        json_put_number(entry, "peer", peer);
-        json_put_end(entry, "near", link_near_end(inspection->snapshot, ppu, link));
-        json_put_end(entry, "far", link_far_end(inspection->snapshot, ppu, link));
-        json_put_live(entry, "live", link_live(inspection->snapshot, ppu, link));
-        json_put_bool(entry, "allowed", link_may_be_open(inspection->owners[ppu], inspection->owners[peer]));
+        json_put_number(entry, "peer", view.peer);
+        json_put_end(entry, "near", view.near);
+        json_put_end(entry, "far", view.far);
+        json_put_live(entry, "live", view.live);
+        json_put_bool(entry, "allowed", view.allowed);
+        json_put_text(entry, "evidence", verdict_evidence_text(view.verdict));
+        json_put_time(entry, "since", view.since);
         json_object_array_add(array, entry);
     }
 }
 
-static struct json_object *status_card_object(const struct view *view, int ppu)
+/* null unless IS_KNOWN. */
+static void status_put_mask(struct json_object *entry, const char *key, bool is_known, uint32_t mask)
 {
-    const struct inspection *inspection = &view->inspection;
-    const struct card *card = &inspection->snapshot->cards[ppu];
+    if (is_known) {
+        json_put_mask(entry, key, mask);
+    } else {
+        json_put_text(entry, key, NULL);
+    }
+}
+
+static struct json_object *status_card_object(const struct session *session, int ppu)
+{
+    const struct card *card = &session->cards[ppu];
     struct json_object *entry = json_object_new_object();
     char bdf[BDF_TEXT_SIZE];
-    bool mapped = view->machine->mapped[ppu];
+    bool mapped = session->machine->mapped[ppu];
+    bool present = mapped && card->state.present;
+    uint32_t owed = 0;
+    bool owes = policy_owes(session, ppu, &owed);
     json_put_number(entry, "ppu", ppu);
-    json_put_text(entry, "bdf", mapped ? bdf_format(view->machine->card[ppu], bdf) : NULL);
-    json_put_bool(entry, "present", mapped && card->state.present);
+    json_put_text(entry, "bdf", mapped ? bdf_format(session->machine->card[ppu], bdf) : NULL);
+    json_put_bool(entry, "present", present);
     json_put_text(entry, "driver", card->state.driver[0] ? card->state.driver : NULL);
-    json_put_bool(entry, "in_use", card->held);
-    json_put_known_number(entry, "iommu_group", mapped && card->state.present ? card->state.iommu_group : -1);
-    json_put_known_number(entry, "numa_node", mapped && card->state.present ? card->state.numa_node : -1);
-    status_put_owners(inspection->snapshot, ppu, json_put_array(entry, "owners"));
-    if (card->was_read && card->reading.kind == READING_FINE) {
-        json_put_mask(entry, "mask", card->reading.mask);
-    } else {
-        json_put_text(entry, "mask", NULL);
-    }
-    json_put_mask(entry, "expected", inspection_expected(inspection, ppu));
-    status_put_links(inspection, ppu, json_put_array(entry, "links"));
+    json_put_bool(entry, "in_use", session->owners.held[ppu]);
+    json_put_known_number(entry, "iommu_group", present ? card->state.iommu_group : -1);
+    json_put_known_number(entry, "numa_node", present ? card->state.numa_node : -1);
+    status_put_owners(session, ppu, json_put_array(entry, "owners"));
+    status_put_mask(entry, "mask", session_is_read(session, ppu), card->reading.mask);
+    json_put_mask(entry, "expected", policy_expected(session, ppu));
+    status_put_mask(entry, "owed", owes, owed);
+    status_put_links(session, ppu, json_put_array(entry, "links"));
     return entry;
 }
 
-static void status_print_json(const struct view *view, bool ok, const struct output *output)
+static void status_print_json(const struct session *session, const struct output *output)
 {
+    struct coverage coverage = coverage_count(session);
     struct json_object *object = json_object_new_object();
-    json_put_text(object, "schema", "icn-hook/status/1");
-    json_put_bool(object, "ok", ok);
+    json_put_text(object, "schema", "icn-hook/status/2");
+    json_put_bool(object, "ok", links_judge(session) == STATUS_OK);
     struct json_object *ppus = json_put_array(object, "ppus");
-    for (int ppu = 0; ppu < view->machine->topology.ppu_count; ppu++) {
-        json_object_array_add(ppus, status_card_object(view, ppu));
+    for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
+        json_object_array_add(ppus, status_card_object(session, ppu));
     }
-    view_put_leaks(view, object);
-    json_put_list(object, "findings", &view->findings);
+    view_put_leaks(session, object);
+    json_put_coverage(object, &coverage);
+    json_put_findings(object, &session->notes);
     json_write(output->stream, object);
 }
 
 /* "1 -2 !3": the cards at the other ends, a sign before each. */
-static void status_add_links(struct table *table, const struct inspection *inspection, int ppu, signs_used *used)
+static void status_add_links(struct table *table, const struct session *session, int ppu, signs_used *used)
 {
     bool is_first = true;
     table_add(table, COLOUR_PLAIN, "%s", "");
     for (int link = 0; link < LINK_MAX; link++) {
-        int peer = inspection->machine->topology.peer[ppu][link];
+        int peer = session->machine->topology.peer[ppu][link];
         if (peer != NO_PEER) {
-            enum verdict verdict = link_verdict(inspection, ppu, link);
+            enum verdict verdict = link_look(session, ppu, link).verdict;
             char text[sizeof "!-2147483648"];
             snprintf(text, sizeof text, "%.*s%d", verdict == VERDICT_OPEN ? 0 : 1, &signs[verdict].character, peer);
             table_append(table, COLOUR_PLAIN, is_first ? "" : " ");
@@ -106,23 +114,46 @@ static void status_add_links(struct table *table, const struct inspection *inspe
     }
 }
 
-static void status_add_card(struct table *table, const struct view *view, int ppu, signs_used *used)
+/* What was read now; for a card in use, when it was read back before QEMU opened it. */
+static bool status_add_mask(struct table *table, const struct session *session, int ppu)
 {
-    const struct card *card = &view->inspection.snapshot->cards[ppu];
-    table_add(table, COLOUR_PLAIN, "%d", ppu);
-    card_cells_add_place(table, view, ppu);
-    if (card->was_read && card->reading.kind == READING_FINE) {
-        table_add(table, COLOUR_PLAIN, "0x%08" PRIx32, card->reading.mask);
-    } else {
-        table_add(table, COLOUR_PLAIN, "unknown");
+    uint32_t mask;
+    int64_t at;
+    char when[TIME_TEXT_SIZE];
+    if (session_is_read(session, ppu)) {
+        table_add(table, COLOUR_PLAIN, "0x%08" PRIx32, session->cards[ppu].reading.mask);
+        return false;
     }
-    card_cells_add_owner(table, view, ppu);
-    status_add_links(table, &view->inspection, ppu, used);
+    if (links_gate(session, ppu, &mask, &at)) {
+        table_add(table, COLOUR_PLAIN, "gate %s", view_time_text(at, when));
+        return true;
+    }
+    table_add(table, COLOUR_PLAIN, "unknown");
+    return false;
 }
 
-static void status_print_text(const struct view *view, bool ok, const struct output *output)
+static void status_print_verdict(const struct session *session, const struct output *output)
+{
+    struct coverage coverage = coverage_count(session);
+    char text[COVERAGE_TEXT_SIZE];
+    fprintf(output->stream, "%s\n", coverage_text(&coverage, text));
+    switch (links_judge(session)) {
+    case STATUS_OK:
+        output_line(output, COLOUR_GREEN, "Every link that must be cut is verified.");
+        break;
+    case STATUS_UNVERIFIED:
+        output_line(output, COLOUR_MAGENTA, "NOT VERIFIED: see above.");
+        break;
+    default:
+        output_line(output, COLOUR_RED, "NOT ISOLATED: see above.");
+        break;
+    }
+}
+
+static void status_print_text(const struct session *session, const struct output *output)
 {
     signs_used used = 0;
+    bool any_gate = false;
     struct table table;
     table_open(&table, 4 + PLACE_CELLS);
     table.right[0] = table.right[3] = table.right[4] = true;
@@ -132,29 +163,35 @@ static void status_print_text(const struct view *view, bool ok, const struct out
     table_add(&table, COLOUR_BOLD, "MASK");
     table_add(&table, COLOUR_BOLD, "OWNER");
     table_add(&table, COLOUR_BOLD, "LINKS");
-    for (int ppu = 0; ppu < view->machine->topology.ppu_count; ppu++) {
-        status_add_card(&table, view, ppu, &used);
+    for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
+        table_add(&table, COLOUR_PLAIN, "%d", ppu);
+        card_cells_add_place(&table, session, ppu);
+        any_gate |= status_add_mask(&table, session, ppu);
+        card_cells_add_owner(&table, session, ppu);
+        status_add_links(&table, session, ppu, &used);
     }
     table_print(&table, output);
     table_free(&table);
-    sign_print_legend(output, "LINKS: the card at the other end, open", used);
-    for (size_t i = 0; i < view->findings.count; i++) {
-        fprintf(output->stream, "%s\n", view->findings.items[i]);
+    if (any_gate) {
+        fputs("MASK: gate: in use; its cuts were read back at that time, before QEMU opened it\n", output->stream);
     }
-    output_line(output, ok ? COLOUR_GREEN : COLOUR_RED, ok ? "No leak is known." : "NOT ISOLATED: see above.");
+    sign_print_legend(output, "LINKS: N open to PPU N", used);
+    for (size_t i = 0; i < session->notes.count; i++) {
+        fprintf(output->stream, "%s\n", session->notes.items[i].text);
+    }
+    status_print_verdict(session, output);
 }
 
-static int status_show(const struct view *view, const struct options *options, struct error *err)
+static int status_show(const struct session *session, const struct options *options, struct error *err)
 {
     struct output output;
-    bool ok = view_is_fine(view);
     output_open(&output, options);
     if (options->json) {
-        status_print_json(view, ok, &output);
+        status_print_json(session, &output);
     } else if (options->prometheus) {
-        prometheus_print(view, output.stream);
+        prometheus_print(session, output.stream);
     } else {
-        status_print_text(view, ok, &output);
+        status_print_text(session, &output);
     }
     return output_close(&output, err);
 }
@@ -173,20 +210,19 @@ static void status_report_down(const struct options *options)
 
 int verb_status(const struct options *options, struct error *err)
 {
-    struct view view;
+    struct session session;
     if (options->json && options->prometheus) {
         return command_usage_error(err, "status takes --json or --prometheus, not both");
     }
     if (options->output && !options->json && !options->prometheus) {
         return command_usage_error(err, "status takes --output only with --json or --prometheus");
     }
-    if (view_open(&view, options, err) < 0) {
-        if (options->prometheus) {
-            status_report_down(options);
-        }
-        return -1;
+    int result = view_open(&session, options, err);
+    if (result == 0) {
+        result = status_show(&session, options, err);
+    } else if (options->prometheus) {
+        status_report_down(options);
     }
-    int result = status_show(&view, options, err);
-    view_close(&view);
+    session_close(&session);
     return result;
 }

@@ -7,14 +7,13 @@
 #include "cli/commands.h"
 #include "cli/json.h"
 #include "cli/verbs.h"
-#include "engine/suggestion.h"
+#include "engine/suggest.h"
 
 struct answer {
     const struct options *options;
     uint64_t wanted;
     int numa_node;
-    struct machine *machine;
-    struct inspection inspection;
+    struct session session;
     struct suggestion suggestion;
 };
 
@@ -23,7 +22,7 @@ static bool parse_decimal(const char *text, uint64_t max, uint64_t *number)
     return text[strspn(text, "0123456789")] == '\0' && text_parse_number(text, max, number);
 }
 
-static int read_options(struct answer *answer, struct error *err)
+static int suggest_read_options(struct answer *answer, struct error *err)
 {
     const struct options *options = answer->options;
     uint64_t node;
@@ -48,8 +47,8 @@ static int next_chosen(const struct answer *answer, int ppu)
 {
     do {
         ppu++;
-    } while (ppu < answer->machine->topology.ppu_count && !answer->suggestion.choice.chosen[ppu]);
-    return ppu < answer->machine->topology.ppu_count ? ppu : -1;
+    } while (ppu < answer->session.machine->topology.ppu_count && !answer->suggestion.choice.chosen[ppu]);
+    return ppu < answer->session.machine->topology.ppu_count ? ppu : -1;
 }
 
 static void suggest_print_json(const struct answer *answer)
@@ -62,7 +61,7 @@ static void suggest_print_json(const struct answer *answer)
         struct json_object *entry = json_object_new_object();
         char bdf[BDF_TEXT_SIZE];
         json_put_number(entry, "ppu", ppu);
-        json_put_text(entry, "bdf", bdf_format(answer->machine->card[ppu], bdf));
+        json_put_text(entry, "bdf", bdf_format(answer->session.machine->card[ppu], bdf));
         json_object_array_add(ppus, entry);
     }
     json_put_number(object, "links", suggestion->choice.links);
@@ -73,23 +72,23 @@ static void suggest_print_json(const struct answer *answer)
     }
     json_put_bool(object, "exact", suggestion->choice.exact);
     json_put_bool(object, "connected", suggestion->connected);
-    json_put_list(object, "warnings", &suggestion->warnings);
+    json_put_warnings(object, &answer->session.notes, NULL);
     json_print(object);
 }
 
 static void suggest_print_warnings(const struct answer *answer, FILE *stream, const char *prefix)
 {
-    for (size_t i = 0; i < answer->suggestion.warnings.count; i++) {
-        fprintf(stream, "%swarning: %s\n", prefix, answer->suggestion.warnings.items[i]);
+    for (size_t i = 0; i < answer->session.notes.count; i++) {
+        fprintf(stream, "%swarning: %s\n", prefix, answer->session.notes.items[i].text);
     }
 }
 
-/* `virsh attach-device` takes one device from a file, so each stands on a line of
+/* `virsh attach-device` takes one device from a file, so each has a line of
  * its own: a loop of the shell hands them over one by one. */
 static void suggest_print_xml(const struct answer *answer)
 {
     for (int ppu = next_chosen(answer, -1); ppu >= 0; ppu = next_chosen(answer, ppu)) {
-        struct bdf bdf = answer->machine->card[ppu];
+        struct bdf bdf = answer->session.machine->card[ppu];
         printf("<hostdev mode='subsystem' type='pci' managed='yes'><source><address domain='0x%04x' bus='0x%02x' "
                "slot='0x%02x' function='0x%x'/></source></hostdev>\n",
                bdf.domain, bdf.bus, bdf.slot, bdf.function);
@@ -112,36 +111,29 @@ static void suggest_print_text(const struct answer *answer)
     const struct choice *choice = &answer->suggestion.choice;
     char card[CARD_TEXT_SIZE];
     for (int ppu = next_chosen(answer, -1); ppu >= 0; ppu = next_chosen(answer, ppu)) {
-        printf("%s%s", machine_card_text(answer->machine, ppu, card), next_chosen(answer, ppu) >= 0 ? ", " : "\n");
+        printf("%s%s", machine_card_text(answer->session.machine, ppu, card), next_chosen(answer, ppu) >= 0 ? ", " : "\n");
     }
     printf("links among them: %d\n", choice->links);
-    printf("stranded links, to other idle cards: %d\n", choice->stranded);
+    printf("links to other idle cards that would be lost: %d\n", choice->stranded);
     suggest_print_nodes(&answer->suggestion);
-    puts(choice->exact ? "the best choice of all" : "the best choice found; too many to compare them all");
+    puts(choice->exact ? "compared all choices: this is the best" : "the best choice found; there are too many to compare them all");
     suggest_print_warnings(answer, stdout, "");
-}
-
-static int find_answer(struct answer *answer, struct error *err)
-{
-    if (machine_open(answer->options->config, &answer->machine, err) < 0 || machine_survey(answer->machine, err) < 0 ||
-        inspection_open(&answer->inspection, answer->machine, err) < 0) {
-        return -1;
-    }
-    return suggestion_make(&answer->suggestion, &answer->inspection, answer->wanted, answer->numa_node, err);
 }
 
 int verb_suggest(const struct options *options, struct error *err)
 {
-    struct answer answer = {.options = options, .inspection = INSPECTION_CLOSED};
-    if (read_options(&answer, err) < 0) {
+    struct answer answer = {.options = options};
+    if (suggest_read_options(&answer, err) < 0) {
         return -1;
     }
-    int result = find_answer(&answer, err);
+    int result = session_start(&answer.session, options->config, SESSION_LOOK, err);
+    if (result == 0) {
+        session_unlock(&answer.session);
+        result = suggest_make(&answer.suggestion, &answer.session, answer.wanted, answer.numa_node, err);
+    }
     if (result == 0) {
         (options->json ? suggest_print_json : options->xml ? suggest_print_xml : suggest_print_text)(&answer);
     }
-    suggestion_free(&answer.suggestion);
-    inspection_close(&answer.inspection);
-    machine_close(answer.machine);
+    session_close(&answer.session);
     return result;
 }

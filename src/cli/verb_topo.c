@@ -12,9 +12,9 @@
 #include "cli/commands.h"
 #include "cli/json.h"
 #include "cli/output.h"
+#include "cli/verb_log.h"
 #include "cli/view.h"
-#include "engine/generation.h"
-#include "engine/verdict.h"
+#include "engine/topology_make.h"
 #include "host/topology_file.h"
 
 enum { FILE_LIMIT = 4 << 20 };
@@ -115,69 +115,70 @@ static int topo_validate(const struct options *options, struct error *err)
     return is_valid ? STATUS_OK : (int)fault.status;
 }
 
-static void topo_report(const struct options *options, const char *path, const struct generation *generation)
+static void topo_report(const struct options *options, const char *path, const struct topology_made *made)
 {
     if (options->json) {
         struct json_object *object = json_object_new_object();
         json_put_text(object, "schema", "icn-hook/generate/1");
         json_put_text(object, "file", path);
-        topo_put_counts(object, &generation->topology);
-        json_put_list(object, "warnings", &generation->warnings);
+        topo_put_counts(object, &made->topology);
+        json_put_list(object, "warnings", &made->warnings);
         json_print(object);
     } else {
-        printf("%s: written, %d cards, %d links\n", path, generation->topology.ppu_count,
-               topo_count_links(&generation->topology));
+        printf("%s: written, %d cards, %d links\n", path, made->topology.ppu_count,
+               topo_count_links(&made->topology));
     }
 }
 
-static int topo_write(const struct options *options, struct machine *machine, struct error *err)
+/* PATH: the file to be replaced. */
+static int topo_write(const struct options *options, const char *path, const struct topology_made *made,
+                      struct error *err)
 {
-    struct generation generation;
-    CLEANUP_FREE char *usual = paths_resolve("%s", machine->settings.topology);
-    const char *path = options->output ? options->output : usual;
-    if (generation_make(machine, &generation, err) < 0) {
-        return -1;
-    }
-    int result = output_replace_file(path, generation.text.data, generation.text.length, err);
+    int result = output_replace_file(path, made->text.data, made->text.length, err);
+    verb_log_result("topo", result < 0 ? err : NULL, "%s written: %d cards, %d links", path, made->topology.ppu_count,
+                    topo_count_links(&made->topology));
     if (result == 0) {
-        topo_warn(&generation.warnings);
-        topo_report(options, path, &generation);
+        topo_warn(&made->warnings);
+        topo_report(options, path, made);
     }
-    generation_free(&generation);
     return result;
 }
 
 static int topo_generate(const struct options *options, struct error *err)
 {
+    CLEANUP_FREE struct topology_made *made = memory_alloc(1, sizeof *made);
     struct machine *machine;
     if (machine_open(options->config, &machine, err) < 0) {
         return -1;
     }
-    int result = topo_write(options, machine, err);
+    CLEANUP_FREE char *usual = paths_resolve("%s", machine->settings.topology);
     machine_close(machine);
+    if (topology_make(options->config, made, err) < 0) {
+        return -1;
+    }
+    int result = topo_write(options, options->output ? options->output : usual, made, err);
+    topology_made_free(made);
     return result;
 }
 
-static bool is_unread(const struct pair *pair)
-{
-    return pair->verdict == VERDICT_UNSEEN || pair->verdict == VERDICT_UNSURE;
-}
-
-static const char *state_text(const struct pair *pair)
+static const char *topo_state_text(const struct pair *pair)
 {
     if (pair->verdict == VERDICT_LEAK) {
         return "leak";
     }
-    if (is_unread(pair)) {
+    if (pair->verdict == VERDICT_GATED) {
+        return "cut";
+    }
+    if (!pair->is_read) {
         return "unknown";
     }
     return pair->open == pair->wired ? "open" : pair->open == 0 ? "cut" : "partly";
 }
 
-static void topo_put_ends(const struct view *view, int ppu, int peer, struct json_object *array)
+static void topo_put_ends(const struct session *session, int ppu, int peer, struct json_object *array)
 {
     for (int link = 0; link < LINK_MAX; link++) {
-        if (view->machine->topology.peer[ppu][link] == peer) {
+        if (session->machine->topology.peer[ppu][link] == peer) {
             struct json_object *end = json_object_new_object();
             json_put_number(end, "ppu", ppu);
             json_put_number(end, "link", link);
@@ -186,9 +187,9 @@ static void topo_put_ends(const struct view *view, int ppu, int peer, struct jso
     }
 }
 
-static void topo_put_pair(const struct view *view, int a, int b, struct json_object *array)
+static void topo_put_pair(const struct session *session, int a, int b, struct json_object *array)
 {
-    struct pair pair = pair_look(&view->inspection, a, b);
+    struct pair pair = pair_look(session, a, b);
     if (pair.wired == 0) {
         return;
     }
@@ -196,79 +197,87 @@ static void topo_put_pair(const struct view *view, int a, int b, struct json_obj
     json_put_number(object, "a", a);
     json_put_number(object, "b", b);
     struct json_object *ends = json_put_array(object, "links");
-    topo_put_ends(view, a, b, ends);
-    topo_put_ends(view, b, a, ends);
+    topo_put_ends(session, a, b, ends);
+    topo_put_ends(session, b, a, ends);
     json_put_number(object, "wired", pair.wired);
-    json_put_known_number(object, "open", is_unread(&pair) ? -1 : pair.open);
-    json_put_text(object, "state", state_text(&pair));
+    json_put_known_number(object, "open", pair.is_read ? pair.open : -1);
+    json_put_text(object, "state", topo_state_text(&pair));
     json_put_bool(object, "allowed", pair.allowed);
+    json_put_text(object, "evidence", verdict_evidence_text(pair.verdict));
     json_object_array_add(array, object);
 }
 
-static void topo_put_card(const struct view *view, int ppu, struct json_object *array)
+static void topo_put_card(const struct session *session, int ppu, struct json_object *array)
 {
-    const struct snapshot *snapshot = view->inspection.snapshot;
-    const struct card *card = &snapshot->cards[ppu];
-    bool is_mapped = view->machine->mapped[ppu];
+    const struct card *card = &session->cards[ppu];
+    bool is_mapped = session->machine->mapped[ppu];
     bool is_present = is_mapped && card->state.present;
     char bdf[BDF_TEXT_SIZE];
     struct json_object *object = json_object_new_object();
     json_put_number(object, "ppu", ppu);
-    json_put_text(object, "bdf", is_mapped ? bdf_format(view->machine->card[ppu], bdf) : NULL);
+    json_put_text(object, "bdf", is_mapped ? bdf_format(session->machine->card[ppu], bdf) : NULL);
     json_put_bool(object, "present", is_present);
     json_put_text(object, "driver", card->state.driver[0] ? card->state.driver : NULL);
     json_put_known_number(object, "numa_node", is_present ? card->state.numa_node : -1);
     json_put_known_number(object, "iommu_group", is_present ? card->state.iommu_group : -1);
     struct json_object *owners = json_put_array(object, "owners");
-    for (size_t i = 0; i < snapshot->claim_count; i++) {
-        if (snapshot->claims[i].ppu == ppu) {
-            json_object_array_add(owners, json_object_new_string(snapshot->tenants[snapshot->claims[i].tenant].name));
+    for (size_t i = 0; i < session->owners.holding_count; i++) {
+        const struct owner *owner = &session->owners.items[session->owners.holdings[i].owner];
+        if (session->owners.holdings[i].ppu == ppu) {
+            const char *name = owner->kind == OWNER_KIND_STRANGER ? "unknown" : owner->name;
+            json_object_array_add(owners, json_object_new_string(name));
         }
-    }
-    if (card->unknown_holder) {
-        json_object_array_add(owners, json_object_new_string("unknown"));
     }
     json_object_array_add(array, object);
 }
 
-static void topo_print_json(const struct view *view, FILE *stream)
+static void topo_print_json(const struct session *session, FILE *stream)
 {
-    int count = view->machine->topology.ppu_count;
+    int count = session->machine->topology.ppu_count;
     struct json_object *object = json_object_new_object();
     json_put_text(object, "schema", "icn-hook/topo/1");
     struct json_object *ppus = json_put_array(object, "ppus");
     for (int ppu = 0; ppu < count; ppu++) {
-        topo_put_card(view, ppu, ppus);
+        topo_put_card(session, ppu, ppus);
     }
     struct json_object *pairs = json_put_array(object, "pairs");
     for (int a = 0; a < count; a++) {
         for (int b = a + 1; b < count; b++) {
-            topo_put_pair(view, a, b, pairs);
+            topo_put_pair(session, a, b, pairs);
         }
     }
     json_write(stream, object);
 }
 
+static void topo_print_text(const struct session *session, const struct output *output)
+{
+    enum status status = links_judge(session);
+    matrix_print(session, output);
+    if (status == STATUS_UNVERIFIED) {
+        output_line(output, COLOUR_MAGENTA, "NOT VERIFIED: see icn-hook check");
+    } else if (status != STATUS_OK) {
+        output_line(output, COLOUR_RED, "NOT ISOLATED: see icn-hook check");
+    }
+}
+
 static int topo_show(const struct options *options, struct error *err)
 {
     struct output output;
-    struct view view;
-    if (view_open(&view, options, err) < 0) {
-        return -1;
-    }
-    output_open(&output, options);
-    if (options->json) {
-        topo_print_json(&view, output.stream);
-    } else if (options->dot) {
-        graph_print(&view, output.stream);
-    } else {
-        matrix_print(&view, &output);
-        if (!view_is_fine(&view)) {
-            output_line(&output, COLOUR_RED, "NOT ISOLATED: see icn-hook status");
+    struct session session;
+    int result = view_open(&session, options, err);
+    if (result == 0) {
+        output_open(&output, options);
+        if (options->json) {
+            topo_print_json(&session, output.stream);
+        } else if (options->dot) {
+            graph_print(&session, output.stream);
+        } else {
+            topo_print_text(&session, &output);
         }
+        result = output_close(&output, err);
     }
-    view_close(&view);
-    return output_close(&output, err);
+    session_close(&session);
+    return result;
 }
 
 int verb_topo(const struct options *options, struct error *err)

@@ -1,125 +1,111 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "cli/view.h"
 
-#include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
+#include <time.h>
 
-#include "core/mask.h"
 #include "doctor/examination.h"
-#include "engine/link_state.h"
 
-static bool pair_leaks(const struct view *view, int a, int b)
-{
-    for (int link = 0; link < LINK_MAX; link++) {
-        if (view->machine->topology.peer[a][link] == b &&
-            link_leaks(view->inspection.snapshot, view->inspection.owners, a, link)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Calls VISIT for every pair of cards between which a link leaks, A below B. */
-static void each_leak(const struct view *view, void (*visit)(void *context, int a, int b), void *context)
-{
-    for (int a = 0; a < view->machine->topology.ppu_count; a++) {
-        for (int b = a + 1; b < view->machine->topology.ppu_count; b++) {
-            if (pair_leaks(view, a, b)) {
-                visit(context, a, b);
-            }
-        }
-    }
-}
-
-static void put_leak(void *context, int a, int b)
-{
-    struct json_object *entry = json_object_new_object();
-    json_put_number(entry, "a", a);
-    json_put_number(entry, "b", b);
-    json_object_array_add(context, entry);
-}
-
-void view_put_leaks(const struct view *view, struct json_object *object)
-{
-    each_leak(view, put_leak, json_put_array(object, "leaks"));
-}
-
-static void report_leak(void *context, int a, int b)
-{
-    struct view *view = context;
-    char card_a[CARD_TEXT_SIZE];
-    char card_b[CARD_TEXT_SIZE];
-    char owner_a[OWNER_TEXT_SIZE];
-    char owner_b[OWNER_TEXT_SIZE];
-    view->leaks++;
-    text_list_add(&view->findings, "LEAK: a link between %s and %s is open on both sides; owners: %s / %s; stop the VM",
-                  machine_card_text(view->machine, a, card_a), machine_card_text(view->machine, b, card_b),
-                  snapshot_owner_text(view->inspection.snapshot, a, owner_a),
-                  snapshot_owner_text(view->inspection.snapshot, b, owner_b));
-}
-
-static void report_card(struct view *view, int ppu)
-{
-    const struct card *card = &view->inspection.snapshot->cards[ppu];
-    char text[CARD_TEXT_SIZE];
-    machine_card_text(view->machine, ppu, text);
-    if (!view->machine->mapped[ppu]) {
-        text_list_add(&view->findings, "PPU %d has no card: no line of [map] names it", ppu);
-    } else if (!card->state.present) {
-        text_list_add(&view->findings, "%s is not on the PCI bus", text);
-    } else if (card->reading.kind != READING_FINE) {
-        text_list_add(&view->findings, "%s: %s", text, card->reading.why);
-    } else if (inspection_drifts(&view->inspection, ppu)) {
-        view->drifts++;
-        text_list_add(&view->findings, "%s lacks cuts: mask 0x%08" PRIx32 ", required 0x%08" PRIx32, text,
-                      card->reading.mask, inspection_required(&view->inspection, ppu));
-    }
-}
-
-/* Only when it is asked for: a daemon may take its time. */
-static void report_differences(struct view *view, const char *uri)
+/* Only when it is asked for, and without the lock: a daemon may take its time. */
+static void note_differences(struct session *session, const char *uri)
 {
     struct error err;
     int count;
-    if (cross_check(uri, view->machine, &view->inspection, &view->findings, &count, &err) < 0) {
-        text_list_add(&view->findings, "%s; nothing was compared with libvirt", err.text);
+    if (cross_check(uri, session, &count, &err) < 0) {
+        notes_add(&session->notes, NOTE_WARNING, NOTE_LIBVIRT, -1, NULL, "%s; nothing was compared with libvirt",
+                  err.text);
     }
 }
 
-int view_open(struct view *view, const struct options *options, struct error *err)
+int view_open(struct session *session, const struct options *options, struct error *err)
 {
-    *view = (struct view){.inspection = INSPECTION_CLOSED};
-    if (machine_open(options->config, &view->machine, err) < 0 || machine_survey(view->machine, err) < 0 ||
-        inspection_open(&view->inspection, view->machine, err) < 0) {
-        view_close(view);
+    if (session_start(session, options->config, SESSION_LOOK, err) < 0) {
         return -1;
     }
-    snapshot_read_all(view->inspection.snapshot, &view->inspection.registers);
-    const struct text_list *seen = &view->inspection.snapshot->findings;
-    for (size_t i = 0; i < seen->count; i++) {
-        text_list_add(&view->findings, "%s", seen->items[i]);
-    }
-    view->in_doubt = snapshot_doubt(view->inspection.snapshot, "");
-    each_leak(view, report_leak, view);
-    for (int ppu = 0; ppu < view->machine->topology.ppu_count; ppu++) {
-        report_card(view, ppu);
-    }
+    session_look_at_all(session);
+    session_unlock(session);
+    links_find(session);
     if (options->connect) {
-        report_differences(view, options->connect);
+        note_differences(session, options->connect);
     }
     return 0;
 }
 
-void view_close(struct view *view)
+/* ARRAY may be NULL. */
+static int each_leak(const struct session *session, struct json_object *array)
 {
-    inspection_close(&view->inspection);
-    machine_close(view->machine);
-    text_list_free(&view->findings);
+    int count = 0;
+    for (int a = 0; a < session->machine->topology.ppu_count; a++) {
+        for (int b = a + 1; b < session->machine->topology.ppu_count; b++) {
+            struct pair pair = pair_look(session, a, b);
+            if (pair.wired == 0 || pair.verdict != VERDICT_LEAK) {
+                continue;
+            }
+            count++;
+            if (array) {
+                struct json_object *entry = json_object_new_object();
+                json_put_number(entry, "a", a);
+                json_put_number(entry, "b", b);
+                json_object_array_add(array, entry);
+            }
+        }
+    }
+    return count;
 }
 
-bool view_is_fine(const struct view *view)
+int view_put_leaks(const struct session *session, struct json_object *object)
 {
-    return view->leaks == 0 && view->drifts == 0 && !view->in_doubt;
+    return each_leak(session, json_put_array(object, "leaks"));
+}
+
+int view_count_leaks(const struct session *session)
+{
+    return each_leak(session, NULL);
+}
+
+const char *view_time_text(int64_t seconds, char text[TIME_TEXT_SIZE])
+{
+    time_t moment = (time_t)seconds;
+    time_t now = time(NULL);
+    struct tm then;
+    struct tm today;
+    if (!localtime_r(&moment, &then) || !localtime_r(&now, &today)) {
+        snprintf(text, TIME_TEXT_SIZE, "an unknown time");
+        return text;
+    }
+    bool is_today = then.tm_year == today.tm_year && then.tm_yday == today.tm_yday;
+    if (strftime(text, TIME_TEXT_SIZE, is_today ? "%H:%M:%S" : "%Y-%m-%d %H:%M:%S", &then) == 0) {
+        snprintf(text, TIME_TEXT_SIZE, "an unknown time");
+    }
+    return text;
+}
+
+const char *coverage_text(const struct coverage *coverage, char text[COVERAGE_TEXT_SIZE])
+{
+    char since[TIME_TEXT_SIZE];
+    char until[TIME_TEXT_SIZE];
+    char when[2 * TIME_TEXT_SIZE + 16] = "";
+    char leaks[48] = "";
+    if (coverage->required == 0) {
+        snprintf(text, COVERAGE_TEXT_SIZE, "no link must be cut");
+        return text;
+    }
+    view_time_text(coverage->gated_since, since);
+    view_time_text(coverage->gated_until, until);
+    if (coverage->gated > 0 && coverage->gated_since == coverage->gated_until) {
+        snprintf(when, sizeof when, " at %s", since);
+    } else if (coverage->gated > 0) {
+        snprintf(when, sizeof when, " between %s and %s", since, until);
+    }
+    if (coverage->leaks > 0) {
+        snprintf(leaks, sizeof leaks, ", %d OPEN at both ends", coverage->leaks);
+    }
+    snprintf(text, COVERAGE_TEXT_SIZE,
+             "%d link%s must be cut: %d read now, %d read back%s before QEMU opened the cards, %d unverified%s",
+             coverage->required, coverage->required == 1 ? "" : "s", coverage->proven, coverage->gated, when,
+             coverage->unverified, leaks);
+    return text;
 }
 
 void card_cells_add_place_titles(struct table *table)
@@ -139,13 +125,13 @@ static void add_known_number(struct table *table, int number)
     }
 }
 
-void card_cells_add_place(struct table *table, const struct view *view, int ppu)
+void card_cells_add_place(struct table *table, const struct session *session, int ppu)
 {
-    const struct pci_state *state = &view->inspection.snapshot->cards[ppu].state;
-    bool is_mapped = view->machine->mapped[ppu];
+    const struct pci_state *state = &session->cards[ppu].state;
+    bool is_mapped = session->machine->mapped[ppu];
     bool is_present = is_mapped && state->present;
     char bdf[BDF_TEXT_SIZE];
-    table_add(table, COLOUR_PLAIN, "%s", is_mapped ? bdf_format(view->machine->card[ppu], bdf) : "-");
+    table_add(table, COLOUR_PLAIN, "%s", is_mapped ? bdf_format(session->machine->card[ppu], bdf) : "-");
     if (is_present) {
         table_add(table, COLOUR_PLAIN, "%s", state->driver[0] ? state->driver : "-");
     } else {
@@ -155,10 +141,9 @@ void card_cells_add_place(struct table *table, const struct view *view, int ppu)
     add_known_number(table, is_present ? state->iommu_group : UNKNOWN_NUMBER);
 }
 
-void card_cells_add_owner(struct table *table, const struct view *view, int ppu)
+void card_cells_add_owner(struct table *table, const struct session *session, int ppu)
 {
-    const struct inspection *inspection = &view->inspection;
     char owner[OWNER_TEXT_SIZE];
-    table_add(table, inspection->owners[ppu] == OWNER_IDLE ? COLOUR_PLAIN : COLOUR_BOLD, "%s",
-              snapshot_owner_text(inspection->snapshot, ppu, owner));
+    table_add(table, session->owners.of[ppu] == OWNER_IDLE ? COLOUR_PLAIN : COLOUR_BOLD, "%s",
+              owners_text(&session->owners, ppu, owner));
 }

@@ -3,49 +3,45 @@
 
 #include <stdio.h>
 
-#include "base/text.h"
 #include "cli/json.h"
 #include "cli/table.h"
 #include "cli/verbs.h"
-#include "core/mask.h"
-#include "engine/inspection.h"
+#include "engine/links.h"
 
-/* The host as status and check see it. */
-struct view {
-    struct machine *machine;
-    struct inspection inspection;
-    struct text_list findings;
-    int leaks;
-    int drifts;
-    bool in_doubt; /* a ledger entry that nobody can read may hide an owner */
-};
+/* The host as the verbs that look see it, and what several of them show of it. */
 
-/* Opens everything and reads every register. */
-MUST_CHECK int view_open(struct view *view, const struct options *options, struct error *err);
-void view_close(struct view *view);
+/* A session in which every register was read and everything that is wrong or cannot be seen is noted; the lock is
+ * given back.  To be closed in each case. */
+MUST_CHECK int view_open(struct session *session, const struct options *options, struct error *err);
 
-/* Every VM is known to be isolated. */
-bool view_is_fine(const struct view *view);
+/* Adds "leaks": the pairs of cards between which a link leaks.  Returns how many there are. */
+int view_put_leaks(const struct session *session, struct json_object *object);
+int view_count_leaks(const struct session *session);
 
-/* Adds "leaks": the pairs of cards between which a link leaks. */
-void view_put_leaks(const struct view *view, struct json_object *object);
+/* "22 links must be cut: 4 read now, 18 read back at 09:12:03 before QEMU opened the cards, 0 unverified" */
+enum { COVERAGE_TEXT_SIZE = 256 };
+const char *coverage_text(const struct coverage *coverage, char text[COVERAGE_TEXT_SIZE]);
+
+/* The time of day, and the date too unless it is today's. */
+enum { TIME_TEXT_SIZE = 32 };
+const char *view_time_text(int64_t seconds, char text[TIME_TEXT_SIZE]);
 
 /* What status and topo say of a card, in cells of a table. */
 
 /* ADDRESS, DRIVER, NUMA, GROUP: the latter two are numbers. */
 enum { PLACE_CELLS = 4 };
 void card_cells_add_place_titles(struct table *table);
-void card_cells_add_place(struct table *table, const struct view *view, int ppu);
+void card_cells_add_place(struct table *table, const struct session *session, int ppu);
 
-void card_cells_add_owner(struct table *table, const struct view *view, int ppu);
+void card_cells_add_owner(struct table *table, const struct session *session, int ppu);
 
 /* Prints the cards and their links as a matrix that fits into the terminal. */
-void matrix_print(const struct view *view, const struct output *output);
+void matrix_print(const struct session *session, const struct output *output);
 
 /* Prints the cards and their links as a graph, in Graphviz' language. */
-void graph_print(const struct view *view, FILE *stream);
+void graph_print(const struct session *session, FILE *stream);
 
-/* Prints a view in Prometheus' text format, for node_exporter's textfile collector. */
-void prometheus_print(const struct view *view, FILE *stream);
-/* … when there is no view: that nothing is known. */
+/* Prints what is known in Prometheus' text format, for node_exporter's textfile collector. */
+void prometheus_print(const struct session *session, FILE *stream);
+/* … when the host could not be looked at: that nothing is known. */
 void prometheus_print_down(FILE *stream);

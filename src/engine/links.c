@@ -184,7 +184,7 @@ struct pair pair_look(const struct session *session, int a, int b)
         [VERDICT_CUT] = 0,    [VERDICT_OPEN] = 1,  [VERDICT_NEEDLESS] = 2,   [VERDICT_UNREAD] = 3,
         [VERDICT_PROVEN] = 4, [VERDICT_GATED] = 5, [VERDICT_UNVERIFIED] = 6, [VERDICT_LEAK] = 7,
     };
-    struct pair pair = {.verdict = VERDICT_CUT};
+    struct pair pair = {.is_read = true, .verdict = VERDICT_CUT};
     for (int side = 0; side < 2; side++) {
         int ppu = side == 0 ? a : b;
         int peer = side == 0 ? b : a;
@@ -192,6 +192,7 @@ struct pair pair_look(const struct session *session, int a, int b)
             if (session->machine->topology.peer[ppu][link] == peer) {
                 struct link_view view = link_look(session, ppu, link);
                 pair.wired += side == 0;
+                pair.is_read &= view.live != LIVE_UNKNOWN;
                 pair.allowed = view.allowed;
                 pair.verdict = weights[view.verdict] > weights[pair.verdict] ? view.verdict : pair.verdict;
             }
@@ -249,6 +250,18 @@ uint32_t links_missing(const struct session *session, int ppu)
     return session_is_read(session, ppu) ? policy_required(session, ppu) & ~session->cards[ppu].reading.mask : 0;
 }
 
+bool links_gate(const struct session *session, int ppu, uint32_t *mask, int64_t *at)
+{
+    int64_t moment = 0;
+    uint32_t gated = gated_mask(session, ppu, &moment);
+    if (moment == 0) {
+        return false;
+    }
+    *mask = gated;
+    *at = moment;
+    return true;
+}
+
 bool links_no_gate(const struct session *session, int ppu)
 {
     bool runs = false;
@@ -289,6 +302,8 @@ static void note_required(const struct session *session, const struct link_view 
 
 static void note_card(struct session *session, int ppu)
 {
+    uint32_t mask;
+    int64_t at;
     const struct card *card = &session->cards[ppu];
     char text[CARD_TEXT_SIZE];
     char owner[OWNER_TEXT_SIZE];
@@ -300,7 +315,7 @@ static void note_card(struct session *session, int ppu)
                   ppu);
     } else if (!card->state.present) {
         notes_add(&session->notes, NOTE_WARNING, NOTE_CARD, ppu, NULL, "%s is not on the PCI bus", text);
-    } else if (card->was_read && !session_is_read(session, ppu)) {
+    } else if (card->was_read && !session_is_read(session, ppu) && !links_gate(session, ppu, &mask, &at)) {
         notes_add(&session->notes, NOTE_INFO, NOTE_CARD, ppu, NULL, "%s: %s", text, card->reading.why);
     } else if (missing != 0) {
         notes_add(&session->notes, NOTE_ERROR, NOTE_CUT_MISSING, ppu, NULL,

@@ -314,15 +314,20 @@ static int give_back(struct vm_event *event, struct error *err)
     return 0;
 }
 
+static void note_warnings(const struct domain *domain, struct notes *notes)
+{
+    for (size_t i = 0; i < domain->warnings.count; i++) {
+        notes_add(notes, NOTE_WARNING, NOTE_INPUT, -1, domain->name, "%s", domain->warnings.items[i]);
+    }
+}
+
 static int event_run(struct vm_event *event, const char *text, size_t length, struct error *err)
 {
     bool is_end = strcmp(event->operation, "stopped") == 0 || strcmp(event->operation, "release") == 0;
     if (domain_parse(text, length, "the domain's XML", &event->domain, err) < 0) {
         return error_append(err, "; correct the VM with virsh edit");
     }
-    for (size_t i = 0; i < event->domain.warnings.count; i++) {
-        notes_add(&event->notes, NOTE_WARNING, NOTE_INPUT, -1, event->vm, "%s", event->domain.warnings.items[i]);
-    }
+    note_warnings(&event->domain, &event->notes);
     if (is_end) {
         return check_uuid(&event->domain, err) < 0 ? -1 : give_back(event, err);
     }
@@ -386,6 +391,7 @@ int vm_plan_make(struct vm_plan *plan, const char *config, const struct domain *
     struct machine *machine;
     struct owner *owner;
     *plan = (struct vm_plan){.session = {.state = STATE_CLOSED}};
+    note_warnings(domain, &plan->notes);
     int found = vm_cards_find(config, domain, &machine, &plan->cards, &plan->notes, err);
     if (found <= 0) {
         machine_close(machine);
