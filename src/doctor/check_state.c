@@ -113,8 +113,9 @@ static void check_debts(struct examination *examination)
     for (int ppu = 0; ppu < examination->machine->topology.ppu_count; ppu++) {
         uint32_t owed;
         if (card_concerns(examination, ppu) && policy_owes(&examination->session, ppu, &owed)) {
-            card_findings_add(&findings, ppu, RESULT_WARN, "icn-hook repair, once its registers can be written",
-                              "is owed its mask 0x%08" PRIx32 ", which could not be given back yet", owed);
+            card_findings_add(&findings, ppu, RESULT_WARN,
+                              "icn-hook repair; a driver that holds the card has to be unbound first",
+                              "cuts by icn-hook that nothing needs any more; owed mask 0x%08" PRIx32, owed);
         }
     }
     card_findings_report(&findings, examination, GROUP, "debts", "no card is owed its links");
