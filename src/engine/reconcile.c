@@ -29,7 +29,7 @@ static int clear_claim(struct session *session, const struct state_fault *fault,
 }
 
 /* Without an original mask nothing is ever owed: every cut stays. */
-static int clear_memory(struct session *session, const struct state_fault *fault, struct error *err)
+static int clear_memory(struct session *session, struct error *err)
 {
     notes_add(&session->notes, NOTE_INFO, NOTE_CHANGE, -1, NULL,
               "the damaged memory of the cards is begun anew; cuts that are there now stay until `icn-hook reset`, when "
@@ -56,7 +56,7 @@ static int clear_faults(struct session *session, struct error *err)
         if (fault.is_damaged && fault.kind == FAULT_CLAIM) {
             result = clear_claim(session, &fault, err);
         } else if (fault.is_damaged && fault.kind == FAULT_CARDS) {
-            result = clear_memory(session, &fault, err);
+            result = clear_memory(session, err);
         }
         if (result < 0) {
             return -1;
