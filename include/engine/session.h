@@ -74,10 +74,11 @@ bool session_is_read(const struct session *session, int ppu);
 /* What is remembered of the card in this boot; NULL: nothing. */
 const struct card_memory *session_memory(const struct session *session, int ppu);
 
-/* Makes the plan's writes, in a session for a change.  Outcomes say what became of each; what failed
- * without refusing anything is noted.  MAY_DEFER: a near end whose registers a driver holds is left for later.
+/* Makes the plan's writes, in a session for a change.  FREED (by id): cards that have just lost their owner.
+ * Outcomes say what became of each write; what failed without refusing anything is noted.  MAY_DEFER: a near end whose registers a driver holds is left for later.
  * KEEP_GOING: a near end that cannot be cut is only noted. */
-MUST_CHECK int session_write(struct session *session, bool may_defer, bool keep_going, struct error *err);
+MUST_CHECK int session_write(struct session *session, const bool freed[], bool may_defer, bool keep_going,
+                             struct error *err);
 /* All writes to the card were made, or none was needed; when looking, they are taken to be made. */
 bool session_wrote(const struct session *session, int ppu);
 

@@ -46,6 +46,7 @@ struct writing {
     const struct plan *plan;
     const struct card_address *cards; /* by id */
     const int *owners;                /* by id, as the core knows them (core/mask.h): who has the cards after it */
+    const bool *freed;                /* by id: cards that have just lost their owner */
     int ppu_count;
     bool may_defer;    /* a near end whose registers a driver holds is left for later */
     bool keep_going;   /* a near end that cannot be cut keeps no other from being cut, and is not a failure */

@@ -14,15 +14,43 @@
 #include "base/hook_call.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "base/text.h"
+#include "cli/commands.h"
 #include "engine/vm_events.h"
 #include "host/domain.h"
 
 enum { HOOK_ARGUMENTS = 5, STDIN_MS = 20000 };
 
+/* libvirt's operations, and what the sub-operation of each is (libvirt: src/util/virhook.c,
+ * src/qemu/qemu_process.c). */
+static bool is_operation(const char *operation, const char *suboperation)
+{
+    static const struct {
+        const char *name;
+        const char *suboperation;
+    } operations[] = {
+        {"prepare", "begin"}, {"start", "begin"},     {"started", "begin"}, {"stopped", "end"},   {"release", "end"},
+        {"migrate", "begin"}, {"reconnect", "begin"}, {"attach", "begin"},  {"restore", "begin"},
+    };
+    for (size_t i = 0; i < sizeof operations / sizeof operations[0]; i++) {
+        if (strcmp(operations[i].name, operation) == 0) {
+            return strcmp(operations[i].suboperation, suboperation) == 0;
+        }
+    }
+    return false;
+}
+
+/*
+ * Not every call of four arguments is libvirt's: in `apply --name end 0,1` they are an
+ * operator's.  The hook program says that it is the caller, and has looked at the shape;
+ * without its word a call has to be one that no verb can be.
+ */
 bool hook_mode_is_meant(int argc, char *const argv[])
 {
-    return argc == HOOK_ARGUMENTS && (strcmp(argv[3], "begin") == 0 || strcmp(argv[3], "end") == 0);
+    if (argc != HOOK_ARGUMENTS) {
+        return false;
+    }
+    return hook_call_verdict_fd() >= 0 ||
+           (argv[1][0] != '-' && command_find_verb(argv[1]) == VERB_NONE && is_operation(argv[2], argv[3]));
 }
 
 /* The hook program is gone, so libvirt does not wait for us any more: the domain's next

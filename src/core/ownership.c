@@ -43,7 +43,11 @@ static bool claim_may_still_start(const struct claim_facts *facts)
 
 /*@ requires \valid_read(facts);
     assigns \nothing;
-    ensures counts: \result == CLAIM_COUNTS ==> facts->phase != CLAIM_ENDED;
+    ensures counts: \result == CLAIM_COUNTS <==> facts->phase != CLAIM_ENDED &&
+        (facts->is_group ? !facts->names_process || facts->holds_unexplained || facts->process_lives :
+            !facts->has_status_file && (facts->holds_unexplained || (facts->phase == CLAIM_STARTING ?
+                facts->daemon != DAEMON_GONE && (facts->age_ms < 0 ? 0 : facts->age_ms) < facts->start_timeout_ms :
+                facts->process_lives)));
     ensures superseded: \result == CLAIM_SUPERSEDED <==>
         facts->phase != CLAIM_ENDED && !facts->is_group && facts->has_status_file;
     ensures bounded: facts->age_ms >= facts->start_timeout_ms >= 0 && !facts->has_status_file &&

@@ -213,7 +213,8 @@ static int cut(const struct application *application, struct error *err)
             return -1;
         }
     }
-    if (record_intent(session, application->turn, err) < 0 || session_write(session, true, false, err) < 0) {
+    if (record_intent(session, application->turn, err) < 0 ||
+        session_write(session, application->turn->given_back, true, false, err) < 0) {
         return -1;
     }
     if (record_result(session, application->turn, true, err) < 0) {
@@ -238,7 +239,8 @@ static void undo(const struct application *application, struct group_report *rep
     }
     session_forget_readings(session);
     policy_decide(session, turn);
-    if (record_intent(session, turn, &trouble) < 0 || session_write(session, true, true, &trouble) < 0 ||
+    if (record_intent(session, turn, &trouble) < 0 ||
+        session_write(session, turn->given_back, true, true, &trouble) < 0 ||
         record_result(session, turn, false, &trouble) < 0) {
         notes_add(&session->notes, NOTE_WARNING, NOTE_CARD, -1, NULL, "%s", trouble.text);
     }

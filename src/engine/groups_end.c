@@ -46,7 +46,8 @@ static int check_group_unused(const struct session *session, const struct owner 
         if (!owners_has(&session->owners, group, ppu) || !session->owners.held[ppu]) {
             continue;
         }
-        if (process_holder_of(session->cards[ppu].state.iommu_group, session->machine->card[ppu], &pid, command)) {
+        if (process_holder_of(session->cards[ppu].state.held_group, session->cards[ppu].state.held_function, &pid,
+                              command)) {
             snprintf(process, sizeof process, " by process %ld (%.32s)", (long)pid, command);
         }
         return error_set(err, STATUS_CONFLICT, "%s of the group '%s' is held open through vfio%s; end its VM first",
@@ -60,7 +61,7 @@ static int give_cards_back(struct session *session, const struct turn *turn, str
                            struct error *err)
 {
     if (session->access == SESSION_CHANGE &&
-        (record_intent(session, turn, err) < 0 || session_write(session, true, true, err) < 0 ||
+        (record_intent(session, turn, err) < 0 || session_write(session, turn->given_back, true, true, err) < 0 ||
          record_result(session, turn, false, err) < 0)) {
         return -1;
     }

@@ -255,6 +255,12 @@ static void gather_claim(struct session *session, struct claim *claim, const boo
         claim->verdict = CLAIM_COUNTS;
     }
     if (claim->verdict == CLAIM_VOID) {
+        if (session->access == SESSION_LOOK) {
+            notes_add(&session->notes, NOTE_WARNING, NOTE_CLAIM, -1, claim->name,
+                      "%s '%s' has ended without a call that said so; the next hook or `icn-hook repair` gives its cards "
+                      "back",
+                      claim->is_group ? "the group" : "VM", claim->name);
+        }
         return;
     }
     struct owner *owner = owners_find(&session->owners, claim->uuid);
@@ -283,8 +289,8 @@ static void gather_strangers(struct session *session)
         if (session->owners.of[ppu] != OWNER_UNKNOWN) {
             continue;
         }
-        bool is_named = process_holder_of(session->cards[ppu].state.iommu_group, session->machine->card[ppu], &pid,
-                                          command);
+        bool is_named = process_holder_of(session->cards[ppu].state.held_group,
+                                          session->cards[ppu].state.held_function, &pid, command);
         struct owner *owner = owners_add(&session->owners, OWNER_KIND_STRANGER, "", command);
         owner->pid = pid;
         owners_give(&session->owners, owner, ppu, true);
@@ -317,7 +323,7 @@ void owners_gather(struct session *session)
     struct owners *owners = &session->owners;
     bool explained[PPU_MAX] = {false};
     for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
-        owners->held[ppu] = pci_state_held(&session->cards[ppu].state);
+        owners->held[ppu] = session->cards[ppu].state.held;
         number_card(owners, ppu);
     }
     for (size_t i = 0; i < session->running.count; i++) {

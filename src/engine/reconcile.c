@@ -23,17 +23,17 @@
 static int clear_claim(struct session *session, const struct state_fault *fault, struct error *err)
 {
     const struct running_vm *vm = running_vms_find(&session->running, fault->uuid);
-    notes_add(&session->notes, NOTE_INFO, NOTE_CHANGE, -1, NULL, "%s: %s", fault->error.text,
+    notes_add(&session->notes, NOTE_INFO, NOTE_CHANGE, -1, NULL, "the damaged claim of %s is %s", fault->uuid,
               vm && vm->lives ? "written anew from libvirt's status file" : "removed, because no such VM runs");
     return session->access == SESSION_CHANGE ? state_remove_claim(&session->state, fault->uuid, err) : 0;
 }
 
 /* Without an original mask nothing is ever owed: every cut stays. */
-static int clear_memory(struct session *session, const struct state_fault *fault, struct error *err)
+static int clear_memory(struct session *session, struct error *err)
 {
     notes_add(&session->notes, NOTE_INFO, NOTE_CHANGE, -1, NULL,
-              "%s: begun anew; cuts that are there now stay until `icn-hook reset`, when no card is in use",
-              fault->error.text);
+              "the damaged memory of the cards is begun anew; cuts that are there now stay until `icn-hook reset`, when "
+              "no card is in use");
     if (session->access == SESSION_LOOK) {
         return 0;
     }
@@ -56,7 +56,7 @@ static int clear_faults(struct session *session, struct error *err)
         if (fault.is_damaged && fault.kind == FAULT_CLAIM) {
             result = clear_claim(session, &fault, err);
         } else if (fault.is_damaged && fault.kind == FAULT_CARDS) {
-            result = clear_memory(session, &fault, err);
+            result = clear_memory(session, err);
         }
         if (result < 0) {
             return -1;
@@ -142,7 +142,7 @@ int repair_host(struct session *session, struct repair_report *report, struct er
     }
     policy_decide(session, turn);
     if (session->access == SESSION_CHANGE &&
-        (record_intent(session, turn, err) < 0 || session_write(session, true, true, err) < 0 ||
+        (record_intent(session, turn, err) < 0 || session_write(session, turn->given_back, true, true, err) < 0 ||
          record_result(session, turn, false, err) < 0)) {
         result = -1;
     }

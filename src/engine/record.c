@@ -109,11 +109,11 @@ int record_ends(struct session *session, struct turn *turn, struct error *err)
         if (claim->verdict != CLAIM_VOID) {
             continue;
         }
-        bool drops = session->access == SESSION_CHANGE;
-        notes_add(&session->notes, drops ? NOTE_INFO : NOTE_WARNING, drops ? NOTE_CHANGE : NOTE_CLAIM, -1, claim->name,
-                  "%s '%s' has ended without a call that said so; its cards are given back%s",
-                  claim->is_group ? "the group" : "VM", claim->name,
-                  drops ? "" : " by the next hook, or by `icn-hook repair`");
+        if (session->access == SESSION_CHANGE) {
+            notes_add(&session->notes, NOTE_INFO, NOTE_CHANGE, -1, claim->name,
+                      "%s '%s' has ended without a call that said so; its cards are given back",
+                      claim->is_group ? "the group" : "VM", claim->name);
+        }
         if (record_end(session, record_restore_owner(session, claim), turn, err) < 0) {
             return -1;
         }

@@ -82,7 +82,7 @@ static int look(struct session *session, struct error *err)
     }
     for (int ppu = 0; ppu < count; ppu++) {
         if (session->machine->mapped[ppu]) {
-            sysfs_read_state(session->machine->card[ppu], &session->cards[ppu].state);
+            sysfs_read_card(session->machine->card[ppu], &session->cards[ppu].state);
         }
     }
     owners_gather(session);
@@ -210,7 +210,7 @@ const struct card_memory *session_memory(const struct session *session, int ppu)
     return session->machine->mapped[ppu] ? state_card(&session->state, session->machine->card[ppu]) : NULL;
 }
 
-int session_write(struct session *session, bool may_defer, bool keep_going, struct error *err)
+int session_write(struct session *session, const bool freed[], bool may_defer, bool keep_going, struct error *err)
 {
     int count = session->machine->topology.ppu_count;
     CLEANUP_FREE struct card_address *addresses = memory_alloc((size_t)count, sizeof *addresses);
@@ -219,6 +219,7 @@ int session_write(struct session *session, bool may_defer, bool keep_going, stru
         .plan = session->plan,
         .cards = addresses,
         .owners = session->owners.of,
+        .freed = freed,
         .ppu_count = count,
         .may_defer = may_defer,
         .keep_going = keep_going,

@@ -163,7 +163,7 @@ static int let_through(struct vm_event *event, struct error *err)
         record_intent(session, &event->turn, err) < 0) {
         return -1;
     }
-    if (session_write(session, !is_gate, false, err) < 0) {
+    if (session_write(session, event->turn.given_back, !is_gate, false, err) < 0) {
         return error_append(err, "; its links are not all cut, so correct that, then start it again");
     }
     if (record_result(session, &event->turn, is_gate, err) < 0) {
@@ -218,7 +218,7 @@ static int watch(struct vm_event *event, struct error *err)
         record_intent(session, &event->turn, err) < 0) {
         return -1;
     }
-    if (session_write(session, true, true, &trouble) < 0) {
+    if (session_write(session, event->turn.given_back, true, true, &trouble) < 0) {
         notes_add(&session->notes, NOTE_ERROR, NOTE_CARD, -1, event->vm, "%s", trouble.text);
     }
     if (record_result(session, &event->turn, false, err) < 0) {
@@ -277,7 +277,8 @@ static int end_claim(struct vm_event *event, struct error *err)
     }
     event->turn.intent = INTENT_END;
     policy_decide(session, &event->turn);
-    if (record_intent(session, &event->turn, err) < 0 || session_write(session, true, true, err) < 0 ||
+    if (record_intent(session, &event->turn, err) < 0 ||
+        session_write(session, event->turn.given_back, true, true, err) < 0 ||
         record_result(session, &event->turn, false, err) < 0) {
         return -1;
     }

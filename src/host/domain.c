@@ -15,7 +15,7 @@
  * refused.  libxml2's reader reports one only after it has read all of it, and
  * by then a few hundred bytes of parameter entities can have kept it busy for
  * hours.  So the prolog, all before the root element, is read once by a parser
- * that is stopped as soon as a declaration begins: whatever the encoding, none
+ * that is stopped as soon as a declaration begins: in any encoding, none
  * of it is ever looked at, there are no entities, and only the text is read.
  */
 #include "host/domain.h"

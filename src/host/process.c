@@ -65,7 +65,7 @@ static bool parse_stat(char *text, struct stat_fields *fields)
     return is_fine;
 }
 
-/* On the real host, whatever the sysroot. */
+/* On the real host, with or without a sysroot. */
 static bool read_real_stat(pid_t pid, struct stat_fields *fields)
 {
     char path[64];
@@ -75,7 +75,7 @@ static bool read_real_stat(pid_t pid, struct stat_fields *fields)
 }
 
 /* A zombie runs no more, unless only its first thread has ended. */
-static bool has_ended(const struct stat_fields *fields)
+static bool is_over(const struct stat_fields *fields)
 {
     return (fields->state == 'Z' || fields->state == 'X') && fields->threads <= 1;
 }
@@ -99,7 +99,7 @@ bool process_daemon_behind_call(struct process_identity *daemon)
         struct stat_fields parent = {0};
         struct stat_fields again = {0};
         pid_t parent_pid = (pid_t)child.parent;
-        if (!read_real_stat(parent_pid, &parent) || has_ended(&parent)) {
+        if (!read_real_stat(parent_pid, &parent) || is_over(&parent)) {
             return false;
         }
         if (is_libvirt_daemon(parent.comm)) {
@@ -125,7 +125,7 @@ enum daemon_state process_daemon_state(struct process_identity daemon)
     if (!read_real_stat(daemon.pid, &fields)) {
         return kernel_knows(daemon.pid) ? DAEMON_UNKNOWN : DAEMON_GONE;
     }
-    if (has_ended(&fields)) {
+    if (is_over(&fields)) {
         return DAEMON_GONE;
     }
     if (daemon.start == 0) {
@@ -157,7 +157,7 @@ bool process_find(pid_t pid, struct process_identity *identity)
     struct stat_fields fields = {0};
     bool is_readable = pid > 0 && read_stat(pid, &fields);
     *identity = (struct process_identity){.pid = pid, .start = is_readable ? fields.start : 0};
-    return is_readable ? !has_ended(&fields) : process_pid_exists(pid);
+    return is_readable ? !is_over(&fields) : process_pid_exists(pid);
 }
 
 bool process_lives(struct process_identity identity)
@@ -271,7 +271,7 @@ struct process_identity process_caller(void)
     struct stat_fields fields = {0};
     /* A process whose parent died is given to pid 1, so pid 1 as parent mostly means
      * that the caller is gone.  In a container the daemon can be pid 1 itself. */
-    if (!read_real_stat(caller.pid, &fields) || has_ended(&fields) ||
+    if (!read_real_stat(caller.pid, &fields) || is_over(&fields) ||
         (caller.pid == 1 && !is_libvirt_daemon(fields.comm)) || find_caller() != caller.pid) {
         return (struct process_identity){0};
     }

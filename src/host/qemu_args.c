@@ -5,7 +5,7 @@
  * reads its command line.  A vfio-pci device can come from -device (options or
  * JSON), and its host= or sysfsdev= from there, from -set or from -global.
  * Too much caution costs a clear refusal, too little a card that escapes:
- * whatever mentions vfio-pci and is not understood is refused.
+ * anything that mentions vfio-pci and is not understood is refused.
  *
  * <qemu:override> (libvirt 8.2.0 and later) sets properties of the devices that
  * libvirt itself makes: qemu:device/qemu:frontend/qemu:property.

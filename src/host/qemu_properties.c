@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/text.h"
 
 static void add_property(struct qemu_properties *properties, char *name, char *value)
 {
@@ -19,7 +20,7 @@ static char *copy_part(const char *text, size_t length)
     return memcpy(memory_alloc(length + 1, 1), text, length);
 }
 
-/* Behind the value that begins at TEXT: at a single comma or the end. */
+/* The end of the value that begins at TEXT: a single comma or the end of the text. */
 static const char *value_end(const char *text)
 {
     while (*text != '\0' && (text[0] != ',' || text[1] == ',')) {
@@ -28,7 +29,7 @@ static const char *value_end(const char *text)
     return text;
 }
 
-/* The value that begins at *TEXT; *TEXT is then behind it and its comma. */
+/* The value that begins at *TEXT; *TEXT is then after it and its comma. */
 static char *take_value(const char **text)
 {
     const char *end = value_end(*text);
@@ -62,20 +63,13 @@ void qemu_properties_split(const char *text, struct qemu_properties *properties)
     }
 }
 
-static int hex_value(char digit)
-{
-    static const char digits[] = "0123456789abcdef0123456789ABCDEF";
-    const char *at = digit != '\0' ? strchr(digits, digit) : NULL;
-    return at ? (int)((at - digits) % 16) : -1;
-}
-
-/* The character of \uXXXX, and *TEXT behind it.  Nothing that is looked for has
+/* The character of \uXXXX, and *TEXT after it.  Nothing that is looked for has
  * characters beyond ASCII, so one character stands for all of those. */
 static char decode_unicode(const char **text)
 {
     int value = 0;
     for (int i = 0; i < 4; i++, (*text)++) {
-        int digit = hex_value(**text);
+        int digit = text_hex_digit(**text);
         if (digit < 0) {
             return '?';
         }
@@ -84,7 +78,7 @@ static char decode_unicode(const char **text)
     return value > 0 && value < 0x80 ? (char)value : '?';
 }
 
-/* The character of the escape whose letter *TEXT is at, and *TEXT behind it. */
+/* The character of the escape whose letter *TEXT is at, and *TEXT after it. */
 static char decode_escape(const char **text)
 {
     static const char letters[] = "bfnrt";
@@ -97,7 +91,7 @@ static char decode_escape(const char **text)
     return at ? characters[at - letters] : letter;
 }
 
-/* Behind the last character of the string whose first one is at TEXT. */
+/* After the last character of the string whose first one is at TEXT. */
 static const char *json_string_end(const char *text, char quote)
 {
     while (*text != '\0' && *text != quote) {
@@ -106,7 +100,7 @@ static const char *json_string_end(const char *text, char quote)
     return text;
 }
 
-/* The string that begins at *TEXT, a quote; *TEXT is then behind it.  NULL if
+/* The string that begins at *TEXT, a quote; *TEXT is then after it.  NULL if
  * it has no end. */
 static char *take_json_string(const char **text)
 {
@@ -125,7 +119,7 @@ static char *take_json_string(const char **text)
     return value;
 }
 
-static const char *skip_blanks(const char *text)
+static const char *skip_json_blanks(const char *text)
 {
     return text + strspn(text, " \t\r\n");
 }
@@ -137,11 +131,11 @@ bool qemu_properties_from_json(const char *text, struct qemu_properties *propert
         if (!name) {
             return false;
         }
-        text = skip_blanks(text);
+        text = skip_json_blanks(text);
         if (*text != ':') {
             continue;
         }
-        text = skip_blanks(text + 1);
+        text = skip_json_blanks(text + 1);
         if (*text != '"' && *text != '\'') {
             continue;
         }

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "base/error.h"
+#include "base/tombstone.h"
 #include "host/state.h"
 
 /* What the parts of host/state share.  A path is for messages, where it is not opened. */
@@ -13,7 +14,6 @@
 #define CARDS_FILE "cards.json"
 #define DAMAGED_CARDS_FILE ".cards.json.damaged"
 #define CLAIM_ENDING ".json"
-#define TOMBSTONE_PREFIX "ended-"
 #define ENABLED_PREFIX "enabled-"
 
 enum {
@@ -34,9 +34,6 @@ MUST_CHECK int state_check_ours(const struct stat *facts, mode_t type, const cha
 
 /* STATUS_INVALID or STATUS_HARDWARE for an open that failed with NUMBER. */
 int state_open_failed(int number, const char *path, struct error *err);
-
-/* 1: there is none; otherwise *dirfd is to be closed. */
-MUST_CHECK int state_open_directory(const char *path, int *dirfd, struct error *err);
 
 /* Sets boot_id, access, dirfd and lockfd; the last two stay -1 where STATE_LOOK finds neither. */
 MUST_CHECK int state_lock(struct state *state, const char *path, enum state_access access, int64_t deadline,

@@ -111,7 +111,8 @@ int state_open_failed(int number, const char *path, struct error *err)
     }
 }
 
-int state_open_directory(const char *path, int *dirfd, struct error *err)
+/* 1: there is none. */
+static int open_directory_of_state(const char *path, int *dirfd, struct error *err)
 {
     CLEANUP_FD int fd = open(path, O_RDONLY | O_DIRECTORY | STATE_OPEN_FLAGS);
     struct stat facts;
@@ -274,7 +275,7 @@ int state_lock(struct state *state, const char *path, enum state_access access, 
                              path);
         }
         file_close_fd(&state->dirfd);
-        int result = state_open_directory(path, &state->dirfd, err);
+        int result = open_directory_of_state(path, &state->dirfd, err);
         if (result == 1) {
             attempt = access == STATE_LOOK ? ATTEMPT_DONE : create_state_directory(path, err);
         } else {

@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/paths.h"
+#include "base/tombstone.h"
 #include "host/state.h"
 #include "host/state_files.h"
 
@@ -234,37 +235,12 @@ int state_forget_cards_fault(struct state *state, struct error *err)
     return 0;
 }
 
-/* 1: there is none. */
-static int open_existing(int *dirfd, struct error *err)
-{
-    CLEANUP_FREE char *path = paths_resolve(PATH_STATE);
-    return state_open_directory(path, dirfd, err);
-}
-
 int state_mark_ended(const char *uuid, struct error *err)
 {
-    char claim[CLAIM_FILE_SIZE];
-    char tombstone[TOMBSTONE_SIZE];
-    struct stat facts;
-    CLEANUP_FD int dirfd = -1;
-
     if (!state_is_canonical(uuid)) {
         return error_set(err, STATUS_INVALID, "\"%s\" is not a canonical UUID", uuid);
     }
-    int result = open_existing(&dirfd, err);
-    if (result != 0) {
-        return result == 1 ? 0 : -1;
-    }
-    snprintf(claim, sizeof claim, "%s" CLAIM_ENDING, uuid);
-    snprintf(tombstone, sizeof tombstone, TOMBSTONE_PREFIX "%s", uuid);
-    if (fstatat(dirfd, claim, &facts, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT) {
-        return 0;
-    }
-    CLEANUP_FD int fd = openat(dirfd, tombstone, O_WRONLY | O_CREAT | O_EXCL | STATE_OPEN_FLAGS, 0600);
-    if (fd >= 0 || errno == EEXIST) {
-        return 0;
-    }
-    return remove_state_file(dirfd, "", uuid, CLAIM_ENDING, err);
+    return ended_note(uuid, err);
 }
 
 bool state_knows(const char *uuid)

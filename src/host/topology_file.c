@@ -13,7 +13,7 @@
 enum { FILE_LIMIT = 4 << 20, LINE_LIMIT = 128, NO_SECTION = -2, NO_ID = -1 };
 
 /* Lines are remembered, so that a fault of the whole can name one. */
-struct reading {
+struct topology_reading {
     const char *name;
     struct error *err;
     int line;
@@ -26,7 +26,7 @@ struct reading {
     struct topology topology;
 };
 
-static PRINTF_LIKE(3, 4) int fail(struct reading *reading, int line, const char *format, ...)
+static PRINTF_LIKE(3, 4) int refuse_topology(struct topology_reading *reading, int line, const char *format, ...)
 {
     char text[512];
     va_list arguments;
@@ -42,7 +42,7 @@ static const char *skip(const char *text, const char *characters)
 }
 
 /* True if TEXT starts with PREFIX; *rest is what follows it. */
-static bool starts_with(const char *text, const char *prefix, const char **rest)
+static bool skip_prefix(const char *text, const char *prefix, const char **rest)
 {
     size_t length = strlen(prefix);
     if (strncmp(text, prefix, length) != 0) {
@@ -53,7 +53,7 @@ static bool starts_with(const char *text, const char *prefix, const char **rest)
 }
 
 /* The decimal number at TEXT, whose digits end before *rest. */
-static bool take_number(const char *text, unsigned int *number, const char **rest)
+static bool take_decimal(const char *text, unsigned int *number, const char **rest)
 {
     char digits[16];
     size_t length = strspn(text, "0123456789");
@@ -75,7 +75,7 @@ static bool take_number(const char *text, unsigned int *number, const char **res
 static bool parse_section(const char *line, unsigned int *device)
 {
     const char *rest;
-    if (line[0] != '=' || !starts_with(skip(line, "="), "device", &rest) || !take_number(rest, device, &rest)) {
+    if (line[0] != '=' || !skip_prefix(skip(line, "="), "device", &rest) || !take_decimal(rest, device, &rest)) {
         return false;
     }
     return rest[0] == '=' && *skip(rest, "=") == '\0';
@@ -85,34 +85,34 @@ static bool parse_section(const char *line, unsigned int *device)
 static bool parse_ppu(const char *line, unsigned int *ppu)
 {
     const char *rest;
-    return starts_with(line, "ppuid:", &rest) && take_number(skip(rest, " \t"), ppu, &rest) && *rest == '\0';
+    return skip_prefix(line, "ppuid:", &rest) && take_decimal(skip(rest, " \t"), ppu, &rest) && *rest == '\0';
 }
 
 /* link[3]: nbrPpuid:2 */
 static bool parse_link(const char *line, unsigned int *link, unsigned int *peer)
 {
     const char *rest;
-    return starts_with(line, "link[", &rest) && take_number(rest, link, &rest) && starts_with(rest, "]:", &rest) &&
-           starts_with(skip(rest, " \t"), "nbrPpuid:", &rest) && take_number(skip(rest, " \t"), peer, &rest) &&
+    return skip_prefix(line, "link[", &rest) && take_decimal(rest, link, &rest) && skip_prefix(rest, "]:", &rest) &&
+           skip_prefix(skip(rest, " \t"), "nbrPpuid:", &rest) && take_decimal(skip(rest, " \t"), peer, &rest) &&
            *rest == '\0';
 }
 
-/* The section that ends here has told its id. */
-static int end_section(struct reading *reading)
+/* The section that ends here must have said its id. */
+static int end_section(struct topology_reading *reading)
 {
     if (reading->ppu == NO_ID) {
-        return fail(reading, reading->section_line, "device%s has no \"ppuid:\" line", reading->device);
+        return refuse_topology(reading, reading->section_line, "device%s has no \"ppuid:\" line", reading->device);
     }
     return 0;
 }
 
-static int take_section(struct reading *reading, unsigned int device)
+static int take_section(struct topology_reading *reading, unsigned int device)
 {
     if (end_section(reading) < 0) {
         return -1;
     }
     if (reading->sections == PPU_MAX) {
-        return fail(reading, reading->line, "more than %d devices", PPU_MAX);
+        return refuse_topology(reading, reading->line, "more than %d devices", PPU_MAX);
     }
     reading->sections++;
     reading->section_line = reading->line;
@@ -121,46 +121,47 @@ static int take_section(struct reading *reading, unsigned int device)
     return 0;
 }
 
-static int take_ppu(struct reading *reading, unsigned int ppu)
+static int take_ppu(struct topology_reading *reading, unsigned int ppu)
 {
     if (reading->ppu == NO_SECTION) {
-        return fail(reading, reading->line, "a \"ppuid:\" line before the first device line");
+        return refuse_topology(reading, reading->line, "a \"ppuid:\" line before the first device line");
     }
     if (reading->ppu != NO_ID) {
-        return fail(reading, reading->line, "device%s has a second \"ppuid:\" line", reading->device);
+        return refuse_topology(reading, reading->line, "device%s has a second \"ppuid:\" line", reading->device);
     }
     if (ppu >= PPU_MAX) {
-        return fail(reading, reading->line, "ppuid %u is above %d", ppu, PPU_MAX - 1);
+        return refuse_topology(reading, reading->line, "ppuid %u is above %d", ppu, PPU_MAX - 1);
     }
     if (reading->ppu_lines[ppu] != 0) {
-        return fail(reading, reading->line, "ppuid %u is already used in line %d", ppu, reading->ppu_lines[ppu]);
+        return refuse_topology(reading, reading->line, "ppuid %u is already used in line %d", ppu,
+                               reading->ppu_lines[ppu]);
     }
     reading->ppu = (int)ppu;
     reading->ppu_lines[ppu] = reading->line;
     return 0;
 }
 
-static int take_link(struct reading *reading, unsigned int link, unsigned int peer)
+static int take_link(struct topology_reading *reading, unsigned int link, unsigned int peer)
 {
     if (reading->ppu < 0) {
-        return fail(reading, reading->line, "a link before its device's \"ppuid:\" line");
+        return refuse_topology(reading, reading->line, "a link before its device's \"ppuid:\" line");
     }
     if (link >= LINK_MAX) {
-        return fail(reading, reading->line, "link index %u is above %d", link, LINK_MAX - 1);
+        return refuse_topology(reading, reading->line, "link index %u is above %d", link, LINK_MAX - 1);
     }
     if (reading->link_lines[reading->ppu][link] != 0) {
-        return fail(reading, reading->line, "link[%u] of PPU %d is already in line %d", link, reading->ppu,
-                    reading->link_lines[reading->ppu][link]);
+        return refuse_topology(reading, reading->line, "link[%u] of PPU %d is already in line %d", link, reading->ppu,
+                               reading->link_lines[reading->ppu][link]);
     }
     if (peer >= PPU_MAX) {
-        return fail(reading, reading->line, "neighbour %u is above %d", peer, PPU_MAX - 1);
+        return refuse_topology(reading, reading->line, "neighbour %u is above %d", peer, PPU_MAX - 1);
     }
     reading->link_lines[reading->ppu][link] = reading->line;
     reading->topology.peer[reading->ppu][link] = (int16_t)peer;
     return 0;
 }
 
-static int take_line(struct reading *reading, const char *line)
+static int take_topology_line(struct topology_reading *reading, const char *line)
 {
     unsigned int number;
     unsigned int peer;
@@ -176,12 +177,13 @@ static int take_line(struct reading *reading, const char *line)
     if (parse_link(line, &number, &peer)) {
         return take_link(reading, number, peer);
     }
-    return fail(reading, reading->line,
-                "\"%s\" is none of \"==========deviceN==========\", \"ppuid: N\", \"link[N]: nbrPpuid:N\"", line);
+    return refuse_topology(reading, reading->line,
+                           "\"%s\" is none of \"==========deviceN==========\", \"ppuid: N\", \"link[N]: nbrPpuid:N\"",
+                           line);
 }
 
-/* One line without its end, trimmed and zero-terminated for take_line(). */
-static int read_line(struct reading *reading, const char *start, size_t length)
+/* One line without its end, trimmed and zero-terminated for take_topology_line(). */
+static int read_topology_line(struct topology_reading *reading, const char *start, size_t length)
 {
     char line[LINE_LIMIT + 1];
     if (length > 0 && start[length - 1] == '\r') {
@@ -195,20 +197,20 @@ static int read_line(struct reading *reading, const char *start, size_t length)
         length--;
     }
     if (memchr(start, '\0', length)) {
-        return fail(reading, reading->line, "the line holds a NUL byte");
+        return refuse_topology(reading, reading->line, "the line holds a NUL byte");
     }
     if (length > 0 && *start == '#') {
         return 0;
     }
     if (length > LINE_LIMIT) {
-        return fail(reading, reading->line, "the line is longer than %d bytes", LINE_LIMIT);
+        return refuse_topology(reading, reading->line, "the line is longer than %d bytes", LINE_LIMIT);
     }
     memcpy(line, start, length);
     line[length] = '\0';
-    return take_line(reading, line);
+    return take_topology_line(reading, line);
 }
 
-static int count_links(const struct topology *topology, int ppu, int peer)
+static int count_links_between(const struct topology *topology, int ppu, int peer)
 {
     int count = 0;
     for (int link = 0; link < LINK_MAX; link++) {
@@ -217,18 +219,18 @@ static int count_links(const struct topology *topology, int ppu, int peer)
     return count;
 }
 
-static int check_ids(struct reading *reading)
+static int check_topology_ids(struct topology_reading *reading)
 {
     for (int ppu = reading->sections; ppu < PPU_MAX; ppu++) {
         if (reading->ppu_lines[ppu] != 0) {
-            return fail(reading, reading->ppu_lines[ppu], "ppuid %d: the ids of %d devices must be 0 to %d", ppu,
-                        reading->sections, reading->sections - 1);
+            return refuse_topology(reading, reading->ppu_lines[ppu], "ppuid %d: the ids of %d devices must be 0 to %d",
+                                   ppu, reading->sections, reading->sections - 1);
         }
     }
     return 0;
 }
 
-static int check_links(struct reading *reading)
+static int check_topology_links(struct topology_reading *reading)
 {
     const struct topology *topology = &reading->topology;
     struct topology_fault fault = topology_validate(topology);
@@ -239,45 +241,46 @@ static int check_links(struct reading *reading)
     case TOPOLOGY_EMPTY:
         return error_set(reading->err, STATUS_INVALID, "%s: there is no device in it", reading->name);
     case TOPOLOGY_SELF_LINK:
-        return fail(reading, line, "link[%d] of PPU %d leads back to PPU %d", fault.link, fault.ppu, fault.peer);
+        return refuse_topology(reading, line, "link[%d] of PPU %d leads back to PPU %d", fault.link, fault.ppu,
+                               fault.peer);
     case TOPOLOGY_UNKNOWN_NEIGHBOUR:
-        return fail(reading, line, "link[%d] of PPU %d leads to PPU %d, which is not in the file", fault.link,
-                    fault.ppu, fault.peer);
+        return refuse_topology(reading, line, "link[%d] of PPU %d leads to PPU %d, which is not in the file",
+                               fault.link, fault.ppu, fault.peer);
     case TOPOLOGY_ONE_SIDED:
         break;
     }
-    return fail(reading, line, "links between PPU %d and PPU %d: PPU %d lists %d, but PPU %d lists %d", fault.ppu,
-                fault.peer, fault.ppu, count_links(topology, fault.ppu, fault.peer), fault.peer,
-                count_links(topology, fault.peer, fault.ppu));
+    return refuse_topology(reading, line, "links between PPU %d and PPU %d: PPU %d lists %d, but PPU %d lists %d",
+                           fault.ppu, fault.peer, fault.ppu, count_links_between(topology, fault.ppu, fault.peer),
+                           fault.peer, count_links_between(topology, fault.peer, fault.ppu));
 }
 
-static int read_all(struct reading *reading, const char *text, size_t length)
+static int read_topology(struct topology_reading *reading, const char *text, size_t length)
 {
     const char *end = text + length;
     while (text < end) {
         const char *newline = memchr(text, '\n', (size_t)(end - text));
         const char *line_end = newline ? newline : end;
         reading->line++;
-        if (read_line(reading, text, (size_t)(line_end - text)) < 0) {
+        if (read_topology_line(reading, text, (size_t)(line_end - text)) < 0) {
             return -1;
         }
         text = newline ? newline + 1 : end;
     }
-    if (end_section(reading) < 0 || check_ids(reading) < 0) {
+    if (end_section(reading) < 0 || check_topology_ids(reading) < 0) {
         return -1;
     }
     reading->topology.ppu_count = reading->sections;
-    return check_links(reading);
+    return check_topology_links(reading);
 }
 
 int topology_file_parse(const char *text, size_t length, const char *name, struct topology *topology, struct error *err)
 {
-    CLEANUP_FREE struct reading *reading = memory_alloc(1, sizeof *reading);
+    CLEANUP_FREE struct topology_reading *reading = memory_alloc(1, sizeof *reading);
     reading->name = name;
     reading->err = err;
     reading->ppu = NO_SECTION;
     topology_clear(&reading->topology, 0);
-    if (read_all(reading, text, length) < 0) {
+    if (read_topology(reading, text, length) < 0) {
         return -1;
     }
     *topology = reading->topology;

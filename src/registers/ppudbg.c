@@ -154,24 +154,32 @@ static bool has_owner(const struct writing *writing)
     return false;
 }
 
-/* The far end of WRITE is an idle card's that is opened, or cut off whole. */
-static bool concerns_idle_card(const struct writing *writing, const struct plan_write *write)
+/* Everything is opened at once, and only if nobody has a card. */
+static bool is_opened_by_reset(const struct writing *writing, const struct plan_write *write)
+{
+    return write->role != ROLE_NEAR && !plan_write_cuts(write) && !writing->isolate_idle && !has_owner(writing);
+}
+
+/* Until then a card that lost its owner keeps its cuts, and is cut off from its old neighbours too; so is one that is to
+ * be cut off whole. */
+static bool is_isolated_alone(const struct writing *writing, const struct plan_write *write)
 {
     return write->role != ROLE_NEAR && writing->owners[write->ppu] == OWNER_IDLE &&
-           (!plan_write_cuts(write) || write->to == writing->cards[write->ppu].links);
+           (plan_write_cuts(write) ? write->to == writing->cards[write->ppu].links : writing->freed[write->ppu]);
 }
 
 static void ppudbg_decide(struct ppudbg_call *call, const struct writing *writing)
 {
-    bool may_reset = !writing->isolate_idle && !has_owner(writing);
     *call = (struct ppudbg_call){0};
     for (size_t i = 0; i < writing->plan->count; i++) {
         const struct plan_write *write = &writing->plan->writes[i];
         if (write->role == ROLE_NEAR) {
             isolate_owner(call, writing, write->ppu);
-        } else if (concerns_idle_card(writing, write)) {
+        } else if (is_opened_by_reset(writing, write)) {
+            call->resets = true;
             isolate_alone(call, write->ppu);
-            call->resets |= may_reset && !plan_write_cuts(write);
+        } else if (is_isolated_alone(writing, write)) {
+            isolate_alone(call, write->ppu);
         }
     }
 }
@@ -216,11 +224,9 @@ static int ppudbg_write_plan(struct registers *registers, const struct writing *
     for (size_t i = 0; i < plan->count; i++) {
         const struct plan_write *write = &plan->writes[i];
         bool is_near = write->role == ROLE_NEAR;
-        if (is_near || concerns_idle_card(writing, write)) {
-            outcomes[i] = is_done ? APPLY_DONE : APPLY_FAILED;
-        } else {
-            outcomes[i] = APPLY_NOT_TRIED;
-        }
+        bool is_made = is_near || is_opened_by_reset(writing, write) ||
+                       (plan_write_cuts(write) && is_isolated_alone(writing, write));
+        outcomes[i] = !is_made ? APPLY_NOT_TRIED : is_done ? APPLY_DONE : APPLY_FAILED;
         is_refused |= !is_done && is_near && plan_write_cuts(write) && !writing->keep_going;
     }
     if (is_refused) {

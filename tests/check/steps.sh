@@ -6,7 +6,7 @@
 # shellcheck disable=SC2034
 LOGS=$ROOT/build-check/logs
 # shellcheck disable=SC2034
-STEPS=(build unit e2e torture lint corpus prove sanitizers valgrind clang coverage static
+STEPS=(build unit e2e torture lint corpus prove model sanitizers valgrind clang coverage static
     distcheck rpm packages system apparmor)
 # shellcheck disable=SC2034
 declare -A STEP_TITLE=(
@@ -17,6 +17,7 @@ declare -A STEP_TITLE=(
     [lint]="rules of the source tree"
     [corpus]="fuzz targets over their corpus"
     [prove]="proofs of the core"
+    [model]="all that can happen to claims, and that each seeded bug is noticed"
     [sanitizers]="unit and end-to-end tests under ASan and UBSan"
     [valgrind]="unit tests and the main job under valgrind"
     [clang]="clang, every warning an error, and its unit tests"
@@ -96,6 +97,11 @@ step_prove()
     else
         as_root tests/proof/in-chroot build-prover
     fi
+}
+
+step_model()
+{
+    tests/model/run
 }
 
 step_sanitizers()

@@ -28,6 +28,9 @@ NAMES = {
     "escapes": "\x1b[31mred\x07\x7f",
     "backslash": "a\\x0ab",
     "operation": "prepare",
+    "verb": "status",
+    "another verb": "apply",
+    "sub-operation": "end",
     "empty": "",
 }
 NO_XML = {"newline", "escapes", "empty"}  # as arguments only
@@ -93,12 +96,15 @@ def test_name_that_is_no_utf8(scene):
 # Calls that are none
 
 
-def test_unknown_operations(scene):
+def test_operations_that_are_left_alone(scene):
     before = scene.state()
-    for operation in ("migrate", "restore", "attach", "detach", "", "PREPARE", "--help", "begin"):
+    for operation in ("migrate", "restore", "attach"):
         for program in (scene.host.hook_program, scene.host.engine_program):
             result = scene.host.run([program, "a", operation, "begin", "-"], scene.a.xml(), scene.host.environment())
             assert (result.status, result.stdout, result.stderr) == (0, b"", "")
+    for operation in ("detach", "", "PREPARE", "--help", "begin"):
+        result = scene.host.hook("a", operation, scene.a.xml())
+        assert (result.status, result.stderr) == (0, "")
     assert scene.state() == before
 
 
@@ -110,6 +116,11 @@ def test_unknown_operations(scene):
         ["a", "prepare", "begin"],
         ["a", "prepare", "begin", "-", "-"],
         ["a", "prepare", "now", "-"],
+        ["a", "prepare", "end", "-"],
+        ["a", "release", "begin", "-"],
+        ["a", "detach", "begin", "-"],
+        ["a", "PREPARE", "begin", "-"],
+        ["a", "", "begin", "-"],
     ],
 )
 def test_engine_is_no_hook_with_other_arguments(scene, arguments):
@@ -118,6 +129,44 @@ def test_engine_is_no_hook_with_other_arguments(scene, arguments):
     result = scene.host.engine(*arguments, stdin=scene.a.xml())
     assert (result.status, result.stdout) == (2, b"")
     assert result.stderr == "icn-hook: unknown verb 'a'; see icn-hook --help\n"
+    assert scene.state() == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["apply", "--name", "end", "4,5"],
+        ["apply", "4,5", "--name", "end"],
+        ["apply", "--name", "begin", "4,5"],
+        ["apply", "--name", "prepare", "4,5"],
+    ],
+)
+def test_words_of_a_hook_call_name_a_group(scene, arguments):
+    """They are an operator's, and no VM called "apply"."""
+    name = arguments[arguments.index("--name") + 1]
+    result = scene.host.engine(*arguments)
+    assert (result.status, result.stderr) == (0, "")
+    ppus = scene.host.engine("status", "--json").json()["ppus"]
+    assert [owner["name"] for owner in ppus[4]["owners"]] == [name]
+    assert scene.host.engine("release", name).status == 0
+    assert scene.host.engine("status", "--json").json()["ppus"][4]["owners"] == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["status", "prepare", "begin", "-"],
+        ["apply", "prepare", "begin", "-"],
+        ["-n", "prepare", "begin", "-"],
+        ["--json", "release", "end", "-"],
+    ],
+)
+def test_verbs_and_options_are_no_names_of_vms(scene, arguments):
+    """Without the hook program's word: a VM of such a name comes by way of the hook."""
+    before = scene.state()
+    result = scene.host.engine(*arguments, stdin=scene.a.xml())
+    assert (result.status, result.stdout) == (2, b"")
+    assert result.stderr.startswith("icn-hook: ") and result.stderr.count("\n") == 1
     assert scene.state() == before
 
 
@@ -132,7 +181,7 @@ def test_other_words_change_nothing(scene):
 
 
 def test_engine_under_another_name(scene, tmp_path):
-    """Hook mode is told by the arguments."""
+    """Hook mode is a matter of the arguments."""
     (tmp_path / "qemu").symlink_to(scene.host.engine_program)
     result = scene.host.run(
         [tmp_path / "qemu", "a", "prepare", "begin", "-"], scene.a.xml(), scene.host.environment()

@@ -287,7 +287,7 @@ def test_engine_is_killed_at_every_call(tmp_path, moment):
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_hook_program_is_killed_at_every_call(tmp_path, operation):
-    """The engine, once it was started, goes on to its end."""
+    """The engine, if it was started, dies with it."""
     kill_everywhere(tmp_path, operation, "qemu")
 
 

@@ -28,9 +28,27 @@ static void test_shape(void **state)
         bool meant;
     } cases[] = {
         {5, {"qemu", "vm1", "prepare", "begin", "-"}, true},
+        {5, {"icn-hook", "vm1", "start", "begin", "-"}, true},
+        {5, {"icn-hook", "vm1", "started", "begin", "-"}, true},
         {5, {"icn-hook", "vm1", "stopped", "end", "shutdown"}, true},
-        {5, {"icn-hook", "--help", "unheard-of", "begin", ""}, true},
+        {5, {"icn-hook", "vm1", "release", "end", ""}, true},
+        {5, {"icn-hook", "vm1", "reconnect", "begin", "-"}, true},
+        {5, {"icn-hook", "vm1", "migrate", "begin", "-"}, true},
+        {5, {"icn-hook", "vm1", "restore", "begin", "-"}, true},
+        {5, {"icn-hook", "vm1", "attach", "begin", "-"}, true},
+        {5, {"icn-hook", "end", "prepare", "begin", "--name"}, true},
+        {5, {"icn-hook", "", "prepare", "begin", "-"}, true},
+        {5, {"icn-hook", "vm1", "stopped", "begin", "-"}, false},
+        {5, {"icn-hook", "vm1", "prepare", "end", "-"}, false},
         {5, {"icn-hook", "vm1", "prepare", "middle", "-"}, false},
+        {5, {"icn-hook", "vm1", "unheard-of", "begin", "-"}, false},
+        {5, {"icn-hook", "vm1", "PREPARE", "begin", "-"}, false},
+        {5, {"icn-hook", "vm1", "", "begin", "-"}, false},
+        {5, {"icn-hook", "--help", "prepare", "begin", ""}, false},
+        {5, {"icn-hook", "-n", "prepare", "begin", ""}, false},
+        {5, {"icn-hook", "apply", "prepare", "begin", "-"}, false},
+        {5, {"icn-hook", "status", "prepare", "begin", "-"}, false},
+        {5, {"icn-hook", "apply", "--name", "end", "0,1"}, false},
         {4, {"icn-hook", "vm1", "prepare", "begin"}, false},
         {6, {"icn-hook", "vm1", "prepare", "begin", "-", "-"}, false},
         {1, {"icn-hook"}, false},
@@ -41,6 +59,26 @@ static void test_shape(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         assert_int_equal(hook_mode_is_meant(cases[i].count, cases[i].arguments), cases[i].meant);
     }
+}
+
+/* The hook program says so: then the VM may have any name. */
+static void test_word_of_the_hook_program(void **state)
+{
+    char *strange[] = {"icn-hook", "--help", "unheard-of", "end", "-", NULL};
+    char *verb[] = {"icn-hook", "apply", "prepare", "begin", "-", NULL};
+    char number[32];
+
+    (void)state;
+    int fd = dup(STDERR_FILENO);
+    snprintf(number, sizeof number, "%d", fd);
+    setenv("ICN_HOOK_VERDICT_FD", number, 1);
+    assert_true(hook_mode_is_meant(5, strange));
+    assert_true(hook_mode_is_meant(5, verb));
+    assert_false(hook_mode_is_meant(4, verb));
+    close(fd);
+    assert_false(hook_mode_is_meant(5, strange));
+    assert_false(hook_mode_is_meant(5, verb));
+    unsetenv("ICN_HOOK_VERDICT_FD");
 }
 
 static int run(const char *operation, const char *text)
@@ -149,6 +187,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shape),
+        cmocka_unit_test(test_word_of_the_hook_program),
         cmocka_unit_test_setup(test_success_is_silent, start),
         cmocka_unit_test_setup(test_refusal_is_one_line, start),
         cmocka_unit_test_setup(test_other_operations_do_not_fail, start),

@@ -383,7 +383,7 @@ static void test_daemon_state(void **unused)
 /* In a child, in a mount namespace where /proc hides all processes. */
 static _Noreturn void look_in_hidden_proc(struct process_identity lives, struct process_identity gone, int answer)
 {
-    enum daemon_state states[3];
+    enum daemon_state states[5];
     struct process_identity none = {-1, 0};
     if (unshare(CLONE_NEWNS | (geteuid() == 0 ? 0 : CLONE_NEWUSER)) != 0 ||
         mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0 ||
@@ -393,6 +393,9 @@ static _Noreturn void look_in_hidden_proc(struct process_identity lives, struct 
     states[0] = process_daemon_state(lives);
     states[1] = process_daemon_state(gone);
     states[2] = process_daemon_behind_call(&none) ? DAEMON_LIVES : DAEMON_UNKNOWN;
+    unsetenv("ICN_SYSROOT");
+    states[3] = process_pid_exists(lives.pid) && process_lives(lives) ? DAEMON_LIVES : DAEMON_UNKNOWN;
+    states[4] = process_pid_exists(gone.pid) ? DAEMON_LIVES : DAEMON_GONE;
     child_exit(write(answer, states, sizeof states) == sizeof states ? 0 : 1);
 }
 
@@ -402,7 +405,7 @@ static void test_hidden_daemon(void **unused)
     int answer[2];
     pid_t gone_pid;
     pid_t lives_pid;
-    enum daemon_state states[3] = {DAEMON_GONE, DAEMON_LIVES, DAEMON_LIVES};
+    enum daemon_state states[5];
     (void)unused;
     struct process_identity gone = start_caller("libvirtd", &gone_pid);
     struct process_identity lives = start_caller("libvirtd", &lives_pid);
@@ -421,6 +424,8 @@ static void test_hidden_daemon(void **unused)
     assert_int_equal(states[0], DAEMON_UNKNOWN);
     assert_int_equal(states[1], DAEMON_GONE);
     assert_int_equal(states[2], DAEMON_UNKNOWN);
+    assert_int_equal(states[3], DAEMON_LIVES);
+    assert_int_equal(states[4], DAEMON_GONE);
 }
 
 static void simulate_stat(int pid, const char *comm, const char *state, const char *threads, const char *start)

@@ -281,6 +281,8 @@ static void test_held_virtual_function(void **unused)
     simulated_link(CARD "/virtfn2", "../0000:08:00.3"); /* gone already */
     assert_held(read_card(), second, 16);
     assert_false(read_state().held);
+    simulated_text("/sys/bus/pci/devices/0000:08:00.1/enable", "1\n");
+    assert_held(read_card(), (struct bdf){.bus = 8, .function = 1}, 15);
     assert_string_equal(read_card().driver, "ppu");
     assert_int_equal(read_card().iommu_group, 14);
 }

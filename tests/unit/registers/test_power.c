@@ -192,10 +192,11 @@ static void test_a_sleeping_card_is_woken_until_all_is_done(void **state)
     registers_wake(&registers, &card.bdf, 1);
     assert_int_equal(waits, 3);
     assert_control("on");
-    simulated_text(DIRECTORY "power/control", "as it was left\n");
+    simulated_text(DIRECTORY "power/control", "auto\n");
     assert_awake();
-    registers_wake(&registers, &card.bdf, 1);
-    assert_control("as it was left\n");
+    registers_wake(&registers, (const struct bdf[]){card.bdf, card.bdf}, 2);
+    assert_control("auto\n"); /* is not looked at again */
+    assert_int_equal(registers.woken_count, 1);
     registers_close(&registers);
     assert_control("auto");
     simulated_text(DIRECTORY "power/control", "as it was left\n");
@@ -210,6 +211,7 @@ static void test_a_kernel_without_power_state(void **state)
     set_power(NULL, "suspended\n", "auto\n");
     assert_awake();
     assert_control("on");
+    assert_int_equal(waits, 3);
 }
 
 static void test_a_card_that_somebody_else_wakes(void **state)

@@ -267,6 +267,15 @@ static void test_freed_cards(void **state)
     check_registers((const uint32_t[CARDS]){LINKS, LINKS, [6] = LINKS});
 }
 
+static void test_freed_card_beside_an_unknown_owner(void **state)
+{
+    (void)state;
+    owners[5] = OWNER_UNKNOWN;
+    goal(0, ROLE_FAR, 0x19, 0);
+    check_done("d");
+    check_call("0");
+}
+
 static void test_freed_cards_beside_a_domain(void **state)
 {
     (void)state;
@@ -526,6 +535,7 @@ int main(void)
         TEST(test_links_within_a_domain_are_opened),
         TEST(test_owners_that_are_not_one_domain),
         TEST(test_freed_cards),
+        TEST(test_freed_card_beside_an_unknown_owner),
         TEST(test_freed_cards_beside_a_domain),
         TEST(test_last_owner_is_gone),
         TEST(test_idle_cards_are_isolated),
