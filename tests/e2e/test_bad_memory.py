@@ -160,6 +160,7 @@ def fixture_small_run(scene):
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,nr_inodes=64,mode=0700", "tmpfs", room], check=True)
     shutil.copytree(directory(scene), room / "icn-hook")
     subprocess.run(["mount", "--bind", room / "icn-hook", directory(scene)], check=True)
+    scene.libvirt.restart_daemon()  # one that sees it
     yield room
     subprocess.run(["umount", "-l", directory(scene), room], check=True)
 

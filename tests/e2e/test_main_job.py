@@ -2,7 +2,6 @@
 """The main job through both programs: a VM's start isolates its cards, its end
 restores their links, and nobody else's are touched."""
 
-import json
 import random
 from concurrent.futures import ThreadPoolExecutor
 
