@@ -184,7 +184,7 @@ def test_full_run(scene, small_run, names):
     """A start is refused, an end is not lost, and plain VMs notice nothing."""
     assert scene.call("prepare").status == 0
     scene.let_through = True
-    fill(small_run / ".ballast", names)
+    fill(small_run / "ballast", names)
     result = scene.call("prepare", domain=vm("c", 4))
     assert result.status == 5 and "No space left on device" in result.stderr, result
     scene.assert_plain_domain_passes()
