@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-#include "core/apply.h"
 #include "core/plan.h"
 #include "engine/machine.h"
 #include "engine/notes.h"

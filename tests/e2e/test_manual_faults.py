@@ -71,7 +71,7 @@ class Bench:
         return sorted(
             entry["name"]
             for entry in self.host.ledger().values()
-            if entry.get("manual") and entry["phase"] != "ended"
+            if entry["kind"] == "group" and entry["phase"] != "ended"
         )
 
 
