@@ -66,7 +66,7 @@ uint32_t links_missing(const struct session *session, int ppu);
 /* What was read back for exactly the card's owners of today before QEMU opened it: false if nothing was.  AT: when, in
  * seconds since the epoch. */
 bool links_gate(const struct session *session, int ppu, uint32_t *mask, int64_t *at);
-/* A running VM's card that was never read back for it before QEMU opened it. */
+/* A running VM's card that cannot be read now, and that was never read back for it before QEMU opened it. */
 bool links_no_gate(const struct session *session, int ppu);
 
 /* Notes what is wrong or cannot be seen: leaks, missing cuts, unverified links, cards without a gate, debts,

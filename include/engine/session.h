@@ -36,6 +36,8 @@ struct session {
     enum session_access access;
     bool is_open;
     struct machine *machine; /* owned */
+    bool has_daemon;         /* of a hook: DAEMON is the libvirt daemon that called it */
+    struct process_identity daemon;
     struct state state;
     struct running_vms running;
     struct registers registers;

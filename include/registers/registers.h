@@ -7,8 +7,8 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "core/bdf.h"
 #include "core/plan.h"
+#include "core/bdf.h"
 #include "host/settings.h"
 #include "host/state.h"
 

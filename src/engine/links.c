@@ -272,7 +272,7 @@ bool links_no_gate(const struct session *session, int ppu)
         runs |= holding->ppu == ppu && session->owners.items[holding->owner].runs;
     }
     gated_mask(session, ppu, &at);
-    return runs && at == 0;
+    return runs && at == 0 && !session_is_read(session, ppu);
 }
 
 /* Leaks and what is not shown, a line for each pair of cards. */

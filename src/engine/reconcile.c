@@ -73,40 +73,20 @@ static int clear_faults(struct session *session, bool *forgot, struct error *err
     return 0;
 }
 
-/* The claim says what the owner has now. */
-static bool is_claimed(const struct session *session, const struct owner *owner)
-{
-    const struct claim *claim = state_claim(&session->state, owner->uuid);
-    size_t count = 0;
-    if (!claim || claim->phase != CLAIM_RUNNING) {
-        return false;
-    }
-    for (size_t i = 0; i < claim->card_count; i++) {
-        int ppu = machine_ppu_at(session->machine, claim->cards[i].bdf);
-        if (ppu < 0 || !owners_has(&session->owners, owner, ppu)) {
-            return false;
-        }
-    }
-    for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
-        count += owners_has(&session->owners, owner, ppu);
-    }
-    return count == claim->card_count;
-}
-
-/* VMs that run and of which no claim, or one with other cards, is known. */
+/* VMs that run and of which no claim is known, or none that says so. */
 static int adopt(struct session *session, struct error *err)
 {
     for (size_t i = 0; i < session->owners.count; i++) {
         const struct owner *owner = &session->owners.items[i];
-        if (owner->kind != OWNER_KIND_VM || !owner->runs || is_claimed(session, owner)) {
+        const struct claim *claim = state_claim(&session->state, owner->uuid);
+        if (owner->kind != OWNER_KIND_VM || !owner->runs || (claim && claim->phase == CLAIM_RUNNING)) {
             continue;
         }
-        if (!state_claim(&session->state, owner->uuid)) {
+        if (!claim) {
             notes_add(&session->notes, NOTE_INFO, NOTE_CHANGE, -1, owner->name,
                       "VM '%s' runs and icn-hook did not know of it; it has a claim on its cards now", owner->name);
         }
-        if (session->access == SESSION_CHANGE &&
-            record_claim(session, owner, CLAIM_SEEN, false, err) < 0) {
+        if (session->access == SESSION_CHANGE && record_claim(session, owner, CLAIM_SEEN, false, err) < 0) {
             return -1;
         }
     }
@@ -146,7 +126,7 @@ int repair_host(struct session *session, struct repair_report *report, struct er
     int result = 0;
     turn->intent = INTENT_REPAIR;
     turn->late = true;
-    if (clear_faults(session, &forgot, err) < 0 || record_ends(session, turn, err) < 0 || adopt(session, err) < 0) {
+    if (clear_faults(session, &forgot, err) < 0 || record_catch_up(session, turn, err) < 0 || adopt(session, err) < 0) {
         return -1;
     }
     policy_decide(session, turn);

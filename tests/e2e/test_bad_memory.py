@@ -65,11 +65,11 @@ def test_memory_of_another_boot(scene):
     """Registers are as the firmware left them: what was remembered says nothing."""
     scene.libvirt.stop("b")
     assert scene.libvirt.start(scene.a).running
-    scene.host.set_boot_id("99999999-2222-4333-8444-555555555555")
+    scene.libvirt.reboot()
     for path in directory(scene).glob("*-*.json"):
         path.unlink()
     scene.entry_of_b = None
-    scene.host.set_masks({ppu: 0x40 if ppu == 5 else 0 for ppu in range(8)})
+    scene.host.set_masks({5: 0x40})
     assert scene.libvirt.start(vm("c", 0, 1)).running
     scene.libvirt.stop("c")
     assert scene.masks() == {ppu: 0x40 if ppu == 5 else 0 for ppu in range(8)}

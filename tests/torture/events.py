@@ -180,10 +180,12 @@ def around(world, cards):
 
 
 def foresee(world, call, calls, before):
-    """Which exit statuses are right, and which cards it reads."""
+    """Which exit statuses are right, and which cards it reads: of cards that somebody else
+    has, or may have, it reads none."""
     facts = call.facts
     if "operation" in facts:
         foresee_hook(world, call, calls, before)
+        facts["reads"] = {ppu for ppu in facts["reads"] if before[ppu][1] <= {facts["tenant"].uuid}}
         return
     verb = facts["verb"]
     facts["reads"] = set(CARDS) if verb == "repair" else around(world, facts.get("cards", ()))
@@ -198,6 +200,8 @@ def foresee(world, call, calls, before):
         facts["allowed"] = facts["allowed"] | {3}
     if verb == "apply" and rivals(world, facts["cards"], before, facts["name"]) == {True} and len(calls) == 1:
         facts["allowed"] = facts["allowed"] - {0}
+    if verb != "repair":
+        facts["reads"] = {ppu for ppu in facts["reads"] if before[ppu][1] <= {facts.get("name")}}
     if world.is_full:
         facts["allowed"] |= {5}
 

@@ -234,10 +234,10 @@ class World:
             self.host.engine("release", name)
         for ppu in range(8):
             self.kernel.bind(ppu, None)
-        result = self.host.engine("repair")
+        result = self.host.engine("repair", "--json")
         rules.demand(result.status == 0, f"repair at the end: {result}")
         masks = self.kernel.registers.all()
-        rules.demand(not any(masks.values()), f"registers at the end: {masks}")
+        rules.demand(not any(masks.values()), f"registers at the end: {masks}, {result.stdout}")
         result = self.host.engine("check")
         rules.demand(result.status == 0, f"check at the end: {result}")
 

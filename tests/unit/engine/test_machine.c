@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -61,7 +62,6 @@ static void test_open_without_a_file(void **state)
 {
     struct machine *machine = NULL;
     struct error err;
-
     (void)state;
     assert_int_equal(machine_open(NULL, &machine, &err), 0);
     assert_string_equal(machine->settings.match, ":6001");
@@ -75,7 +75,6 @@ static void test_open_another_file(void **state)
 {
     struct machine *machine = NULL;
     struct error err;
-
     (void)state;
     simulated_text(SETTINGS, "[ppu]\nmatch = :7\n");
     simulated_text("/other.conf", "[ppu]\nmatch = :8\n");
@@ -98,7 +97,6 @@ static void test_open_broken_settings(void **state)
 static void test_open_filter_that_libpci_refuses(void **state)
 {
     struct machine *machine = untouched;
-
     (void)state;
     libpci_takes_no_filter = true;
     struct error err = refuse_to_open(NULL);
@@ -110,7 +108,6 @@ static void test_open_filter_that_libpci_refuses(void **state)
 static void test_open_without_libpci(void **state)
 {
     struct machine *machine = untouched;
-
     (void)state;
     libpci_is_broken = true;
     struct error err = refuse_to_open(NULL);
@@ -130,7 +127,6 @@ static void test_salvage(void **state)
         {"[ppu]\nmatch = :7\n[policy]\nidle = perhaps\n", true, false},
         {"[ppu]\nmatch = :7\nmatch = :8\n", false, false},
     };
-
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct machine *machine = untouched;
@@ -167,7 +163,6 @@ static void test_survey_by_order(void **state)
 static void test_survey_with_a_card_missing(void **state)
 {
     char expected[2048];
-
     (void)state;
     simulated_remove("/sys/bus/pci/devices/0000:c6:00.0");
     struct error err = refuse_to_survey();
@@ -190,7 +185,6 @@ static void test_survey_with_a_function_that_cannot_be_read(void **state)
 static void test_survey_pinned(void **state)
 {
     char text[CARD_TEXT_SIZE];
-
     (void)state;
     simulated_text(SETTINGS, "[map]\n3 = 0000:08:00.0\n0 = 0000:c6:00.0\n7 = 0009:00:00.0\n");
     struct machine *machine = scene_machine();
@@ -235,6 +229,78 @@ static void test_survey_without_topology(void **state)
                  TOPOLOGY);
 }
 
+/* Cards get their ids by order, whatever the topology says. */
+static void test_survey_that_needs_no_topology(void **state)
+{
+    struct machine *machine = NULL;
+    struct error err = {0};
+    (void)state;
+    simulated_remove(TOPOLOGY);
+    simulated_remove("/sys/bus/pci/devices/0000:7e:00.0");
+    assert_done(machine_open(NULL, &machine, &err), &err);
+    assert_done(machine_survey_without_topology(machine, &err), &err);
+    assert_int_equal(machine->topology.ppu_count, CARDS - 1);
+    assert_int_equal(machine_ppu_at(machine, address_of(0)), 0);
+    assert_int_equal(machine_ppu_at(machine, address_of(2)), 1);
+    assert_int_equal(machine_ppu_at(machine, address_of(1)), -1);
+    assert_int_equal(topology_links(&machine->topology, 0), 0);
+    machine_close(machine);
+}
+
+/* By address, and without the virtual functions, which match too. */
+static void test_list_of_cards(void **state)
+{
+    struct machine *machine = scene_machine();
+    struct bdf *cards = NULL;
+    size_t count = 0;
+    struct error err = {0};
+    (void)state;
+    scene_virtual_function(0, 0, "0000:08:00.1");
+    assert_done(machine_list_cards(machine, &cards, &count, &err), &err);
+    assert_int_equal(count, CARDS);
+    for (int ppu = 0; ppu < CARDS; ppu++) {
+        assert_int_equal(bdf_compare(cards[ppu], address_of(ppu)), 0);
+    }
+    free(cards);
+    machine_close(machine);
+}
+
+static void test_ids(void **state)
+{
+    static const char *const cases[][2] = {
+        {"", ""},          {"5", "5"},          {"01", "0,1"},
+        {"012", "0-2"},    {"0246", "0,2,4,6"}, {"12467", "1,2,4,6,7"},
+        {"0567", "0,5-7"}, {"01234567", "0-7"},
+    };
+    struct machine *machine = scene_machine();
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        bool set[PPU_MAX] = {false};
+        char text[IDS_TEXT_SIZE];
+        for (const char *at = cases[i][0]; *at != '\0'; at++) {
+            set[*at - '0'] = true;
+        }
+        set[CARDS] = true; /* no card of this topology */
+        assert_string_equal(machine_ids_text(machine, set, text), cases[i][1]);
+    }
+    machine_close(machine);
+}
+
+static void test_longest_ids(void **state)
+{
+    struct machine *machine = scene_machine();
+    bool set[PPU_MAX] = {false};
+    char text[IDS_TEXT_SIZE];
+    (void)state;
+    machine->topology.ppu_count = PPU_MAX;
+    for (int ppu = 0; ppu < PPU_MAX; ppu += 2) {
+        set[ppu] = true;
+    }
+    machine_ids_text(machine, set, text);
+    assert_string_equal(text + strlen(text) - 10, ",1020,1022");
+    machine_close(machine);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -251,6 +317,10 @@ int main(void)
         cmocka_unit_test_setup(test_survey_pinned_beyond_the_topology, start),
         cmocka_unit_test_setup(test_survey_broken_topology, start),
         cmocka_unit_test_setup(test_survey_without_topology, start),
+        cmocka_unit_test_setup(test_survey_that_needs_no_topology, start),
+        cmocka_unit_test_setup(test_list_of_cards, start),
+        cmocka_unit_test_setup(test_ids, start),
+        cmocka_unit_test_setup(test_longest_ids, start),
     };
     return cmocka_run_group_tests(tests, simulated_host_start, simulated_host_stop);
 }
