@@ -173,8 +173,8 @@ def test_in_use_by_its_own_vmm(host):
         host.set_enable(GUIDE_BDFS[ppu], 1)
     apply(host, "0,1|2")
     assert host.masks() == required(host, [0, 1], [2])
-    line = f"{card_text(0)} of the group 'manual-0' is held open through vfio; end its VM first (fuser /dev/vfio/* names "
-    refused(host, 4, line + "the process)", "release", "manual-0")
+    line = f"{card_text(0)} of the group 'manual-0' is held open through vfio; end its VM first"
+    refused(host, 4, line, "release", "manual-0")
     line = "cards are in use, and their users would be exposed: manual-0 (PPU 0, 1); stop these first, or use --force"
     found = refused(host, 4, line, "reset")
     assert found["exposed"] == [{"name": "manual-0", "uuid": found["exposed"][0]["uuid"], "ppus": [0, 1]}]
@@ -365,7 +365,7 @@ def test_card_held_by_a_stranger(host):
     host.set_enable(GUIDE_BDFS[5], 1)
     line = (
         f"group 'manual-5' is not isolated: {card_text(5)} is held open through vfio by a process that is not a known VM; "
-        "end it (fuser /dev/vfio/* names it) or choose another card"
+        "end it or choose another card"
     )
     refused(host, 4, line, "apply", "4|5")
     line = "cards are in use, and their users would be exposed: unknown (PPU 5); stop these first, or use --force"
@@ -384,7 +384,7 @@ def test_absent_card(host):
 
 def test_all_or_nothing(host):
     """The last group's card does not answer: the others are given back."""
-    host.write_register(6, 0xFFFFFFFF)
+    host.set_driver(GUIDE_BDFS[6], "ppu")
     before = host.masks()
     result = host.engine("apply", "0,1|2,3|6", "--json")
     assert (result.status, result.json()["code"]) == (5, "hardware")
@@ -396,9 +396,9 @@ def test_all_or_nothing(host):
 
 def test_a_group_that_was_there_survives_the_failure_of_another(host):
     apply(host, "0,1")
-    host.write_register(6, 0xFFFFFFFF)
+    host.set_driver(GUIDE_BDFS[6], "ppu")
     assert host.engine("apply", "0,1|2,3|6").status == 5
-    assert {**host.masks(), 6: 0x01} == ALONE
+    assert host.masks() == ALONE
     assert names(host) == ["manual-0"]
 
 
@@ -439,14 +439,15 @@ def test_release_that_cannot_reach_a_card(host):
     result = host.engine("release", "red")
     assert result.status == 5
     assert result.stderr.startswith(f"icn-hook: not all links are back: {card_text(1)} is owed the mask 0x00000000: resource0 is missing")
-    assert result.stderr.endswith("; correct that, then run icn-hook reset\n")
-    [entry] = host.ledger().values()
-    assert entry["phase"] == "ended"
+    assert result.stderr.endswith("; icn-hook repair gives it back as soon as its registers can be written\n")
+    assert host.ledger() == {}
+    assert host.engine("status", "--json").json()["ppus"][1]["owed"] == "0x00000000"
     result = host.engine("reset")
     assert result.status == 5
     assert result.stderr.startswith(f"icn-hook: not all links are back: {card_text(1)} is owed the mask 0x00000000: resource0 is missing")
     resource.write_bytes(content)
-    fine(host.engine("release", "red"))
+    assert host.masks() != IDLE
+    fine(host.engine("repair"))
     assert (host.masks(), host.ledger()) == (IDLE, {})
 
 
@@ -509,7 +510,7 @@ def test_reset_cannot_isolate_every_card(host, tmp_path):
     result = reset_while_held(host, tmp_path, 3, "--isolate")
     line = f"{card_text(3)}: resource0 cannot be mapped now: a driver or QEMU holds the card's registers (EBUSY)"
     assert (result.status, result.stderr) == (5, f"icn-hook: not all links are cut: {line}\n")
-    assert result.stdout.decode() == f"warning: {line}; its links stay as they are\n"
+    assert result.stdout.decode() == f"warning: {line}\n"
     assert host.masks() == {**every_link(host), 3: 0}
 
 
