@@ -273,6 +273,7 @@ def test_unplugged_card_is_idle_after_reconnect(scene):
     scene.host.set_enable(GUIDE_BDFS[1], 0)
     scene.host.set_driver(GUIDE_BDFS[1], None)
     scene.host.write_status(running.domain, running.pid)
+    scene.libvirt.let_through[running.domain.uuid].discard(1)
     scene.libvirt.reconnect("a")
     owned = [card["bdf"] for card in scene.host.ledger()[f"{vm('a').uuid}.json"]["cards"]]
     assert owned == GUIDE_BDFS[:1]
