@@ -177,6 +177,7 @@ void owners_free(struct owners *owners)
     }
     free(owners->items);
     free(owners->holdings);
+    text_list_free(&owners->unresolved);
     *owners = (struct owners){0};
 }
 
@@ -187,6 +188,7 @@ static void gather_running(struct session *session, const struct running_vm *vm)
     struct error err;
     struct owner *owner = NULL;
     if (vm_cards_resolve(session->machine, &vm->domain, &cards, &session->notes, &err) < 0) {
+        text_list_add_copy(&session->owners.unresolved, vm->domain.uuid);
         notes_add(&session->notes, NOTE_WARNING, NOTE_STATUS, -1, vm->domain.name, "VM '%s': %s", vm->domain.name,
                   err.text);
         return;
@@ -223,15 +225,16 @@ static bool holds_unexplained(const struct session *session, const struct claim 
 static enum claim_verdict judge_claim(const struct session *session, const struct claim *claim, const bool explained[])
 {
     const struct running_vm *vm = running_vms_find(&session->running, claim->uuid);
+    bool lives = vm && vm->lives;
     const struct claim_facts facts = {
         .phase = claim->phase,
         .is_group = claim->is_group,
-        .has_status_file = vm && vm->lives,
+        .has_status_file = lives && !text_list_has(&session->owners.unresolved, claim->uuid),
         .daemon = claim->has_daemon ? process_daemon_state(claim->daemon) : DAEMON_UNKNOWN,
         .age_ms = state_boottime_ms() - claim->boottime_ms,
         .start_timeout_ms = INT64_C(1000) * session->machine->settings.start_timeout,
         .holds_unexplained = holds_unexplained(session, claim, explained),
-        .process_lives = claim->process.pid != 0 && process_lives(claim->process),
+        .process_lives = lives || (claim->process.pid != 0 && process_lives(claim->process)),
     };
     return claim_judge(&facts);
 }
