@@ -267,16 +267,16 @@ static void gather_claim(struct session *session, struct claim *claim, const boo
     if (claim->verdict == CLAIM_VOID) {
         if (session->access == SESSION_LOOK) {
             notes_add(&session->notes, NOTE_WARNING, NOTE_CLAIM, -1, claim->name,
-                      "%s '%s' has ended without a call that said so; the next hook or `icn-hook repair` gives its cards "
-                      "back",
-                      claim->is_group ? "the group" : "VM", claim->name);
+                      "%s '%s' has ended%s; the next hook or `icn-hook repair` gives its cards back",
+                      claim->is_group ? "the group" : "VM", claim->name,
+                      claim->is_ended ? "" : ", or its start failed, without a call that said so");
         }
         return;
     }
     struct owner *owner = owners_find(&session->owners, claim->uuid);
     if (claim->verdict == CLAIM_COUNTS && !owner) {
-        owner = owners_add(&session->owners, claim->is_group ? OWNER_KIND_GROUP : OWNER_KIND_VM, claim->uuid,
-                           claim->name);
+        owner =
+            owners_add(&session->owners, claim->is_group ? OWNER_KIND_GROUP : OWNER_KIND_VM, claim->uuid, claim->name);
     }
     if (owner) {
         owner->since = claim->since;
@@ -299,8 +299,8 @@ static void gather_strangers(struct session *session)
         if (session->owners.of[ppu] != OWNER_UNKNOWN) {
             continue;
         }
-        bool is_named = process_holder_of(session->cards[ppu].state.held_group,
-                                          session->cards[ppu].state.held_function, &pid, command);
+        bool is_named = process_holder_of(session->cards[ppu].state.held_group, session->cards[ppu].state.held_function,
+                                          &pid, command);
         struct owner *owner = owners_add(&session->owners, OWNER_KIND_STRANGER, "", command);
         owner->pid = pid;
         owners_give(&session->owners, owner, ppu, true);
