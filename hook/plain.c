@@ -43,7 +43,7 @@ bool plain_is_blank(char byte)
     return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r';
 }
 
-static const char *skip_blanks(const char *at, const char *end)
+const char *plain_skip_blanks(const char *at, const char *end)
 {
     while (at < end && plain_is_blank(*at)) {
         at++;
@@ -65,11 +65,11 @@ static bool encoding_is_ascii_based(const char *value, size_t length)
 /* AT is behind the word "encoding" of an XML declaration that ends at END. */
 static bool encoding_value_is_ascii_based(const char *at, const char *end)
 {
-    at = skip_blanks(at, end);
+    at = plain_skip_blanks(at, end);
     if (at == end || *at != '=') {
         return false;
     }
-    at = skip_blanks(at + 1, end);
+    at = plain_skip_blanks(at + 1, end);
     if (at == end || (*at != '\'' && *at != '"')) {
         return false;
     }
@@ -114,7 +114,7 @@ bool plain_is_bytewise(const char *text, size_t length)
     if (length >= 3 && memcmp(text, byte_order_mark, 3) == 0) {
         at += 3;
     }
-    at = skip_blanks(at, end);
+    at = plain_skip_blanks(at, end);
     return at < end && *at == '<' && !memchr(at, '\0', (size_t)(end - at)) && declaration_is_ascii_based(at, end) &&
            !has_declarations(at, end);
 }

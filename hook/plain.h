@@ -11,6 +11,8 @@ bool plain_is_bytewise(const char *text, size_t length);
 
 /* Blank as XML means it. */
 bool plain_is_blank(char byte);
+/* The first byte from AT that is not blank, or END. */
+const char *plain_skip_blanks(const char *at, const char *end);
 
 /* A complete domain that certainly takes no host PCI device, because none of
  * the words that every such device needs occurs anywhere in it. */

@@ -55,7 +55,7 @@ static bool is_name_byte(char byte)
            byte == '-' || byte == '_' || byte == '.' || byte == ':' || (unsigned char)byte >= 0x80;
 }
 
-static bool starts_with(const struct scanner *scanner, const char *text)
+static bool scan_sees(const struct scanner *scanner, const char *text)
 {
     size_t length = strlen(text);
     return (size_t)(scanner->end - scanner->at) >= length && memcmp(scanner->at, text, length) == 0;
@@ -71,14 +71,7 @@ static bool skip_past(struct scanner *scanner, const char *text)
     return true;
 }
 
-static void skip_blanks(struct scanner *scanner)
-{
-    while (scanner->at < scanner->end && plain_is_blank(*scanner->at)) {
-        scanner->at++;
-    }
-}
-
-static bool read_name(struct scanner *scanner, struct name *name)
+static bool scan_name(struct scanner *scanner, struct name *name)
 {
     const char *start = scanner->at;
     while (scanner->at < scanner->end && is_name_byte(*scanner->at)) {
@@ -135,19 +128,19 @@ static bool judge_attribute(struct element *element, struct name name, struct na
     return true;
 }
 
-static bool read_attribute(struct scanner *scanner, struct element *element)
+static bool scan_attribute(struct scanner *scanner, struct element *element)
 {
     struct name name;
-    if (!read_name(scanner, &name)) {
+    if (!scan_name(scanner, &name)) {
         return false;
     }
-    skip_blanks(scanner);
-    if (!starts_with(scanner, "=")) {
+    scanner->at = plain_skip_blanks(scanner->at, scanner->end);
+    if (!scan_sees(scanner, "=")) {
         return false;
     }
     scanner->at++;
-    skip_blanks(scanner);
-    if (!starts_with(scanner, "'") && !starts_with(scanner, "\"")) {
+    scanner->at = plain_skip_blanks(scanner->at, scanner->end);
+    if (!scan_sees(scanner, "'") && !scan_sees(scanner, "\"")) {
         return false;
     }
     const char *start = scanner->at + 1;
@@ -183,11 +176,11 @@ static bool close_element(struct scanner *scanner, struct name name)
     return opened.length == name.length && memcmp(opened.start, name.start, name.length) == 0;
 }
 
-static bool read_start_tag(struct scanner *scanner)
+static bool scan_start_tag(struct scanner *scanner)
 {
     struct element element = {.judged = scanner->skipped_depth == 0};
     scanner->at++;
-    if (!read_name(scanner, &element.name)) {
+    if (!scan_name(scanner, &element.name)) {
         return false;
     }
     element.local = without_prefix(element.name);
@@ -198,11 +191,11 @@ static bool read_start_tag(struct scanner *scanner)
 
     for (;;) {
         const char *before = scanner->at;
-        skip_blanks(scanner);
-        if (starts_with(scanner, ">") || starts_with(scanner, "/>")) {
+        scanner->at = plain_skip_blanks(scanner->at, scanner->end);
+        if (scan_sees(scanner, ">") || scan_sees(scanner, "/>")) {
             break;
         }
-        if (scanner->at == before || !read_attribute(scanner, &element)) {
+        if (scanner->at == before || !scan_attribute(scanner, &element)) {
             return false;
         }
     }
@@ -217,22 +210,22 @@ static bool read_start_tag(struct scanner *scanner)
     return open_element(scanner, element.name);
 }
 
-static bool read_end_tag(struct scanner *scanner)
+static bool scan_end_tag(struct scanner *scanner)
 {
     struct name name;
     scanner->at += 2;
-    if (!read_name(scanner, &name)) {
+    if (!scan_name(scanner, &name)) {
         return false;
     }
-    skip_blanks(scanner);
-    if (!starts_with(scanner, ">")) {
+    scanner->at = plain_skip_blanks(scanner->at, scanner->end);
+    if (!scan_sees(scanner, ">")) {
         return false;
     }
     scanner->at++;
     return close_element(scanner, name);
 }
 
-static bool read_text(struct scanner *scanner)
+static bool scan_text(struct scanner *scanner)
 {
     const char *start = scanner->at;
     while (scanner->at < scanner->end && *scanner->at != '<') {
@@ -241,31 +234,28 @@ static bool read_text(struct scanner *scanner)
     if (scanner->depth > 0) {
         return true;
     }
-    while (start < scanner->at && plain_is_blank(*start)) {
-        start++;
-    }
-    return start == scanner->at;
+    return plain_skip_blanks(start, scanner->at) == scanner->at;
 }
 
-static bool read_piece(struct scanner *scanner)
+static bool scan_piece(struct scanner *scanner)
 {
-    if (!starts_with(scanner, "<")) {
-        return read_text(scanner);
+    if (!scan_sees(scanner, "<")) {
+        return scan_text(scanner);
     }
-    if (starts_with(scanner, "</")) {
-        return read_end_tag(scanner);
+    if (scan_sees(scanner, "</")) {
+        return scan_end_tag(scanner);
     }
-    if (starts_with(scanner, "<?")) {
+    if (scan_sees(scanner, "<?")) {
         return skip_past(scanner, "?>");
     }
-    if (starts_with(scanner, "<!--")) {
+    if (scan_sees(scanner, "<!--")) {
         scanner->at += 4;
         return skip_past(scanner, "-->");
     }
-    if (starts_with(scanner, "<![CDATA[")) {
+    if (scan_sees(scanner, "<![CDATA[")) {
         return scanner->depth > 0 && skip_past(scanner, "]]>");
     }
-    return read_start_tag(scanner);
+    return scan_start_tag(scanner);
 }
 
 bool scan_holds_host_device(const char *text, size_t length)
@@ -274,11 +264,11 @@ bool scan_holds_host_device(const char *text, size_t length)
     if (!plain_is_bytewise(text, length)) {
         return true;
     }
-    if (starts_with(&scanner, "\xef\xbb\xbf")) {
+    if (scan_sees(&scanner, "\xef\xbb\xbf")) {
         scanner.at += 3;
     }
     while (scanner.at < scanner.end) {
-        if (!read_piece(&scanner)) {
+        if (!scan_piece(&scanner)) {
             return true;
         }
     }

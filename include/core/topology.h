@@ -12,17 +12,17 @@ enum {
 };
 
 struct topology {
-    int ppu_count;                    /* ids are 0 .. ppu_count-1 */
+    int ppu_count;                   /* ids are 0 .. ppu_count-1 */
     int16_t peer[PPU_MAX][LINK_MAX]; /* peer[ppu][link]: the neighbour's id or NO_PEER */
 };
 
 /* What is wrong with a topology, at which card and link. */
 enum topology_fault_kind {
     TOPOLOGY_FINE,
-    TOPOLOGY_EMPTY,           /* no card at all, or more than PPU_MAX */
-    TOPOLOGY_SELF_LINK,       /* a link leads back to its own card */
+    TOPOLOGY_EMPTY,             /* no card at all, or more than PPU_MAX */
+    TOPOLOGY_SELF_LINK,         /* a link leads back to its own card */
     TOPOLOGY_UNKNOWN_NEIGHBOUR, /* a link leads to an id that is not in the topology */
-    TOPOLOGY_ONE_SIDED,       /* not as many ends a->b as b->a */
+    TOPOLOGY_ONE_SIDED,         /* not as many ends a->b as b->a */
 };
 struct topology_fault {
     enum topology_fault_kind kind;

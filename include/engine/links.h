@@ -55,7 +55,7 @@ struct coverage {
     int proven;
     int gated;
     int unverified;
-    int leaks;
+    int leaks; /* those of the unverified that are read as open at both ends */
     int64_t gated_since; /* the oldest read-back that a gated link rests on; 0: none */
     int64_t gated_until; /* the youngest */
 };
@@ -66,7 +66,7 @@ uint32_t links_missing(const struct session *session, int ppu);
 /* What was read back for exactly the card's owners of today before QEMU opened it: false if nothing was.  AT: when, in
  * seconds since the epoch. */
 bool links_gate(const struct session *session, int ppu, uint32_t *mask, int64_t *at);
-/* A running VM's card that was never read back for it before QEMU opened it. */
+/* A running VM's card that cannot be read now, and that was never read back for it before QEMU opened it. */
 bool links_no_gate(const struct session *session, int ppu);
 
 /* Notes what is wrong or cannot be seen: leaks, missing cuts, unverified links, cards without a gate, debts,

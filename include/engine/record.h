@@ -6,7 +6,7 @@
 /* What is written down: claims, and the memory of each card. */
 
 /* Writes the claim of OWNER on the cards that it has.  ANEW: it begins now, whatever there was of it; else a claim that
- * is there keeps its beginning.  Where the claim of a VM begins the daemon behind the call is looked up. */
+ * is there keeps its beginning, but CLAIM_ADMITTED gives the start its time anew. */
 MUST_CHECK int record_claim(struct session *session, const struct owner *owner, enum claim_event event, bool anew,
                             struct error *err);
 
@@ -14,8 +14,9 @@ MUST_CHECK int record_claim(struct session *session, const struct owner *owner, 
 MUST_CHECK int record_end(struct session *session, const struct owner *owner, struct turn *turn, struct error *err);
 /* The owner that the claim was of, with its cards, as long as it has not ended. */
 struct owner *record_restore_owner(struct session *session, const struct claim *claim);
-/* Ends every claim that nothing supports any more: final, and nobody else will. */
-MUST_CHECK int record_ends(struct session *session, struct turn *turn, struct error *err);
+/* What happened without a call: claims that nothing supports end, which is final, and claims of VMs that run list what
+ * their status files list. */
+MUST_CHECK int record_catch_up(struct session *session, struct turn *turn, struct error *err);
 
 /* Before the first register is written: every cut that the plan's writes may leave. */
 MUST_CHECK int record_intent(struct session *session, const struct turn *turn, struct error *err);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-#include "core/apply.h"
 #include "core/plan.h"
 #include "engine/machine.h"
 #include "engine/notes.h"
@@ -37,6 +36,8 @@ struct session {
     enum session_access access;
     bool is_open;
     struct machine *machine; /* owned */
+    bool has_daemon;         /* of a hook: DAEMON is the libvirt daemon that called it */
+    struct process_identity daemon;
     struct state state;
     struct running_vms running;
     struct registers registers;

@@ -7,9 +7,8 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "core/apply.h"
-#include "core/bdf.h"
 #include "core/plan.h"
+#include "core/bdf.h"
 #include "host/settings.h"
 #include "host/state.h"
 
@@ -63,7 +62,7 @@ struct registers_backend {
      * that were opened for writing. */
     void (*read)(struct registers *registers, const struct card_address *card, bool may_touch, struct reading *reading);
 
-    /* Makes the plan's writes in its order (core/apply.h has the rules) and says in OUTCOMES,
+    /* Makes the plan's writes in its order (core/plan.h has the rules) and says in OUTCOMES,
      * which has room for the plan's count, what became of each.  Needs registers that were
      * opened for writing; the cards are woken first, all at once.  What failed without
      * refusing anything goes to WARNINGS, one line each.  -1: a near end could not be cut;

@@ -121,7 +121,8 @@ static int read_more(int fd, const char *name, size_t capacity, struct buffer *b
     return got > 0;
 }
 
-static int read_all(int fd, const char *name, size_t limit, int64_t deadline, struct buffer *buffer, struct error *err)
+static int read_to_end(int fd, const char *name, size_t limit, int64_t deadline, struct buffer *buffer,
+                       struct error *err)
 {
     struct stat facts = {0};
     bool regular = fstat(fd, &facts) == 0 && S_ISREG(facts.st_mode); /* always readable */
@@ -152,7 +153,7 @@ static int read_all(int fd, const char *name, size_t limit, int64_t deadline, st
 int file_read_fd(int fd, const char *name, size_t limit, int64_t deadline, struct buffer *buffer, struct error *err)
 {
     struct buffer content = {0};
-    if (read_all(fd, name, limit, deadline, &content, err) < 0) {
+    if (read_to_end(fd, name, limit, deadline, &content, err) < 0) {
         buffer_free(&content);
         return -1;
     }
@@ -183,7 +184,7 @@ int file_read(const char *path, size_t limit, struct buffer *buffer, bool *missi
     return file_read_fd(fd, path, limit, NO_DEADLINE, buffer, err);
 }
 
-static int compare_names(const void *left, const void *right)
+static int order_of_names(const void *left, const void *right)
 {
     return strcmp(*(char *const *)left, *(char *const *)right);
 }
@@ -214,7 +215,7 @@ static int list_fd(int fd, const char *name, struct text_list *names, struct err
         return error_set_errno(err, STATUS_HARDWARE, number, "cannot list %s", name);
     }
     if (found.count > 1) {
-        qsort(found.items, found.count, sizeof found.items[0], compare_names);
+        qsort(found.items, found.count, sizeof found.items[0], order_of_names);
     }
     *names = found;
     return 0;

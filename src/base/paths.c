@@ -35,7 +35,7 @@ const char *paths_sysroot(void)
     static char *sysroot;
     const char *value = environment_value();
     size_t length = sysroot_length(value);
-    if (sysroot == NULL || strlen(sysroot) != length || strncmp(sysroot, value, length) != 0) {
+    if (!sysroot || strlen(sysroot) != length || strncmp(sysroot, value, length) != 0) {
         free(sysroot);
         sysroot = memory_alloc(length + 1, 1);
         memcpy(sysroot, value, length);

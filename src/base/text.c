@@ -208,7 +208,7 @@ void text_list_free(struct text_list *list)
     list->count = 0;
 }
 
-static const char *skip_blanks(const char *text)
+static const char *after_blanks(const char *text)
 {
     return text + strspn(text, " \t\n\v\f\r");
 }
@@ -220,7 +220,7 @@ bool text_parse_uuid(const char *text, char uuid[UUID_SIZE])
     static const char digits[] = "0123456789abcdef";
     char result[UUID_SIZE];
     size_t used = 0;
-    text = skip_blanks(text);
+    text = after_blanks(text);
     for (int pair = 0; pair < 16; pair++) {
         text += strspn(text, "- ");
         int high = text_hex_digit(text[0]);
@@ -235,7 +235,7 @@ bool text_parse_uuid(const char *text, char uuid[UUID_SIZE])
         result[used++] = digits[low];
         text += 2;
     }
-    if (*skip_blanks(text) != '\0') {
+    if (*after_blanks(text) != '\0') {
         return false;
     }
     result[used] = '\0';

@@ -117,11 +117,10 @@ static void metrics_put_coverage(const struct session *session, FILE *stream)
     struct coverage coverage = coverage_count(session);
     metrics_put_number(stream, "icn_hook_links_required", "Links that must be cut.", coverage.required);
     metrics_put_head(stream, name,
-                     "Links that must be cut, by what is known of them: proven, gated, unverified or leak.");
+                     "Links that must be cut, by what is known of them: proven, gated or unverified.");
     fprintf(stream, "%s{evidence=\"proven\"} %d\n", name, coverage.proven);
     fprintf(stream, "%s{evidence=\"gated\"} %d\n", name, coverage.gated);
     fprintf(stream, "%s{evidence=\"unverified\"} %d\n", name, coverage.unverified);
-    fprintf(stream, "%s{evidence=\"leak\"} %d\n", name, coverage.leaks);
 }
 
 /* What cannot be read has no value. */

@@ -90,10 +90,23 @@ static void check_list_note(struct list_check *check, enum severity severity, en
     text_list_free(lines);
 }
 
+/* Why cards of the list cannot be read, where nothing was read back either. */
+static void check_list_note_unread(struct list_check *check)
+{
+    for (size_t i = 0; i < check->session->notes.count; i++) {
+        const struct note *note = &check->session->notes.items[i];
+        bool is_of_list = note->ppu >= 0 && check->groups.of[note->ppu] != IN_NO_GROUP;
+        if (note->code == NOTE_CARD && is_of_list && check->session->cards[note->ppu].state.present) {
+            notes_add(&check->findings, note->severity, note->code, note->ppu, NULL, "%s", note->text);
+        }
+    }
+}
+
 static void check_list_run(struct list_check *check)
 {
     bool any_fault = false;
     bool any_unverified = false;
+    check_list_note_unread(check);
     check_list_own(check);
     for (int group = 0; group < check->groups.count; group++) {
         struct text_list faults = {0};
@@ -110,6 +123,11 @@ static void check_list_run(struct list_check *check)
     check->status = any_fault ? STATUS_CHECK_FAILED : any_unverified ? STATUS_UNVERIFIED : STATUS_OK;
 }
 
+static const char *check_list_verdict(enum status status)
+{
+    return status == STATUS_OK ? "isolated" : status == STATUS_UNVERIFIED ? "unverified" : "not isolated";
+}
+
 static void check_list_put_groups(const struct list_check *check, struct json_object *object)
 {
     struct json_object *array = json_put_array(object, "groups");
@@ -120,7 +138,7 @@ static void check_list_put_groups(const struct list_check *check, struct json_ob
             json_object_array_add(cards, json_object_new_int(ppu));
         }
         json_put_bool(entry, "ok", check->of[group] == STATUS_OK);
-        json_put_bool(entry, "verified", check->of[group] != STATUS_UNVERIFIED);
+        json_put_text(entry, "verdict", check_list_verdict(check->of[group]));
         json_object_array_add(array, entry);
     }
 }
@@ -169,7 +187,7 @@ static void check_list_print_text(const struct list_check *check)
                                                      : ": NOT isolated");
     }
     if (check->status == STATUS_OK) {
-        puts("OK: every group is isolated, and the links inside each group are open");
+        puts("OK: every group is isolated, and no link inside a group is read as cut");
     } else if (check->status == STATUS_UNVERIFIED) {
         printf("CANNOT BE VERIFIED: groups of which not every cut can be shown: %d\n",
                check_list_count(check, STATUS_UNVERIFIED));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <inttypes.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "cli/view.h"
 #include "cli/commands.h"
@@ -114,6 +115,20 @@ static void status_add_links(struct table *table, const struct session *session,
     }
 }
 
+/* As wide as a mask: "gate 09:12", or the day if it was another one. */
+static const char *status_gate_text(int64_t seconds, char text[TIME_TEXT_SIZE])
+{
+    time_t moment = (time_t)seconds;
+    time_t now = time(NULL);
+    struct tm then = {0};
+    struct tm today = {0};
+    localtime_r(&moment, &then);
+    localtime_r(&now, &today);
+    bool is_today = then.tm_year == today.tm_year && then.tm_yday == today.tm_yday;
+    strftime(text, TIME_TEXT_SIZE, is_today ? "gate %H:%M" : "gate %m-%d", &then);
+    return text;
+}
+
 /* What was read now; for a card in use, when it was read back before QEMU opened it. */
 static bool status_add_mask(struct table *table, const struct session *session, int ppu)
 {
@@ -125,7 +140,7 @@ static bool status_add_mask(struct table *table, const struct session *session, 
         return false;
     }
     if (links_gate(session, ppu, &mask, &at)) {
-        table_add(table, COLOUR_PLAIN, "gate %s", view_time_text(at, when));
+        table_add(table, COLOUR_PLAIN, "%s", status_gate_text(at, when));
         return true;
     }
     table_add(table, COLOUR_PLAIN, "unknown");

@@ -86,7 +86,7 @@ const char *coverage_text(const struct coverage *coverage, char text[COVERAGE_TE
     char since[TIME_TEXT_SIZE];
     char until[TIME_TEXT_SIZE];
     char when[2 * TIME_TEXT_SIZE + 16] = "";
-    char leaks[48] = "";
+    char leaks[64] = "";
     if (coverage->required == 0) {
         snprintf(text, COVERAGE_TEXT_SIZE, "no link must be cut");
         return text;
@@ -99,7 +99,7 @@ const char *coverage_text(const struct coverage *coverage, char text[COVERAGE_TE
         snprintf(when, sizeof when, " between %s and %s", since, until);
     }
     if (coverage->leaks > 0) {
-        snprintf(leaks, sizeof leaks, ", %d OPEN at both ends", coverage->leaks);
+        snprintf(leaks, sizeof leaks, " (%d of them OPEN at both ends)", coverage->leaks);
     }
     snprintf(text, COVERAGE_TEXT_SIZE,
              "%d link%s must be cut: %d read now, %d read back%s before QEMU opened the cards, %d unverified%s",

@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
-static int hex_digit(char character)
+static int bdf_hex_digit(char character)
 {
     if (character >= '0' && character <= '9') {
         return character - '0';
@@ -19,16 +19,15 @@ static int hex_digit(char character)
 }
 
 /* One or more digits, leading zeros included; moves *TEXT behind them. */
-static bool parse_number(const char **text, uint32_t maximum, uint32_t *number)
+static bool bdf_parse_number(const char **text, uint32_t maximum, uint32_t *number)
 {
     uint64_t value = 0;
     const char *at = *text;
-
-    if (hex_digit(*at) < 0) {
+    if (bdf_hex_digit(*at) < 0) {
         return false;
     }
-    for (; hex_digit(*at) >= 0; at++) {
-        value = value * 16 + (uint64_t)hex_digit(*at);
+    for (; bdf_hex_digit(*at) >= 0; at++) {
+        value = value * 16 + (uint64_t)bdf_hex_digit(*at);
         if (value > maximum) {
             return false;
         }
@@ -38,7 +37,7 @@ static bool parse_number(const char **text, uint32_t maximum, uint32_t *number)
     return true;
 }
 
-static bool parse_character(const char **text, char character)
+static bool bdf_parse_character(const char **text, char character)
 {
     if (**text != character) {
         return false;
@@ -48,14 +47,14 @@ static bool parse_character(const char **text, char character)
 }
 
 /* BUS:SLOT.FUNCTION */
-static bool parse_in_domain(const char *text, uint32_t domain, struct bdf *bdf)
+static bool bdf_parse_in_domain(const char *text, uint32_t domain, struct bdf *bdf)
 {
     uint32_t bus = 0;
     uint32_t slot = 0;
     uint32_t function = 0;
-
-    if (!parse_number(&text, 0xff, &bus) || !parse_character(&text, ':') || !parse_number(&text, 0x1f, &slot) ||
-        !parse_character(&text, '.') || !parse_number(&text, 7, &function) || *text != '\0') {
+    if (!bdf_parse_number(&text, 0xff, &bus) || !bdf_parse_character(&text, ':') ||
+        !bdf_parse_number(&text, 0x1f, &slot) || !bdf_parse_character(&text, '.') ||
+        !bdf_parse_number(&text, 7, &function) || *text != '\0') {
         return false;
     }
     *bdf = (struct bdf){.domain = domain, .bus = (uint8_t)bus, .slot = (uint8_t)slot, .function = (uint8_t)function};
@@ -66,12 +65,11 @@ bool bdf_parse(const char *text, struct bdf *bdf)
 {
     const char *rest = text;
     uint32_t domain = 0;
-
-    if (parse_in_domain(text, 0, bdf)) {
+    if (bdf_parse_in_domain(text, 0, bdf)) {
         return true;
     }
-    return parse_number(&rest, UINT32_MAX, &domain) && parse_character(&rest, ':') &&
-           parse_in_domain(rest, domain, bdf);
+    return bdf_parse_number(&rest, UINT32_MAX, &domain) && bdf_parse_character(&rest, ':') &&
+           bdf_parse_in_domain(rest, domain, bdf);
 }
 
 const char *bdf_format(struct bdf bdf, char text[BDF_TEXT_SIZE])

@@ -68,7 +68,6 @@ static void choice_list_cards(struct choice_cards *cards, const struct choice_re
 {
     int numa_nodes[PPU_MAX];
     int node_count = 0;
-
     cards->topology = request->topology;
     cards->wanted = request->count;
     cards->count = 0;
@@ -121,7 +120,6 @@ static long choice_count_sets(int n, int count, long limit)
 {
     int fewer = count < n - count ? count : n - count;
     long sets = 1;
-
     for (int i = 0; i < fewer && sets <= limit; i++) {
         sets = sets * (n - i) / (i + 1);
     }
@@ -167,7 +165,6 @@ static void trial_add(struct trial *trial, const struct choice_cards *cards, int
 {
     const union link_counts *before = &trial->gain[trial->size];
     union link_counts *after = &trial->gain[trial->size + 1];
-
     for (int word = 0; word < trial->words; word++) {
         after->words[word] = before->words[word] + trial->links[card].words[word];
     }
@@ -189,7 +186,6 @@ static void trial_complete(struct trial *trial, const struct choice_cards *cards
 {
     const uint8_t *gain = trial->gain[trial->size].of;
     int64_t missing = trial->best_value - trial->value[trial->size];
-
     for (int card = first; card < cards->count; card++) {
         int64_t value = (int64_t)gain[card] * LINK_VALUE - cards->degree[card];
         if (value > missing && (value -= trial->on_node[cards->node[card]] == 0 ? NODE_VALUE : 0) > missing) {
@@ -205,7 +201,6 @@ static void choice_try_all(const struct choice_cards *cards, bool in[])
 {
     struct trial trial;
     int next = 0;
-
     trial_begin(&trial, cards);
     for (;;) {
         int missing = cards->wanted - trial.size;
@@ -287,7 +282,6 @@ static bool candidate_exchange(const struct choice_cards *cards, struct candidat
 {
     int64_t most = candidate->value;
     int best = card;
-
     candidate_take_out(cards, candidate, card);
     for (int other = 0; other < cards->count; other++) {
         if (candidate->in[other]) {
@@ -307,7 +301,6 @@ static bool candidate_exchange(const struct choice_cards *cards, struct candidat
 static void candidate_improve(const struct choice_cards *cards, struct candidate *candidate, long *budget)
 {
     bool better = true;
-
     while (better && *budget > 0) {
         better = false;
         for (int card = 0; card < cards->count; card++) {
@@ -342,7 +335,6 @@ static void choice_grow_and_exchange(const struct choice_cards *cards, bool in[]
     long starts = budget / cost < cards->count ? budget / cost + 1 : cards->count;
     struct candidate best = {.value = INT64_MIN};
     struct candidate candidate;
-
     for (long start = 0; start < starts; start++) {
         candidate_grow(cards, &candidate, (int)(start * cards->count / starts));
         candidate_improve(cards, &candidate, &budget);
@@ -357,7 +349,6 @@ static void choice_report(struct choice *choice, const struct choice_cards *card
 {
     bool seen[PPU_MAX] = {false};
     int inner_ends = 0;
-
     for (int card = 0; card < cards->count; card++) {
         if (!in[card]) {
             continue;
@@ -380,7 +371,6 @@ void choice_make(struct choice *choice, const struct choice_request *request)
 {
     struct choice_cards cards;
     bool in[PPU_MAX] = {false};
-
     choice_list_cards(&cards, request);
     *choice = (struct choice){.exact = choice_can_try_all(&cards, request->budget)};
     if (choice->exact) {

@@ -19,7 +19,6 @@ bool link_may_be_open(int owner_a, int owner_b)
 static bool link_must_be_cut(const struct topology *topology, const int owners[], int ppu, int link)
 {
     int peer = topology->peer[ppu][link];
-
     return peer != NO_PEER && !link_may_be_open(owners[ppu], owners[peer]);
 }
 
@@ -32,7 +31,6 @@ static bool link_must_be_cut(const struct topology *topology, const int owners[]
 uint32_t mask_required(const struct topology *topology, const int owners[], int ppu)
 {
     uint32_t required = 0;
-
     /*@ loop invariant 0 <= link <= LINK_MAX;
         loop invariant \forall integer i; 0 <= i < LINK_MAX ==>
             (cut(required, i) <==> i < link && forbidden(topology, owners, ppu, i));

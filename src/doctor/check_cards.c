@@ -118,15 +118,16 @@ static void judge_links(struct card_findings *findings, const struct examination
     if (any_link(examination, ppu, VERDICT_LEAK)) {
         card_findings_add(findings, ppu, RESULT_FAIL,
                           "icn-hook repair; stop the VM if the link stays open (icn-hook check names it)",
-                          "has an open link across a VM's boundary");
+                          "an open link across a VM's boundary");
     } else if (links_missing(&examination->session, ppu) != 0) {
-        card_findings_add(findings, ppu, RESULT_FAIL, "icn-hook repair; icn-hook check names the masks", "lacks cuts");
+        card_findings_add(findings, ppu, RESULT_FAIL, "icn-hook repair; icn-hook check names the masks",
+                          "cuts are missing");
     } else if (links_no_gate(&examination->session, ppu)) {
         card_findings_add(findings, ppu, RESULT_WARN, "restart the VM to have its cuts verified",
-                          "was not read back for its VM before QEMU opened it");
+                          "not read back for its VM before QEMU opened it");
     } else if (any_link(examination, ppu, VERDICT_UNVERIFIED)) {
         card_findings_add(findings, ppu, RESULT_WARN, "icn-hook check names them; restart the VM to have them verified",
-                          "has links that must be cut, and nothing shows that they are");
+                          "links that must be cut, and nothing shows that they are");
     }
 }
 
@@ -141,7 +142,7 @@ static void cards_check_links(struct examination *examination)
     }
     card_findings_report(&findings, examination, GROUP, "links",
                          coverage.required == 0 ? "no link has to be cut"
-                                                : "links that must be cut: %d; proven: %d, verified at the start: %d",
+                                                : "links that must be cut: %d (proven %d, gated %d)",
                          coverage.required, coverage.proven, coverage.gated);
 }
 

@@ -8,7 +8,8 @@
 #include "engine/policy.h"
 
 #define GROUP "state"
-#define NEXT_HOOK "the next start or stop of a VM with cards does it, or icn-hook repair"
+#define GIVEN_BACK "the next start or stop of a VM with cards gives its cards back, or icn-hook repair"
+#define SWITCHED_OFF "the next start or stop of a VM with cards switches it off, or icn-hook repair"
 
 static void report_closed(struct examination *examination)
 {
@@ -17,8 +18,8 @@ static void report_closed(struct examination *examination)
     if (geteuid() != 0 && access(path, R_OK | X_OK) < 0) {
         report_add(&examination->report, GROUP, "readable", RESULT_WARN, NEEDS_ROOT, "%s", err->text);
     } else {
-        report_add(&examination->report, GROUP, "readable", RESULT_FAIL, "until then no VM with cards can start", "%s",
-                   err->text);
+        report_add(&examination->report, GROUP, "readable", RESULT_FAIL,
+                   "correct that; until then no VM with cards can start", "%s", err->text);
     }
 }
 
@@ -70,9 +71,9 @@ static void check_current(struct examination *examination)
         const struct claim *claim = &state->claims[i];
         if (claim->verdict == CLAIM_VOID) {
             over++;
-            report_add(&examination->report, GROUP, "current", RESULT_WARN, NEXT_HOOK,
-                       claim->is_ended ? "%s '%s' has ended; its cards are to be given back"
-                                       : "%s '%s' has ended, or its start failed; its cards are to be given back",
+            report_add(&examination->report, GROUP, "current", RESULT_WARN, GIVEN_BACK,
+                       claim->is_ended ? "%s '%s' has ended, and its claim is still there"
+                                       : "%s '%s' has ended, or its start failed",
                        claim_kind(claim), claim->name);
         }
     }
@@ -112,8 +113,9 @@ static void check_debts(struct examination *examination)
     for (int ppu = 0; ppu < examination->machine->topology.ppu_count; ppu++) {
         uint32_t owed;
         if (card_concerns(examination, ppu) && policy_owes(&examination->session, ppu, &owed)) {
-            card_findings_add(&findings, ppu, RESULT_WARN, "icn-hook repair, once its registers can be written",
-                              "is owed its mask 0x%08" PRIx32 ", which could not be given back yet", owed);
+            card_findings_add(&findings, ppu, RESULT_WARN,
+                              "icn-hook repair; a driver that holds the card has to be unbound first",
+                              "cuts by icn-hook that nothing needs any more; owed mask 0x%08" PRIx32, owed);
         }
     }
     card_findings_report(&findings, examination, GROUP, "debts", "no card is owed its links");
@@ -149,8 +151,8 @@ static void check_enabled(struct examination *examination)
     const struct bdf *functions = state_enabled_notes(&examination->session.state, &count);
     for (size_t i = 0; i < count; i++) {
         char bdf[BDF_TEXT_SIZE];
-        report_add(&examination->report, GROUP, "notes", RESULT_WARN, NEXT_HOOK,
-                   "a killed hook left %s enabled; it is to be switched off", bdf_format(functions[i], bdf));
+        report_add(&examination->report, GROUP, "notes", RESULT_WARN, SWITCHED_OFF, "a killed hook left %s enabled",
+                   bdf_format(functions[i], bdf));
     }
 }
 

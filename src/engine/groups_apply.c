@@ -253,7 +253,7 @@ static int apply_groups(const struct application *application, struct group_repo
     struct session *session = application->session;
     struct turn *turn = application->turn;
     turn->intent = INTENT_START;
-    if (record_ends(session, turn, err) < 0) {
+    if (record_catch_up(session, turn, err) < 0) {
         return -1;
     }
     for (int group = 0; group < application->groups->count; group++) {

@@ -240,7 +240,7 @@ int groups_reset(struct session *session, bool force, struct group_report *repor
             return -1;
         }
     }
-    if (record_ends(session, turn, err) < 0 || end_all_groups(session, turn, report, err) < 0) {
+    if (record_catch_up(session, turn, err) < 0 || end_all_groups(session, turn, report, err) < 0) {
         return -1;
     }
     turn->intent = INTENT_RESET;

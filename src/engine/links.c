@@ -28,6 +28,7 @@ const char *verdict_evidence_text(enum verdict verdict)
     case VERDICT_GATED:
         return "gated";
     case VERDICT_UNVERIFIED:
+    case VERDICT_LEAK:
         return "unverified";
     default:
         return NULL;
@@ -229,7 +230,7 @@ static void count_link(const struct session *session, const struct link_view *vi
     coverage->required++;
     coverage->proven += view->verdict == VERDICT_PROVEN;
     coverage->gated += view->verdict == VERDICT_GATED;
-    coverage->unverified += view->verdict == VERDICT_UNVERIFIED;
+    coverage->unverified += view->verdict == VERDICT_UNVERIFIED || view->verdict == VERDICT_LEAK;
     coverage->leaks += view->verdict == VERDICT_LEAK;
     if (view->verdict == VERDICT_GATED) {
         bool is_older = coverage->gated_since == 0 || view->since < coverage->gated_since;
@@ -271,7 +272,7 @@ bool links_no_gate(const struct session *session, int ppu)
         runs |= holding->ppu == ppu && session->owners.items[holding->owner].runs;
     }
     gated_mask(session, ppu, &at);
-    return runs && at == 0;
+    return runs && at == 0 && !session_is_read(session, ppu);
 }
 
 /* Leaks and what is not shown, a line for each pair of cards. */

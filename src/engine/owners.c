@@ -11,8 +11,7 @@
  *   2. a claim that is starting or running, as long as core/ownership.h lets it count
  *   3. a card that is held open and that 1 and 2 do not explain has an unknown holder
  *
- * A status file that cannot be read may be that of any claim's domain: until it can be read
- * again no claim of a VM is void.
+ * A claim is not void as long as its domain's own status file is there and cannot be used.
  */
 #include "engine/owners.h"
 
@@ -22,6 +21,7 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/paths.h"
 #include "engine/session.h"
 #include "engine/vm_cards.h"
 
@@ -236,10 +236,17 @@ static enum claim_verdict judge_claim(const struct session *session, const struc
     return claim_judge(&facts);
 }
 
-/* Whether the claim's domain may run although no status file shows it. */
+/* Whether the claim's domain may run although no status file shows it: its own cannot be used. */
 static bool may_be_hidden(const struct session *session, const struct claim *claim)
 {
-    return !claim->is_group && session->running.warnings.count > 0;
+    CLEANUP_FREE char *file = paths_resolve(PATH_LIBVIRT_STATUS "/%s.xml", claim->name);
+    bool is_over = claim->is_group || claim->phase == CLAIM_ENDED;
+    for (size_t i = 0; !is_over && i < session->running.warnings.count; i++) {
+        if (strstr(session->running.warnings.items[i], file)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void gather_claim(struct session *session, struct claim *claim, const bool explained[])

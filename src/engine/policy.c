@@ -67,8 +67,10 @@ static uint32_t debt_bits(const struct session *session, int ppu)
         return 0;
     }
     uint32_t cuts = session_is_read(session, ppu) ? session->cards[ppu].reading.mask : UINT32_MAX;
-    return memory->written & cuts & topology_links(&session->machine->topology, ppu) &
-           ~(original | policy_required(session, ppu));
+    /* With far_end = leave nothing asks for cuts that face an owner, but those that are there protect them. */
+    uint32_t wanted = policy_required(session, ppu) |
+                      mask_required(&session->machine->topology, session->owners.of, ppu);
+    return memory->written & cuts & topology_links(&session->machine->topology, ppu) & ~(original | wanted);
 }
 
 bool policy_owes(const struct session *session, int ppu, uint32_t *owed)
@@ -250,7 +252,7 @@ static bool far_mask(const struct session *session, const struct turn *turn, int
     } else if (may_be_tried && memory && memory->has_written) {
         *now = memory->written & links;
     } else if (may_be_tried && turn->intent == INTENT_RESET) {
-        *now = links;
+        *now = links & ~policy_expected(session, ppu); /* nothing is known: every bit is to be written */
     } else {
         return false;
     }
@@ -261,17 +263,13 @@ static bool far_mask(const struct session *session, const struct turn *turn, int
 static struct plan_goal far_goal(const struct session *session, const struct turn *turn, int ppu)
 {
     struct plan_goal goal = {.role = ROLE_FAR};
-    uint32_t required = policy_required(session, ppu);
     if (!far_mask(session, turn, ppu, &goal.now)) {
         return (struct plan_goal){.role = ROLE_NONE};
     }
-    if (turn->intent == INTENT_RESET) {
-        original_mask(session, ppu, &goal.want);
-        goal.want |= required;
-    } else {
-        uint32_t debt = session_doubt(session, "") ? 0 : debt_bits(session, ppu);
-        goal.want = (goal.now & ~debt) | required;
-    }
+    uint32_t debt = turn->intent == INTENT_RESET  ? UINT32_MAX
+                    : session_doubt(session, "") ? 0
+                                                 : debt_bits(session, ppu);
+    goal.want = (goal.now & ~debt) | policy_expected(session, ppu);
     return goal;
 }
 

@@ -3,9 +3,8 @@
  * Theory of operation: makes the whole host what it has to be.
  *
  *   1. state   claims that nothing supports end; a damaged claim whose domain does not live hides nothing
- *              that a hook would not find again, and is removed; a damaged memory of the cards is begun anew,
- *              and until a reset the cuts that are there then count as wanted; VMs that run without a claim
- *              get one
+ *              that a hook would not find again, and is removed; a damaged memory of the cards is begun anew;
+ *              VMs that run without a claim get one
  *   2. cards   every card that can be written gets the cuts that it lacks and the debts that it is owed
  *   3. report  what stays unverified or owed
  *
@@ -28,27 +27,35 @@ static int clear_claim(struct session *session, const struct state_fault *fault,
     return session->access == SESSION_CHANGE ? state_remove_claim(&session->state, fault->uuid, err) : 0;
 }
 
-/* Without an original mask nothing is ever owed: every cut stays. */
 static int clear_memory(struct session *session, struct error *err)
 {
-    notes_add(&session->notes, NOTE_INFO, NOTE_CHANGE, -1, NULL,
-              "the damaged memory of the cards is begun anew; cuts that are there now stay until `icn-hook reset`, when "
-              "no card is in use");
-    if (session->access == SESSION_LOOK) {
-        return 0;
-    }
+    notes_add(&session->notes, NOTE_INFO, NOTE_CHANGE, -1, NULL, "the damaged memory of the cards is begun anew");
+    return session->access == SESSION_CHANGE ? state_forget_cards_fault(&session->state, err) : 0;
+}
+
+/* Cuts of a card without owner that nothing asks for, when it was forgotten whose they are: they stay, and count
+ * neither as a debt nor as what the card had before us. */
+static void keep_forgotten_cuts(struct session *session)
+{
     for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
-        if (session->machine->mapped[ppu]) {
-            struct card_memory *memory = state_remember(&session->state, session->machine->card[ppu]);
-            memory->has_written = true;
-            memory->written = topology_links(&session->machine->topology, ppu);
+        char card[CARD_TEXT_SIZE];
+        bool is_idle = session->owners.of[ppu] == OWNER_IDLE && session_is_read(session, ppu);
+        if (!is_idle || (session->cards[ppu].reading.mask & ~policy_required(session, ppu)) == 0) {
+            continue;
         }
+        struct card_memory *memory = state_remember(&session->state, session->machine->card[ppu]);
+        memory->has_original = false;
+        memory->has_written = true;
+        memory->written = session->cards[ppu].reading.mask;
+        notes_add(&session->notes, NOTE_WARNING, NOTE_STATE, ppu, NULL,
+                  "%s has cuts of which it is not known any more who made them; they stay until `icn-hook reset`, when no "
+                  "card is in use",
+                  machine_card_text(session->machine, ppu, card));
     }
-    return state_forget_cards_fault(&session->state, err);
 }
 
 /* What could only not be read this time may make sense: damage alone is cleared away. */
-static int clear_faults(struct session *session, struct error *err)
+static int clear_faults(struct session *session, bool *forgot, struct error *err)
 {
     for (size_t i = session->state.fault_count; i-- > 0;) {
         const struct state_fault fault = session->state.faults[i];
@@ -57,6 +64,7 @@ static int clear_faults(struct session *session, struct error *err)
             result = clear_claim(session, &fault, err);
         } else if (fault.is_damaged && fault.kind == FAULT_CARDS) {
             result = clear_memory(session, err);
+            *forgot = true;
         }
         if (result < 0) {
             return -1;
@@ -65,40 +73,20 @@ static int clear_faults(struct session *session, struct error *err)
     return 0;
 }
 
-/* The claim says what the owner has now. */
-static bool is_claimed(const struct session *session, const struct owner *owner)
-{
-    const struct claim *claim = state_claim(&session->state, owner->uuid);
-    size_t count = 0;
-    if (!claim || claim->phase != CLAIM_RUNNING) {
-        return false;
-    }
-    for (size_t i = 0; i < claim->card_count; i++) {
-        int ppu = machine_ppu_at(session->machine, claim->cards[i].bdf);
-        if (ppu < 0 || !owners_has(&session->owners, owner, ppu)) {
-            return false;
-        }
-    }
-    for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
-        count += owners_has(&session->owners, owner, ppu);
-    }
-    return count == claim->card_count;
-}
-
-/* VMs that run and of which no claim, or one with other cards, is known. */
+/* VMs that run and of which no claim is known, or none that says so. */
 static int adopt(struct session *session, struct error *err)
 {
     for (size_t i = 0; i < session->owners.count; i++) {
         const struct owner *owner = &session->owners.items[i];
-        if (owner->kind != OWNER_KIND_VM || !owner->runs || is_claimed(session, owner)) {
+        const struct claim *claim = state_claim(&session->state, owner->uuid);
+        if (owner->kind != OWNER_KIND_VM || !owner->runs || (claim && claim->phase == CLAIM_RUNNING)) {
             continue;
         }
-        if (!state_claim(&session->state, owner->uuid)) {
+        if (!claim) {
             notes_add(&session->notes, NOTE_INFO, NOTE_CHANGE, -1, owner->name,
                       "VM '%s' runs and icn-hook did not know of it; it has a claim on its cards now", owner->name);
         }
-        if (session->access == SESSION_CHANGE &&
-            record_claim(session, owner, CLAIM_SEEN, false, err) < 0) {
+        if (session->access == SESSION_CHANGE && record_claim(session, owner, CLAIM_SEEN, false, err) < 0) {
             return -1;
         }
     }
@@ -134,13 +122,17 @@ static void update_readings(struct session *session)
 int repair_host(struct session *session, struct repair_report *report, struct error *err)
 {
     CLEANUP_FREE struct turn *turn = memory_alloc(1, sizeof *turn);
+    bool forgot = false;
     int result = 0;
     turn->intent = INTENT_REPAIR;
     turn->late = true;
-    if (clear_faults(session, err) < 0 || record_ends(session, turn, err) < 0 || adopt(session, err) < 0) {
+    if (clear_faults(session, &forgot, err) < 0 || record_catch_up(session, turn, err) < 0 || adopt(session, err) < 0) {
         return -1;
     }
     policy_decide(session, turn);
+    if (forgot) {
+        keep_forgotten_cuts(session);
+    }
     if (session->access == SESSION_CHANGE &&
         (record_intent(session, turn, err) < 0 || session_write(session, turn->given_back, true, true, err) < 0 ||
          record_result(session, turn, false, err) < 0)) {

@@ -27,14 +27,14 @@ static void forget_evidence(struct session *session, int ppu)
     }
 }
 
-static void begin_claim(struct claim *claim, const struct owner *owner)
+static void begin_claim(const struct session *session, struct claim *claim, const struct owner *owner)
 {
     claim->is_group = owner->kind == OWNER_KIND_GROUP;
     claim->phase = CLAIM_STARTING;
     claim->since = time(NULL);
-    claim->boottime_ms = state_boottime_ms();
     claim->process = (struct process_identity){0};
-    claim->has_daemon = !claim->is_group && process_daemon_behind_call(&claim->daemon);
+    claim->has_daemon = session->has_daemon;
+    claim->daemon = session->daemon;
 }
 
 /* Of a VM that runs: its QEMU, so that the claim counts as long as that lives. */
@@ -53,7 +53,10 @@ int record_claim(struct session *session, const struct owner *owner, enum claim_
     bool begins = !claim || anew;
     if (begins) {
         claim = claim ? claim : state_claim_add(&session->state, owner->uuid, owner->name);
-        begin_claim(claim, owner);
+        begin_claim(session, claim, owner);
+    }
+    if (begins || event == CLAIM_ADMITTED) {
+        claim->boottime_ms = state_boottime_ms(); /* the gate is a step of the start: it has its time from there on */
     }
     claim->phase = claim_next(claim->phase, event);
     claim->verdict = CLAIM_COUNTS;
@@ -102,19 +105,55 @@ struct owner *record_restore_owner(struct session *session, const struct claim *
     return owner;
 }
 
-int record_ends(struct session *session, struct turn *turn, struct error *err)
+/* The claim lists just what OWNER (NULL: nobody) has. */
+static bool claim_lists(const struct session *session, const struct claim *claim, const struct owner *owner)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < session->owners.holding_count; i++) {
+        count += owner && &session->owners.items[session->owners.holdings[i].owner] == owner;
+    }
+    for (size_t i = 0; i < claim->card_count; i++) {
+        int ppu = machine_ppu_at(session->machine, claim->cards[i].bdf);
+        if (ppu < 0 || !owner || !owners_has(&session->owners, owner, ppu)) {
+            return false;
+        }
+    }
+    return count == claim->card_count;
+}
+
+/* Cards come and go while a VM runs (hot-plug).  What its claim says must not outlive that, for the status
+ * file that says better may vanish before the claim. */
+static int follow_status_file(struct session *session, const struct claim *claim, struct error *err)
+{
+    const struct owner *owner = owners_find(&session->owners, claim->uuid);
+    if (session->access == SESSION_LOOK || claim_lists(session, claim, owner)) {
+        return 0;
+    }
+    return owner ? record_claim(session, owner, CLAIM_SEEN, false, err)
+                 : state_remove_claim(&session->state, claim->uuid, err);
+}
+
+static int end_void_claim(struct session *session, const struct claim *claim, struct turn *turn, struct error *err)
+{
+    if (session->access == SESSION_CHANGE) {
+        notes_add(&session->notes, NOTE_INFO, NOTE_CHANGE, -1, claim->name,
+                  "%s '%s' has ended without a call that said so; its cards are given back",
+                  claim->is_group ? "the group" : "VM", claim->name);
+    }
+    return record_end(session, record_restore_owner(session, claim), turn, err);
+}
+
+int record_catch_up(struct session *session, struct turn *turn, struct error *err)
 {
     for (size_t i = session->state.claim_count; i-- > 0;) {
         const struct claim *claim = &session->state.claims[i];
-        if (claim->verdict != CLAIM_VOID) {
-            continue;
+        int result = 0;
+        if (claim->verdict == CLAIM_VOID) {
+            result = end_void_claim(session, claim, turn, err);
+        } else if (claim->verdict == CLAIM_SUPERSEDED) {
+            result = follow_status_file(session, claim, err);
         }
-        if (session->access == SESSION_CHANGE) {
-            notes_add(&session->notes, NOTE_INFO, NOTE_CHANGE, -1, claim->name,
-                      "%s '%s' has ended without a call that said so; its cards are given back",
-                      claim->is_group ? "the group" : "VM", claim->name);
-        }
-        if (record_end(session, record_restore_owner(session, claim), turn, err) < 0) {
+        if (result < 0) {
             return -1;
         }
     }

@@ -52,18 +52,20 @@ static int obey_tombstone(struct session *session, const char *uuid, struct erro
     return claim ? state_write_claim(&session->state, claim, err) : state_remove_claim(&session->state, uuid, err);
 }
 
-static int obey_tombstones(struct session *session, struct error *err)
+/* One that cannot be removed hinders nobody. */
+static void obey_tombstones(struct session *session)
 {
     struct text_list noted = {0};
-    int result = 0;
+    struct error err;
     for (size_t i = 0; i < session->state.tombstones.count; i++) {
         text_list_add_copy(&noted, session->state.tombstones.items[i]);
     }
-    for (size_t i = 0; result == 0 && i < noted.count; i++) {
-        result = obey_tombstone(session, noted.items[i], err);
+    for (size_t i = 0; i < noted.count; i++) {
+        if (obey_tombstone(session, noted.items[i], &err) < 0) {
+            notes_add(&session->notes, NOTE_WARNING, NOTE_TOMBSTONE, -1, NULL, "%s", err.text);
+        }
     }
     text_list_free(&noted);
-    return result;
 }
 
 static void note_faults(struct session *session)
@@ -77,9 +79,10 @@ static int look(struct session *session, struct error *err)
 {
     int count = session->machine->topology.ppu_count;
     note_faults(session);
-    if (load_running(session, err) < 0 || obey_tombstones(session, err) < 0) {
+    if (load_running(session, err) < 0) {
         return -1;
     }
+    obey_tombstones(session);
     for (int ppu = 0; ppu < count; ppu++) {
         if (session->machine->mapped[ppu]) {
             sysfs_read_card(session->machine->card[ppu], &session->cards[ppu].state);
@@ -106,7 +109,7 @@ int session_open(struct session *session, struct machine *machine, enum session_
         .outcomes = memory_alloc(2 * count, sizeof *session->outcomes),
     };
     if (state_open(&session->state, may_change ? STATE_CHANGE : STATE_LOOK, lock_deadline(machine), err) < 0) {
-        return -1;
+        return err->status == STATUS_INVALID ? error_append(err, "; find out what changed it and move it away") : -1;
     }
     registers_open(&session->registers, &machine->settings, may_change ? &session->state : NULL, may_change);
     if (registers_recover(&session->registers, &recovery) < 0) {

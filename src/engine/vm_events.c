@@ -37,6 +37,8 @@ struct vm_event {
     struct session session;
     struct turn turn;
     struct notes notes; /* from before the session */
+    bool has_daemon;
+    struct process_identity daemon; /* that called, if it is known */
     int64_t began;
 };
 
@@ -45,11 +47,27 @@ bool vm_event_may_refuse(const char *operation)
     return strcmp(operation, "prepare") == 0 || strcmp(operation, "start") == 0;
 }
 
-static int event_open_session(struct vm_event *event, enum session_access access, struct error *err)
+/* A daemon that was killed leaves its hooks behind, and its successor may be at work for the same domain
+ * already: what such a hook would still do comes too late. */
+static int check_daemon(const struct vm_event *event, struct error *err)
+{
+    if (event->has_daemon && process_daemon_state(event->daemon) == DAEMON_GONE) {
+        return error_set(err, STATUS_BUSY, "the libvirt daemon that called this hook (pid %ld) has ended; nothing was done",
+                         (long)event->daemon.pid);
+    }
+    return 0;
+}
+
+static int event_open_session(struct vm_event *event, struct error *err)
 {
     struct machine *machine = event->machine;
     event->machine = NULL;
-    return session_open(&event->session, machine, access, err);
+    if (session_open(&event->session, machine, SESSION_CHANGE, err) < 0) {
+        return -1;
+    }
+    event->session.has_daemon = event->has_daemon;
+    event->session.daemon = event->daemon;
+    return check_daemon(event, err);
 }
 
 /* What a register holds that a driver or QEMU keeps to itself is not known. */
@@ -133,7 +151,7 @@ static int decide_start(struct session *session, const struct domain *domain, co
     if (policy_admit_doubt(session, &applicant, err) < 0) {
         return -1;
     }
-    if (record_ends(session, turn, err) < 0) {
+    if (record_catch_up(session, turn, err) < 0) {
         return -1;
     }
     turn->intent = INTENT_START;
@@ -153,7 +171,7 @@ static int let_through(struct vm_event *event, struct error *err)
     bool is_gate = strcmp(event->operation, "start") == 0;
     struct session *session = &event->session;
     struct owner *owner;
-    if (event_open_session(event, SESSION_CHANGE, err) < 0) {
+    if (event_open_session(event, err) < 0) {
         return -1;
     }
     const struct claim *claim = state_claim(&session->state, event->domain.uuid);
@@ -200,7 +218,12 @@ static int watch(struct vm_event *event, struct error *err)
     struct session *session = &event->session;
     struct error leak;
     struct error trouble;
-    if (event_open_session(event, SESSION_CHANGE, err) < 0) {
+    if (event_open_session(event, err) < 0) {
+        return -1;
+    }
+    event->turn.intent = strcmp(event->operation, "started") == 0 ? INTENT_WATCH : INTENT_ADOPT;
+    event->turn.late = true;
+    if (event->turn.intent == INTENT_ADOPT && record_catch_up(session, &event->turn, err) < 0) {
         return -1;
     }
     struct owner *owner = owners_find(&session->owners, event->domain.uuid);
@@ -210,11 +233,12 @@ static int watch(struct vm_event *event, struct error *err)
     for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
         event->turn.near[ppu] = owners_has(&session->owners, owner, ppu);
     }
-    event->turn.intent = strcmp(event->operation, "started") == 0 ? INTENT_WATCH : INTENT_ADOPT;
-    event->turn.late = true;
     policy_decide(session, &event->turn);
     bool leaked = find_leak(event, &leak) < 0;
-    if (record_claim(session, owner, CLAIM_SEEN, false, err) < 0 ||
+    /* Only what a status file shows has been seen to run. */
+    bool is_known = state_claim(&session->state, event->domain.uuid) != NULL;
+    if (((owner->runs || !is_known) &&
+         record_claim(session, owner, owner->runs ? CLAIM_SEEN : CLAIM_ADMITTED, false, err) < 0) ||
         record_intent(session, &event->turn, err) < 0) {
         return -1;
     }
@@ -272,7 +296,7 @@ static int end_claim(struct vm_event *event, struct error *err)
         return keep_living(event, vm, err);
     }
     if (record_end(session, find_what_it_had(event, vm), &event->turn, err) < 0 ||
-        record_ends(session, &event->turn, err) < 0) {
+        record_catch_up(session, &event->turn, err) < 0) {
         return -1;
     }
     event->turn.intent = INTENT_END;
@@ -290,6 +314,9 @@ static int end_claim(struct vm_event *event, struct error *err)
 static int note_end(const struct vm_event *event, struct error *err)
 {
     struct error trouble;
+    if (check_daemon(event, err) < 0) {
+        return -1;
+    }
     if (state_mark_ended(event->domain.uuid, &trouble) < 0) {
         return error_append(err, "; its end could not be noted either: %s", trouble.text);
     }
@@ -309,7 +336,7 @@ static int give_back(struct vm_event *event, struct error *err)
             return found;
         }
     }
-    if (event_open_session(event, SESSION_CHANGE, err) < 0 || end_claim(event, err) < 0) {
+    if (event_open_session(event, err) < 0 || end_claim(event, err) < 0) {
         return note_end(event, err);
     }
     return 0;
@@ -364,6 +391,7 @@ enum status vm_event_run(const char *vm, const char *operation, const char *text
     event->vm = vm;
     event->operation = operation;
     event->began = deadline_after_ms(0);
+    event->has_daemon = process_daemon_behind_call(&event->daemon);
     event->session = (struct session){.state = STATE_CLOSED};
     int result = event_run(event, text, length, err);
     if (event->session.is_open) {
@@ -390,7 +418,7 @@ enum status vm_event_run(const char *vm, const char *operation, const char *text
 int vm_plan_make(struct vm_plan *plan, const char *config, const struct domain *domain, struct error *err)
 {
     struct machine *machine;
-    struct owner *owner;
+    struct owner *owner = NULL;
     *plan = (struct vm_plan){.session = {.state = STATE_CLOSED}};
     note_warnings(domain, &plan->notes);
     int found = vm_cards_find(config, domain, &machine, &plan->cards, &plan->notes, err);
@@ -408,6 +436,10 @@ int vm_plan_make(struct vm_plan *plan, const char *config, const struct domain *
     plan->turn = memory_alloc(1, sizeof *plan->turn);
     int result = decide_start(&plan->session, domain, &plan->cards, plan->turn, &owner, err);
     session_unlock(&plan->session);
+    if (!owner) {
+        memory_free_pointer(&plan->turn);
+        plan->turn = NULL;
+    }
     plan->isolates = result == 0;
     return result;
 }

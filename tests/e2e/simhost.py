@@ -273,7 +273,7 @@ class SimHost:
         directory = self.path("/run/icn-hook")
         if not directory.is_dir():
             return {}
-        return {path.name: path.read_bytes() for path in sorted(directory.iterdir()) if path.name != "lock"}
+        return {path.name: path.read_bytes() for path in sorted(directory.iterdir()) if path.name != "lock" and path.is_file()}
 
     def ledger_files(self):
         """Those that do not outlive the VMs: all but the memory of the cards."""

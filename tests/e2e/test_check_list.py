@@ -13,7 +13,7 @@ from test_bad_ppudbg import ISO, Tool
 from test_manual import GUIDE_LIST, GUIDE_MASKS, IDLE, apply, card_text, fine, names, required
 from test_verbs import as_ordinary_user
 
-WHOLE = "OK: nothing leaves a group, and every group is whole"
+WHOLE = "OK: every group is isolated, and no link inside a group is read as cut"
 
 
 def check(host, groups, *options):
@@ -26,20 +26,28 @@ def lines(result):
     return result.stdout.decode().splitlines()
 
 
+def fault(text):
+    return {"code": "cut-missing", "severity": "error", "ppu": None, "vm": None, "text": text}
+
+
 def test_in_force(host):
     host.set_masks(GUIDE_MASKS)
     result = check(host, GUIDE_LIST)
-    expected = ["group 0,1: in force", "group 2,3: in force", "group 4,5,7: in force", "group 6: in force", WHOLE]
+    expected = ["group 0,1: isolated", "group 2,3: isolated", "group 4,5,7: isolated", "group 6: isolated", WHOLE]
     assert (result.status, lines(result)) == (0, expected)
     result = check(host, "1,0|6", "--json")
     assert (result.status, result.json()) == (
         0,
         {
-            "schema": "icn-hook/check/1",
+            "schema": "icn-hook/check/2",
             "ok": True,
             "leaks": [],
             "drift": [],
-            "groups": [{"cards": [0, 1], "ok": True}, {"cards": [6], "ok": True}],
+            "groups": [
+                {"cards": [0, 1], "ok": True, "verdict": "isolated"},
+                {"cards": [6], "ok": True, "verdict": "isolated"},
+            ],
+            "coverage": {"required": 9, "proven": 9, "gated": 0, "unverified": 0},
             "findings": [],
         },
     )
@@ -57,20 +65,24 @@ def test_live_link(host):
     assert (result.status, result.json()) == (
         1,
         {
-            "schema": "icn-hook/check/1",
+            "schema": "icn-hook/check/2",
             "ok": False,
             "leaks": [],
             "drift": [{"ppu": 0, "mask": "0x00000018", "required": "0x00000019"}],
-            "groups": [{"cards": [0, 1], "ok": False}, {"cards": [6], "ok": True}],
-            "findings": [line],
+            "groups": [
+                {"cards": [0, 1], "ok": False, "verdict": "not isolated"},
+                {"cards": [6], "ok": True, "verdict": "isolated"},
+            ],
+            "coverage": {"required": 9, "proven": 9, "gated": 0, "unverified": 0},
+            "findings": [fault(line)],
         },
     )
     host.set_masks({6: 0})
     result = check(host, "0,1", "--json")
     line = f"link 0 of {card_text(0)} to {card_text(6)} leaves the group and is LIVE: open on both sides"
-    assert (result.status, result.json()["leaks"], result.json()["findings"]) == (1, [{"a": 0, "b": 6}], [line])
+    assert (result.status, result.json()["leaks"], result.json()["findings"]) == (1, [{"a": 0, "b": 6}], [fault(line)])
     result = check(host, "0,1")
-    assert lines(result) == [line, "group 0,1: NOT in force", "FAILED: groups that are not in force: 1"]
+    assert lines(result) == [line, "group 0,1: NOT isolated", "FAILED: groups that are not isolated: 1"]
 
 
 def test_cut_inside_a_group(host):
@@ -86,11 +98,21 @@ def test_unread_card(host):
     (host.device(GUIDE_BDFS[0]) / "resource0").unlink()
     why = f"{card_text(0)}: resource0 is missing: the card has no such BAR; check bar in [registers]"
     result = check(host, "0,1")
-    line = f"link 0 of {card_text(0)} to {card_text(6)} leaves the group, and neither end is known to be cut"
-    assert (result.status, lines(result)[:2]) == (1, [why, line])
+    line = f"link 0 of {card_text(0)} to {card_text(6)} leaves the group, and no end could be read as cut"
+    assert (result.status, lines(result)) == (
+        7,
+        [
+            why,
+            line,
+            "group 0,1: cannot be verified",
+            "CANNOT BE VERIFIED: groups of which not every cut can be shown: 1",
+        ],
+    )
+    groups = check(host, "0,1|4", "--json").json()["groups"]
+    assert [group["verdict"] for group in groups] == ["unverified", "not isolated"]
     host.set_masks({6: 0x01})
     result = check(host, "0,1")
-    assert (result.status, lines(result)) == (0, [why, "group 0,1: in force", WHOLE])
+    assert (result.status, lines(result)) == (0, [why, "group 0,1: isolated", WHOLE])
 
 
 def test_absent_card(host):
@@ -102,9 +124,9 @@ def test_absent_card(host):
         1,
         [
             f"{card_text(6)} is not on the PCI bus",
-            "group 6: NOT in force",
-            "group 0,1: in force",
-            "FAILED: groups that are not in force: 1",
+            "group 6: NOT isolated",
+            "group 0,1: isolated",
+            "FAILED: groups that are not isolated: 1",
         ],
     )
 
@@ -121,7 +143,7 @@ def test_vendor_tool(host, tool):
     """LIST reaches it as one argument and no shell; the whole machine is reset only
     when nobody owns a card."""
     apply(host, "0,1|2,3")
-    assert tool.calls() == [tool.iso("0,1"), tool.iso("2,3")]
+    assert tool.calls() == [tool.iso("0,1|2,3")]
     assert names(host) == ["manual-0", "manual-2"]
     fine(host.engine("release", "manual-0"))
     assert tool.calls() == [tool.iso("0|1")]

@@ -10,7 +10,7 @@ from interactive_shell import InteractiveShell
 from libvirt_player import Libvirt
 from simhost import GUIDE_BDFS, SimHost
 
-VERBS = ["plan", "status", "check", "explain", "topo", "suggest", "doctor", "apply", "release", "reset", "help"]
+VERBS = ["plan", "status", "check", "explain", "topo", "suggest", "doctor", "apply", "release", "reset", "repair", "help"]
 CARDS = [word for ppu, bdf in enumerate(GUIDE_BDFS) for word in (str(ppu), bdf)]
 EVERYWHERE = ["--json", "--config", "--color", "--verbose", "--help", "--version"]
 ON_ALL = ["--vm_devices", "--check_devices", "--reset", "--gen_topo"]
@@ -33,7 +33,7 @@ BOTH = {
     "icn-hook s": ["status", "suggest"],
     "FOO=1 icn-hook st": ["status"],
     "true | icn-hook st": ["status"],
-    "icn-hook help re": ["release", "reset"],
+    "icn-hook help re": ["release", "reset", "repair"],
     "icn-hook frobnicate ": [],
     "icn-hook status ": [],
     "icn-hook status extra ": [],

@@ -2,14 +2,15 @@
 """`icn-hook doctor`: a healthy host whose whole report is compared, then each fault
 alone, which changes its own line and no other."""
 
+import json
 import os
 import shutil
 import time
-from pathlib import Path
 
 import pytest
 
 from bystander import vm
+from libvirt_player import Libvirt
 from simhost import GUIDE_BDFS, SimHost
 
 HOOK = "/etc/libvirt/hooks/qemu"
@@ -21,30 +22,31 @@ BEGIN = "  "
 HEALTHY = """\
   hook: installed at /etc/libvirt/hooks/qemu                       : PASS
   hook: executable                                                 : PASS
-  hook: only root may change it                                    : PASS
+  hook: only root can change it                                    : PASS
   hook: the program that it starts can be executed                 : PASS
   hook: older than libvirtd (pid 4000), which knows of it          : PASS
   configuration: /etc/icn-hook/icn-hook.conf is valid              : PASS
-  configuration: only root may change it                           : PASS
+  configuration: only root can change it                           : PASS
   configuration: /etc/icn-hook/icn_topo.cfg is valid               : PASS
   configuration: [map] pins all 8 ids of the topology              : PASS
   cards: 8 on the PCI bus                                          : PASS
   cards: drivers: none 8                                           : PASS
-  cards: 8 registers answer                                        : PASS
-  cards: no link that must be cut is known to be open              : PASS
+  cards: 8 registers can be read                                   : PASS
+  cards: no link has to be cut                                     : PASS
   cards: no virtual functions are enabled                          : PASS
   cards: each in an IOMMU group                                    : PASS
-  cards: nothing in their IOMMU groups stands in the way           : PASS
-  cards: no IOMMU group that vfio offers is unviable               : PASS
+  cards: nothing else in their IOMMU groups blocks passthrough     : PASS
+  cards: every IOMMU group offered by vfio is viable               : PASS
   iommu: the kernel uses 1 IOMMU                                   : PASS
   iommu: vfio-pci is loaded                                        : PASS
-  iommu: isolation between groups is not overridden                : PASS
+  iommu: neither pcie_acs_override nor allow_unsafe_interrupts is set : PASS
   security: the kernel is not locked down                          : PASS
-  security: iomem is not relaxed at boot                           : PASS
-  ledger: 0 entries, all sound                                     : PASS
-  ledger: no entry outlived its VM                                 : PASS
-  ledger: every card in it is one of this host                     : PASS
-  ledger: no card is held by somebody unknown                      : PASS
+  security: iomem=relaxed is not set                               : PASS
+  state: every file can be used; claims: 0                         : PASS
+  state: no claim left over from a VM that has ended               : PASS
+  state: every claimed card is one of this host                    : PASS
+  state: no card is owed its links                                 : PASS
+  state: no card is held open by an unknown process                : PASS
 """.splitlines()
 
 
@@ -149,6 +151,11 @@ def map_of(bdfs):
     return "[map]\n" + "".join(f"{ppu} = {bdf}\n" for ppu, bdf in enumerate(bdfs))
 
 
+def vanish(host):
+    (host.device(GUIDE_BDFS[3]) / "config").write_bytes(b"\xff" * 256)
+    host.write_register(3, 0xFFFFFFFF)
+
+
 def lose_register(host):
     (host.device(GUIDE_BDFS[3]) / "resource0").unlink()
 
@@ -163,9 +170,19 @@ def install_vfio(host):
     host.write("/lib/modules/6.1.0-1-amd64/modules.dep", "kernel/drivers/vfio/pci/vfio-pci.ko: kernel/x.ko\n")
 
 
-def damage_ledger(host):
+def damage_state(host):
     host.path("/run/icn-hook").mkdir(mode=0o700)
     host.write("/run/icn-hook/00000000-0000-4000-8000-000000000001.json", "{")
+
+
+def damage_memory(host):
+    host.path("/run/icn-hook").mkdir(mode=0o700)
+    host.write("/run/icn-hook/cards.json", "{")
+
+
+def leave_file(host):
+    host.path("/run/icn-hook").mkdir(mode=0o700)
+    host.write("/run/icn-hook/x", "")
 
 
 def note(host):
@@ -198,14 +215,46 @@ def confine_with_engine_in_opt(host):
 
 
 def no_registers_read():
-    return changed("cards", "backend ppudbg cannot read single registers: nothing is verified", "WARN",
-                   "set backend = mmio if the registers are known")
+    return changed("cards", "PPUs 0-7: backend ppudbg cannot read single registers; set backend = mmio to verify them",
+                   "WARN", "it is read when a VM starts; --probe CARD tries an idle card")
 
 
 def hold_card(host):
     host.set_driver(GUIDE_BDFS[4], "vfio-pci")
-    host.set_enable(GUIDE_BDFS[4], 1)
+    host.hold(GUIDE_BDFS[4])
     host.set_masks(host.topology.required_masks({4: {"somebody"}}))
+
+
+def hold_card_by(host, device):
+    """Process 77 has DEVICE open."""
+    hold_card(host)
+    host.write("/proc/77/comm", "cloud-hyperv\n")
+    files = host.path("/proc/77/fd")
+    files.mkdir()
+    (files / "9").symlink_to(f"/dev/vfio/{device}")
+
+
+def hold_through_iommufd(host):
+    (host.device(GUIDE_BDFS[4]) / "vfio-dev/vfio3").mkdir(parents=True)
+    hold_card_by(host, "devices/vfio3")
+
+
+def hold_all(host):
+    for bdf in GUIDE_BDFS:
+        host.set_driver(bdf, "vfio-pci")
+        host.hold(bdf)
+
+
+HELD = healthy("none 8") + healthy("8 registers") + healthy("has to be cut") + healthy("unknown process")
+
+
+def held(by, remedy):
+    return (
+        changed("cards", "drivers: none 7, vfio-pci 1", "PASS")
+        + changed("cards", "registers that can be read: 7; cards in use: 1", "PASS")
+        + changed("cards", "links that must be cut: 4 (proven 4, gated 0)", "PASS")
+        + changed("state", f"{NAMES[4]}: open through vfio by {by}", "WARN", remedy)
+    )
 
 
 FAULTS = [
@@ -226,7 +275,7 @@ FAULTS = [
          changed("hook", "not executable by everybody: no VM of qemu:///session can start", "WARN",
                  "chmod 0755 /etc/libvirt/hooks/qemu")),
     case("writable hook", lambda host: host.path(HOOK).chmod(0o775), healthy("hook: only root"),
-         changed("hook", "others than root may change it", "FAIL",
+         changed("hook", "users other than root can change it", "FAIL",
                  "chown root: /etc/libvirt/hooks/qemu; chmod 0755 /etc/libvirt/hooks/qemu"), 1),
     case("newer than the daemon", lambda host: start_daemon(host, ago=HOUR), healthy("older than"),
          changed("hook", "changed after libvirtd (pid 4000) started, which may not know of it", "WARN",
@@ -236,22 +285,23 @@ FAULTS = [
                  "systemctl reload libvirtd, unless that was done since")),
     case("no pid file", lambda host: host.path("/run/libvirtd.pid").unlink(), [], []),
     case("no daemon", lambda host: shutil.rmtree(host.path("/proc/4000")), healthy("older than"),
-         changed("hook", "no libvirtd or virtqemud runs; it is found at their start", "PASS")),
+         changed("hook", "neither libvirtd nor virtqemud is running; they will find it when they start", "WARN",
+                 "start libvirt")),
     case("writable settings", lambda host: host.path("/etc/icn-hook/icn-hook.conf").chmod(0o666),
          healthy("configuration: only root"),
-         changed("configuration", "others than root may change /etc/icn-hook/icn-hook.conf", "FAIL",
+         changed("configuration", "users other than root can change /etc/icn-hook/icn-hook.conf", "FAIL",
                  "chown root: it, and chmod 0644"), 1),
     case("no settings", lambda host: host.path("/etc/icn-hook/icn-hook.conf").unlink(),
          healthy("icn-hook.conf") + healthy("[map]"),
          changed("configuration", "no /etc/icn-hook/icn-hook.conf: the defaults hold", "PASS")
-         + changed("configuration", "the ids of 8 cards follow their addresses", "WARN",
+         + changed("configuration", "the ids of 8 cards are taken from their PCI order; [map] is empty", "WARN",
                    "pin every card in [map], as in: 0 = 0000:08:00.0; else one that is missing stops all VMs")),
     case("bad settings", lambda host: host.configure("[ppu]\nfoo = 1\n"),
-         healthy("configuration: /etc") + healthy("[map]") + healthy("cards: ") + healthy("ledger: "),
+         healthy("configuration: /etc") + healthy("[map]") + healthy("cards: ") + healthy("state: "),
          changed("configuration", "/etc/icn-hook/icn-hook.conf:2: unknown key \"foo\" in [ppu], whose keys are match, topology; "
                  "correct the configuration", "FAIL", "correct it; until then no VM with cards can start"), 1),
     case("no topology", lambda host: host.path("/etc/icn-hook/icn_topo.cfg").unlink(),
-         healthy("icn_topo.cfg") + healthy("[map]") + healthy("cards: ") + healthy("ledger: "),
+         healthy("icn_topo.cfg") + healthy("[map]") + healthy("cards: ") + healthy("state: "),
          changed("configuration", "cannot open /etc/icn-hook/icn_topo.cfg: No such file or directory", "FAIL",
                  "take it from a host of the same model, or write it with icn-hook topo --generate"), 1),
     case("ids missing", lambda host: host.configure(map_of(GUIDE_BDFS[:7])),
@@ -260,15 +310,18 @@ FAULTS = [
          + changed("configuration", "0001:ce:00.0 matches :6001 and has no id: no VM can take it", "WARN",
                    "give it its id in [map]")
          + changed("cards", "7 on the PCI bus", "PASS") + changed("cards", "drivers: none 7", "PASS")
-         + changed("cards", "7 registers answer", "PASS")),
+         + changed("cards", "7 registers can be read", "PASS")),
     case("absent", lambda host: host.remove_function(GUIDE_BDFS[3]),
          healthy("8 on the") + healthy("none 8") + healthy("8 registers"),
          changed("cards", f"{NAMES[3]}: not on the PCI bus", "FAIL",
                  "check that it is plugged in and powered, or correct [map]")
-         + changed("cards", "drivers: none 7", "PASS") + changed("cards", "7 registers answer", "PASS"), 1),
-    case("drivers", lambda host: [host.set_driver(bdf, "ppu") for bdf in GUIDE_BDFS[1:3]], healthy("none 8"),
-         changed("cards", "drivers: none 6, ppu 2", "PASS")),
-    case("off the bus", lambda host: host.write_register(3, 0xFFFFFFFF), healthy("8 registers"),
+         + changed("cards", "drivers: none 7", "PASS") + changed("cards", "7 registers can be read", "PASS"), 1),
+    case("drivers", lambda host: [host.set_driver(bdf, "ppu") for bdf in GUIDE_BDFS[1:3]],
+         healthy("none 8") + healthy("8 registers"),
+         changed("cards", "drivers: none 6, ppu 2", "PASS")
+         + changed("cards", "PPUs 1-2: resource0 cannot be mapped now: a driver or QEMU holds the card's registers "
+                   "(EINVAL)", "WARN", "it is read when a VM starts; --probe CARD tries an idle card")),
+    case("off the bus", vanish, healthy("8 registers"),
          changed("cards", f"{NAMES[3]}: the register reads all ones: the card is off the bus or powered down; "
                  "reset it or replace it", "FAIL", "no VM can take it before it answers"), 1),
     case("no resource", lose_register, healthy("8 registers"),
@@ -286,13 +339,13 @@ FAULTS = [
          healthy("each in an"),
          changed("cards", "PPUs 0-7: in no IOMMU group", "FAIL",
                  "switch the IOMMU on in the firmware; on Intel also boot with intel_iommu=on"), 1),
-    case("a driver in the group", lambda host: shared_group(host, "0000:08:00.1", "ixgbe"), healthy("nothing in"),
+    case("a driver in the group", lambda host: shared_group(host, "0000:08:00.1", "ixgbe"), healthy("nothing else in"),
          changed("cards", f"{NAMES[0]}: 0000:08:00.1 with driver ixgbe is in its IOMMU group 10 too", "WARN",
                  "bind it to vfio-pci, or pass it to the same VM")),
     case("vfio in the group", lambda host: shared_group(host, "0000:08:00.1", "vfio-pci"), [], []),
     case("a bridge in the group", lambda host: host.add_function("0000:07:00.0", 0x8086, 1, 0x060400, iommu_group=10),
          [], []),
-    case("two cards in a group", two_cards_in_a_group, healthy("nothing in"),
+    case("two cards in a group", two_cards_in_a_group, healthy("nothing else in"),
          changed("cards", f"{NAMES[0]}: PPU 1 is in its IOMMU group 10 too", "WARN",
                  "give both to the same VM, or move one to another slot")
          + changed("cards", f"{NAMES[1]}: PPU 0 is in its IOMMU group 10 too", "WARN",
@@ -306,11 +359,11 @@ FAULTS = [
     case("vfio installed", install_vfio, healthy("vfio-pci is"), changed("iommu", "vfio-pci is available", "PASS")),
     case("unsafe interrupts",
          lambda host: host.write("/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts", "Y\n"),
-         healthy("not overridden"),
+         healthy("pcie_acs_override"),
          changed("iommu", "vfio lets guests forge interrupts (allow_unsafe_interrupts)", "WARN",
                  "take allow_unsafe_interrupts=1 out of modprobe.d")),
     case("ACS override", lambda host: host.write("/proc/cmdline", "quiet pcie_acs_override=downstream\n"),
-         healthy("not overridden"),
+         healthy("pcie_acs_override"),
          changed("iommu", "IOMMU groups are split by force (pcie_acs_override)", "WARN",
                  "boot without pcie_acs_override")),
     case("lockdown", lambda host: host.write("/sys/kernel/security/lockdown", "none [integrity] confidentiality\n"),
@@ -323,7 +376,7 @@ FAULTS = [
     case("AppArmor", confine, [], changed("security", "libvirtd's AppArmor profile lets hooks run", "PASS")),
     case("AppArmor, ppudbg elsewhere", confine_with_ppudbg_in_opt, healthy("8 registers"),
          no_registers_read() + changed("ppudbg", "/opt/vendor/ppudbg can be executed", "PASS")
-         + changed("ppudbg", "only root may change it", "PASS")
+         + changed("ppudbg", "only root can change it", "PASS")
          + changed("ppudbg", "ppudbg --topo_read answers", "PASS")
          + changed("security", "libvirtd's AppArmor profile lets hooks run", "PASS")),
     case("AppArmor, engine elsewhere", confine_with_engine_in_opt, healthy("the program that it starts"),
@@ -334,35 +387,49 @@ FAULTS = [
     case("SELinux", lambda host: host.write("/sys/fs/selinux/enforce", "1"), [],
          changed("security", "SELinux is enforced, and the hook is not labelled virt_hook_t", "WARN",
                  "restorecon -v /etc/libvirt/hooks/qemu")),
-    case("open ledger", lambda host: host.path("/run/icn-hook").mkdir() or host.path("/run/icn-hook").chmod(0o777),
-         healthy("cards: ") + healthy("ledger: "),
-         changed("ledger", "/run/icn-hook is writable by others (mode 0777); see who made it so and move it away",
-                 "FAIL", "until then no VM with cards can start"), 1),
-    case("damaged entry", damage_ledger, healthy("0 entries"),
-         changed("ledger", "/run/icn-hook/00000000-0000-4000-8000-000000000001.json: it is cut short; "
-                 "if no such VM runs, remove the file", "FAIL",
-                 "move it away once its VM is down, then icn-hook check"), 1),
+    case("open state", lambda host: host.path("/run/icn-hook").mkdir() or host.path("/run/icn-hook").chmod(0o777),
+         healthy("cards: ") + healthy("state: "),
+         ["  state: /run/icn-hook is writable by others (mode 0777) : FAIL",
+          "      (correct that; until then no VM with cards can start)"], 1),
+    case("damaged claim", damage_state, healthy("claims: 0"),
+         changed("state", "/run/icn-hook/00000000-0000-4000-8000-000000000001.json: it is cut short; "
+                 "run: icn-hook repair", "FAIL", "icn-hook repair"), 1),
+    case("damaged memory", damage_memory, healthy("claims: 0"),
+         changed("state", "/run/icn-hook/cards.json: it is cut short; run: icn-hook repair", "FAIL",
+                 "icn-hook repair"), 1),
+    case("a file of others", leave_file, healthy("claims: 0"),
+         changed("state", "/run/icn-hook/x does not belong to icn-hook; find out what made it and move it away", "WARN",
+                 "it is ignored")),
     case("note", note, [],
-         changed("ledger", "a killed hook left 0000:a2:00.0 enabled", "WARN",
-                 "the next start or stop of a VM with cards switches it off")),
+         changed("state", "a killed hook left 0000:a2:00.0 enabled", "WARN",
+                 "the next start or stop of a VM with cards switches it off, or icn-hook repair")),
     case("status file", lambda host: host.write("/run/libvirt/qemu/x.xml", "<domstatus"), [],
-         changed("ledger", "/run/libvirt/qemu/x.xml: line 1: not well-formed XML: "
+         changed("state", "/run/libvirt/qemu/x.xml: line 1: not well-formed XML: "
                  "Couldn't find end of Start Tag domstatus; its VM, and the cards that it has, are not known", "WARN",
                  "restart that VM, or libvirtd")),
-    case("unknown holder", hold_card,
-         healthy("none 8") + healthy("8 registers") + healthy("somebody unknown"),
-         changed("cards", "drivers: none 7, vfio-pci 1", "PASS")
-         + changed("cards", "8 registers answer, 1 in use", "PASS")
-         + changed("ledger", f"{NAMES[4]}: held open through vfio by somebody whom libvirt does not know", "WARN",
-                   "fuser -v /dev/vfio/* names the process")),
+    case("unknown holder", hold_card, HELD,
+         held("a process that is not a known VM",
+              "fuser -v /dev/vfio/* /dev/vfio/devices/* as root names the process")),
+    case("a stranger", lambda host: hold_card_by(host, "14"), HELD,
+         held("process 77 (cloud-hyperv), which is not a known VM", "end it, if it should not have the card")),
+    case("a stranger with iommufd", hold_through_iommufd, HELD,
+         held("process 77 (cloud-hyperv), which is not a known VM", "end it, if it should not have the card")),
+    case("every card held", hold_all, HELD,
+         changed("cards", "drivers: vfio-pci 8", "PASS")
+         + changed("cards", "no register can be read now: every card is in use, or absent", "WARN",
+                   "icn-hook check shows what was read back when their VMs started")
+         + changed("cards", "PPUs 0-7: links that must be cut, and nothing shows that they are", "WARN",
+                   "icn-hook check names them; restart the VM to have them verified")
+         + changed("state", "PPUs 0-7: open through vfio by a process that is not a known VM", "WARN",
+                   "fuser -v /dev/vfio/* /dev/vfio/devices/* as root names the process")),
     case("ppudbg", ppudbg_backend, healthy("8 registers"),
          no_registers_read() + changed("ppudbg", "/usr/bin/ppudbg can be executed", "PASS")
-         + changed("ppudbg", "only root may change it", "PASS")
+         + changed("ppudbg", "only root can change it", "PASS")
          + changed("ppudbg", "ppudbg --topo_read answers", "PASS")),
     case("ppudbg fails", lambda host: ppudbg_backend(host, text="#!/bin/sh\necho no driver; exit 3\n"),
          healthy("8 registers"),
          no_registers_read() + changed("ppudbg", "/usr/bin/ppudbg can be executed", "PASS")
-         + changed("ppudbg", "only root may change it", "PASS")
+         + changed("ppudbg", "only root can change it", "PASS")
          + changed("ppudbg", "ppudbg --topo_read: /usr/bin/ppudbg ended with exit status 3: no driver", "FAIL",
                    "ppudbg --topo_read needs the vendor's driver"), 1),
     case("ppudbg missing", lambda host: host.configure("[registers]\nbackend = ppudbg\n" + map_of(GUIDE_BDFS)),
@@ -374,7 +441,7 @@ FAULTS = [
          changed("ppudbg", "/usr/bin/ppudbg cannot be executed", "WARN", "chmod 0755 it")),
     case("ppudbg writable", lambda host: ppudbg_backend(host, mode=0o777), healthy("8 registers"),
          no_registers_read() + changed("ppudbg", "/usr/bin/ppudbg can be executed", "PASS")
-         + changed("ppudbg", "others than root may change what root runs", "FAIL", "chown root: it, and chmod 0755")
+         + changed("ppudbg", "users other than root can change what root runs", "FAIL", "chown root: it, and chmod 0755")
          + changed("ppudbg", "ppudbg --topo_read answers", "PASS"), 1),
 ]
 
@@ -393,36 +460,74 @@ def prepare(host, domain, **more):
     assert (result.status, result.stderr) == (0, "")
 
 
+CLAIMED = changed("state", "every file can be used; claims: 1", "PASS")
+ISOLATED = changed("cards", "links that must be cut: 6 (proven 6, gated 0)", "PASS")
+
+
 def test_a_daemon_that_has_called(healthy):
-    """The hook is newer than the daemon, but the ledger names it as a caller."""
-    prepare(healthy, vm("a", 0, 1))
-    start_daemon(healthy, pid=os.getpid(), ago=HOUR)
-    healthy.write(f"/proc/{os.getpid()}/stat", Path("/proc/self/stat").read_text())
+    """The hook is newer than the daemon, but a claim names it."""
+    healthy.hook("a", "prepare", vm("a", 0, 1).xml())
+    daemon = next(iter(healthy.ledger().values()))["daemon"]
+    start_daemon(healthy, pid=daemon["pid"], ago=HOUR)
+    stat = f"{daemon['pid']} (libvirtd) S 1 " + "0 " * 17 + f"{daemon['start']} " + "0 " * 30 + "\n"
+    healthy.write(f"/proc/{daemon['pid']}/stat", stat)
     gone, come = changes(healthy)
-    assert gone == healthy_lines("older than", "0 entries")
-    assert come == changed("hook", f"libvirtd (pid {os.getpid()}) has called it", "PASS") + changed(
-        "ledger", "1 entries, all sound", "PASS"
-    )
+    assert gone == healthy_lines("older than", "has to be cut", "claims: 0")
+    assert come == changed("hook", f"libvirtd (pid {daemon['pid']}) has called it", "PASS") + ISOLATED + CLAIMED
 
 
-def test_a_stale_entry(healthy):
+def over(text):
+    return changed("state", text, "WARN",
+                   "the next start or stop of a VM with cards gives its cards back, or icn-hook repair")
+
+
+def test_a_claim_that_is_over(healthy):
+    """Its cuts are debts; after a boot nothing is left of it."""
     prepare(healthy, vm("a", 0, 1), through="dying daemon")
     gone, come = changes(healthy)
-    assert gone == healthy_lines("0 entries", "outlived")
-    assert come == changed("ledger", "1 entries, all sound", "PASS") + changed(
-        "ledger", "the entry of 'a' is stale: the VM is gone", "WARN",
-        "the next start or stop of a VM with cards gives its cards back",
+    assert gone == healthy_lines("claims: 0", "left over", "owed")
+    assert come == CLAIMED + over("VM 'a' has ended, or its start failed") + changed(
+        "state", "PPUs 0-3,6-7: cuts by icn-hook that nothing needs any more; owed mask 0x00000000", "WARN",
+        "icn-hook repair; a driver that holds the card has to be unbound first",
     )
+    assert healthy.engine("repair").status == 0
+    assert changes(healthy) == ([], [])
+    prepare(healthy, vm("a", 0, 1), through="dying daemon")
     healthy.set_boot_id("22222222-2222-4333-8444-555555555555")
-    assert changes(healthy)[1][1] == changed("ledger", "the entry of 'a' is of another boot", "WARN")[0]
+    assert changes(healthy) == ([], [])
 
 
-def test_a_foreign_entry(healthy):
+def test_an_end_that_was_noted(healthy):
+    """A tombstone; of a VM that lives it is a mistake."""
+    prepare(healthy, vm("a", 0, 1))
+    healthy.write(f"/run/icn-hook/ended-{vm('a').uuid}", "")
+    assert over("VM 'a' has ended, and its claim is still there")[0] in changes(healthy)[1]
+    healthy.write_status(vm("a", 0, 1), 4711)
+    healthy.start_process(4711)
+    assert changed(
+        "state", "the end of VM 'a' was noted, but its process 4711 lives; the note is ignored", "WARN",
+        "see who called the hook for it",
+    )[0] in changes(healthy)[1]
+
+
+def test_a_claim_from_the_future(healthy):
+    prepare(healthy, vm("a", 0, 1))
+    (name, text), = ((name, text) for name, text in healthy.state_files().items() if name == f"{vm('a').uuid}.json")
+    claim = json.loads(text)
+    claim["boottime_ms"] += 1000 * HOUR
+    healthy.write(f"/run/icn-hook/{name}", json.dumps(claim))
+    gone, come = changes(healthy)
+    assert gone == healthy_lines("has to be cut", "claims: 0", "left over")
+    assert come[:-2] == ISOLATED + CLAIMED
+    assert come[-2].startswith("  state: the claim of VM 'a' is from the future; ") and come[-2].endswith(" : WARN")
+
+
+def test_a_foreign_claim(healthy):
     prepare(healthy, vm("a", 0))
     healthy.configure("[map]\n" + "".join(f"{ppu} = {bdf}\n" for ppu, bdf in enumerate(GUIDE_BDFS) if ppu != 0))
     assert changed(
-        "ledger", "the entry of 'a' names 0000:08:00.0, which has no id", "WARN",
-        "give the card its id back in [map], or end that VM",
+        "state", "the claim of VM 'a' names 0000:08:00.0, which has no id", "WARN",
+        "give the card its id back in [map], or stop that VM",
     )[0] in changes(healthy)[1]
 
 
@@ -431,12 +536,66 @@ def test_cuts_that_are_missing(healthy):
     prepare(healthy, vm("a", 0, 1))
     masks = healthy.masks()
     healthy.write_register(6, masks[6] & ~1)
-    missing = changed("cards", f"{NAMES[6]}: lacks cuts", "FAIL", "icn-hook check names the masks; restart the VM")
-    entry = changed("ledger", "1 entries, all sound", "PASS")
-    assert changes(healthy, status=1) == (healthy_lines("no link that", "0 entries"), missing + entry)
+    missing = changed("cards", f"{NAMES[6]}: cuts are missing", "FAIL",
+                      "icn-hook repair; icn-hook check names the masks")
+    assert changes(healthy, status=1) == (healthy_lines("has to be cut", "claims: 0"), missing + CLAIMED)
     healthy.write_register(0, masks[0] & ~1)
-    leak = changed("cards", "PPUs 0,6: a link leads out of its VM", "FAIL", "stop the VM; icn-hook check names the links")
-    assert changes(healthy, status=1) == (healthy_lines("no link that", "0 entries"), leak + entry)
+    leak = changed("cards", "PPUs 0,6: an open link across a VM's boundary", "FAIL",
+                   "icn-hook repair; stop the VM if the link stays open (icn-hook check names it)")
+    assert changes(healthy, status=1) == (healthy_lines("has to be cut", "claims: 0"), leak + CLAIMED)
+    assert healthy.engine("repair").status == 0
+    assert changes(healthy) == (healthy_lines("has to be cut", "claims: 0"), ISOLATED + CLAIMED)
+
+
+def running(come):
+    return (
+        healthy_lines("none 8", "8 registers", "has to be cut", "claims: 0"),
+        changed("cards", "drivers: vfio-pci 2, none 6", "PASS")
+        + changed("cards", "registers that can be read: 6; cards in use: 2", "PASS") + come + CLAIMED,
+    )
+
+
+def test_a_vm_that_runs(healthy):
+    """Its own registers cannot be read; where the far ends cannot either, the gate's evidence counts."""
+    libvirt = Libvirt(healthy)
+    assert libvirt.start(vm("a", 0, 1)).running
+    assert changes(healthy) == running(ISOLATED)
+    assert libvirt.start(vm("b", 6)).running
+    assert changed("cards", "links that must be cut: 9 (proven 8, gated 1)", "PASS")[0] in changes(healthy)[1]
+
+
+def test_a_vm_that_never_passed_the_gate(healthy):
+    """icn-hook lost its memory, or was installed after the start."""
+    assert Libvirt(healthy).start(vm("a", 0, 1)).running
+    shutil.rmtree(healthy.path("/run/icn-hook"))
+    gone, come = running(changed("cards", "PPUs 0-1: not read back for its VM before QEMU opened it", "WARN",
+                                 "restart the VM to have its cuts verified"))
+    assert changes(healthy) == (gone[:-1], come[:-1])
+
+
+def test_a_debt(healthy):
+    """The VM ended while a driver of the host had a card of it."""
+    libvirt = Libvirt(healthy)
+    assert libvirt.start(vm("a", 0, 1)).running
+    healthy.set_driver(GUIDE_BDFS[6], "ppu")
+    libvirt.stop("a")
+    come = changes(healthy)[1]
+    assert changed("state", f"{NAMES[6]}: cuts by icn-hook that nothing needs any more; owed mask 0x00000000", "WARN",
+                   "icn-hook repair; a driver that holds the card has to be unbound first")[0] in come
+
+
+def test_an_unverified_link(healthy):
+    """Both ends are in use, and nothing is known of either."""
+    libvirt = Libvirt(healthy)
+    assert libvirt.start(vm("a", 0)).running
+    memory = json.loads(healthy.state_files()["cards.json"])
+    for card in memory["cards"]:
+        card.pop("evidence", None)
+    healthy.write("/run/icn-hook/cards.json", json.dumps(memory))
+    healthy.set_driver(GUIDE_BDFS[6], "vfio-pci")
+    healthy.hold(GUIDE_BDFS[6])
+    assert changed("cards", f"{NAMES[6]}: links that must be cut, and nothing shows that they are", "WARN",
+                   "icn-hook check names them; restart the VM to have them verified")[0] in changes(healthy, status=1)[1]
 
 
 def healthy_lines(*texts):

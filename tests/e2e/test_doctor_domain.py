@@ -36,7 +36,7 @@ FINE = (
     + line("its vCPUs are pinned to NUMA node 0")
     + line("its memory is bound to NUMA node 0")
     + line("all functions of its cards are passed")
-    + line("vfio-pci gets its cards")
+    + line("libvirt will bind its cards to vfio-pci")
     + line("VM 'a' would be isolated")
 )
 PLAN = [
@@ -146,6 +146,12 @@ def test_virtual_functions(host):
     ]
 
 
+def test_a_domain_that_takes_a_virtual_function(host):
+    """It wants them enabled."""
+    function = host.add_vf(0)
+    assert not [text for text in warnings(host, xml(Domain("a", [Hostdev(function)]))) if "sriov_numvfs" in text]
+
+
 def test_refused(host):
     assert host.hook("b", "prepare", vm("b", 1).xml()).status == 0
     result = host.engine("doctor", "-", "--json", stdin=xml(vm("a", 0, 1)))
@@ -161,7 +167,7 @@ def test_refused(host):
 
 def test_without_cards(host):
     found = doctor(host, Domain("a").xml())
-    assert found[-2:] == [*line("VM 'a' takes no PPU"), "VM 'a' takes no PPU: it passes untouched."]
+    assert found[-2:] == [*line("VM 'a' uses no PPU"), "VM 'a' uses no PPU: nothing to do."]
     assert not [words for words in found if words.startswith("  cards: ")]
 
 

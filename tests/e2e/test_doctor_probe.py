@@ -40,6 +40,12 @@ def fixture_reset(host):
         thread.join(10)
 
 
+def vanish(host):
+    """Card 5 leaves the bus: configuration space and registers read all ones."""
+    (host.device(GUIDE_BDFS[5]) / "config").write_bytes(b"\xff" * 256)
+    host.write_register(5, 0xFFFFFFFF)
+
+
 def probe(host, card="5", *more, status=0):
     result = host.engine("doctor", "--probe", card, *more)
     assert (result.status, result.stderr) == (status, "")
@@ -62,7 +68,7 @@ def test_survives(host, reset):
     assert probe(host) == TAKES + found("keeps its cuts over a reset (flr bus)", "PASS") + BACK
     assert seen == [host.topology.required_mask(5, {ppu: {str(ppu)} for ppu in range(8)})]
     assert host.masks() == {ppu: 0 for ppu in range(8)}
-    assert host.ledger_files() == {}
+    assert host.state_files() == {}
 
 
 def test_does_not_survive(host, reset):
@@ -75,21 +81,24 @@ def test_does_not_survive(host, reset):
     wired = 0x1 & links
     assert probe(host, GUIDE_BDFS[5], status=1) == TAKES + expected + found(f"has its mask 0x{wired:08x} again", "PASS")
     assert host.mask(5) == 0x80000000 | wired
-    assert host.ledger_files() == {}
+    assert host.state_files() == {}
 
 
 def test_does_not_come_back(host, reset):
-    """The entry stays, and what comes next brings the card back."""
-    reset(lambda: host.write_register(5, 0xFFFFFFFF))
+    """It is owed its mask, and what comes next gives it back."""
+    config = (host.device(GUIDE_BDFS[5]) / "config").read_bytes()
+    reset(lambda: vanish(host))
     gone = "the register reads all ones: the card is off the bus or powered down; reset it or replace it"
     assert probe(host, status=1) == TAKES + found(
         f"does not come back from a reset: {gone}", "FAIL", "no VM can take it before it answers"
     ) + found(f"did not take its mask back: {CARD}: {gone}", "FAIL",
-              "the next start or stop of a VM with cards tries again")
-    assert len(host.ledger()) == 1
+              "the next start or stop of a VM with cards tries again, or icn-hook repair")
+    assert host.ledger() == {} and list(host.remembered()) == [GUIDE_BDFS[5]]
+    (host.device(GUIDE_BDFS[5]) / "config").write_bytes(config)
     host.write_register(5, 0x10)
     assert host.hook("a", "prepare", vm("a", 3).xml()).status == 0
-    assert (host.mask(5) & 0x10, [entry["name"] for entry in host.ledger().values()]) == (0, ["a"])
+    assert (host.mask(5) & 0x10, [claim["name"] for claim in host.ledger().values()]) == (0, ["a"])
+    assert host.remembered()[GUIDE_BDFS[5]]["original"] == "0x00000000"
 
 
 def test_no_reset_method(host):
@@ -106,11 +115,12 @@ def test_neighbour_of_a_vm(host, reset):
     assert host.hook("a", "prepare", vm("a", 7).xml()).status == 0
     reset(lambda: host.write_register(5, 0))
     before = host.masks()
+    remembered = host.remembered()
     assert before[5] != 0
     assert probe(host)[1:3] == found("is linked to a card that a VM has: no reset tried", "WARN",
                                      "try a card without links to a VM")
     assert host.masks() == before
-    assert [entry["name"] for entry in host.ledger().values()] == ["a"]
+    assert ([claim["name"] for claim in host.ledger().values()], host.remembered()) == (["a"], remembered)
 
 
 def test_no_open_link(host):
@@ -128,9 +138,22 @@ def test_a_kill_on_the_way(host, reset):
     result = host.run([*strace, host.engine_program, "doctor", "--probe", "5"])
     assert result.status != 0 and killed.wait(10)
     assert host.mask(5) != 0
+    assert (host.ledger(), host.remembered()[GUIDE_BDFS[5]]["original"]) == ({}, "0x00000000")
     assert host.hook("a", "prepare", vm("a", 0).xml()).status == 0
     assert host.mask(5) == 0
-    assert [entry["name"] for entry in host.ledger().values()] == ["a"]
+    assert [claim["name"] for claim in host.ledger().values()] == ["a"]
+
+
+@pytest.mark.parametrize("before", [0, 0x9])
+def test_a_kill_is_mended_by_repair(host, reset, before):
+    killed = threading.Event()
+    host.write_register(5, before)
+    reset(killed.set)
+    strace = ["strace", "-qq", "-o", "/dev/null", "-e", "inject=clock_nanosleep:signal=KILL"]
+    assert host.run([*strace, host.engine_program, "doctor", "--probe", "5"]).status != 0 and killed.wait(10)
+    assert host.mask(5) == LINKS_OF_5
+    assert host.engine("repair").status == 0
+    assert (host.mask(5), host.state_files()) == (before, {})
 
 
 REFUSALS = [
@@ -143,10 +166,10 @@ REFUSALS = [
      f"{CARD} is in use by unknown; only an idle card can be tried"),
     ("5", lambda host: host.set_driver(GUIDE_BDFS[5], "ppu"), 4, f"{CARD} is in use by the driver ppu; unbind it first"),
     ("5", lambda host: host.pin_ids() or host.remove_function(GUIDE_BDFS[5]), 5, f"{CARD} is not on the PCI bus"),
-    ("5", lambda host: host.write_register(5, 0xFFFFFFFF), 5,
+    ("5", vanish, 5,
      "the register reads all ones: the card is off the bus or powered down; reset it or replace it"),
-    ("5", lambda host: host.configure("[registers]\nbackend = ppudbg\n"), 3,
-     "backend ppudbg cannot read single registers; set backend = mmio"),
+    ("5", lambda host: host.configure("[registers]\nbackend = ppudbg\n"), 5,
+     "backend ppudbg cannot read single registers; set backend = mmio to verify them"),
 ]
 
 

@@ -10,9 +10,9 @@ from simhost import GUIDE_BDFS
 CARDS = [f"PPU {ppu} ({bdf})" for ppu, bdf in enumerate(GUIDE_BDFS)]
 
 
-def since(scene):
-    """The ledger's own moment, as seconds and in local time."""
-    moment = scene.host.ledger()[f"{scene.b.uuid}.json"]["since"]
+def since(scene, domain=None):
+    """The claim's own moment, as seconds and in local time."""
+    moment = scene.host.ledger()[f"{(domain or scene.b).uuid}.json"]["since"]
     return moment, time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(moment + 8 * 3600))
 
 
@@ -25,10 +25,11 @@ def test_text(scene):
     owner = f"VM 'b' (since {since(scene)[1]})"
     assert (result.status, result.stderr) == (0, "")
     assert result.stdout.decode().splitlines() == [
-        f"{CARDS[2]} link 0 -> {CARDS[4]}: CUT at both ends, because PPU 2 belongs to {owner} and PPU 4 is idle",
-        f"{CARDS[2]} link 3 -> {CARDS[0]}: CUT at both ends, because PPU 2 belongs to {owner} and PPU 0 is idle",
-        f"{CARDS[2]} link 4 -> {CARDS[1]}: CUT at both ends, because PPU 2 belongs to {owner} and PPU 1 is idle",
-        f"{CARDS[2]} link 5 -> {CARDS[3]}: OPEN at both ends, as it may be: both cards belong to {owner}",
+        f"{CARDS[2]} link 0 -> {CARDS[4]}: CUT at PPU 4 (PPU 2 cannot be read), because PPU 2 belongs to {owner} and PPU 4 is idle",
+        f"{CARDS[2]} link 3 -> {CARDS[0]}: CUT at PPU 0 (PPU 2 cannot be read), because PPU 2 belongs to {owner} and PPU 0 is idle",
+        f"{CARDS[2]} link 4 -> {CARDS[1]}: CUT at PPU 1 (PPU 2 cannot be read), because PPU 2 belongs to {owner} and PPU 1 is idle",
+        f"{CARDS[2]} link 5 -> {CARDS[3]}: UNKNOWN (neither card can be read); it is allowed to be open: both cards belong "
+        f"to {owner}",
     ]
 
 
@@ -40,10 +41,11 @@ def test_json(scene):
         "subject": "4-2",
         "links": [
             {
-                "ppu": 4, "link": 0, "peer": 2, "near": "cut", "far": "cut", "live": False, "allowed": False,
-                "rule": "different_owners", "since": moment,
-                "text": f"{CARDS[4]} link 0 -> {CARDS[2]}: CUT at both ends, because PPU 4 is idle and PPU 2 belongs to "
-                f"VM 'b' (since {text})",
+                "ppu": 4, "link": 0, "peer": 2, "near": "cut", "far": "unknown", "live": False,
+                "allowed": False, "rule": "different_owners", "since": moment, "evidence": "proven",
+                "evidence_since": None,
+                "text": f"{CARDS[4]} link 0 -> {CARDS[2]}: CUT at PPU 4 (PPU 2 cannot be read), because PPU 4 is idle "
+                f"and PPU 2 belongs to VM 'b' (since {text})",
             }
         ],
         "doubt": None,
@@ -67,20 +69,22 @@ def test_subjects(scene, subject, links):
 
 def test_trouble(scene):
     """A leak, a needless cut, a stranger."""
-    scene.host.set_masks({2: 0x18, 4: 0x08})
+    assert scene.call("prepare").status == 0
+    scene.host.set_masks({0: 0x18, 6: 0, 4: 0x09})
     scene.host.set_driver(GUIDE_BDFS[7], "vfio-pci")
     scene.host.set_enable(GUIDE_BDFS[7], 1)
-    owner = f"VM 'b' (since {since(scene)[1]})"
-    assert explain(scene, "2-4").stdout.decode() == (
-        f"{CARDS[2]} link 0 -> {CARDS[4]}: LEAK: OPEN at both ends, although PPU 2 belongs to {owner} and PPU 4 is idle; "
+    owner = f"VM 'a' (since {since(scene, scene.a)[1]})"
+    assert explain(scene, "0-6").stdout.decode() == (
+        f"{CARDS[0]} link 0 -> {CARDS[6]}: LEAK: OPEN at both ends, although PPU 0 belongs to {owner} and PPU 6 is idle; "
         "stop the VM\n"
     )
     assert explain(scene, "4-6").stdout.decode() == (
-        f"{CARDS[4]} link 3 -> {CARDS[6]}: CUT at PPU 4 (PPU 6 has it open), although both cards are idle: it may be open, "
-        "and nothing that is known here asks for the cut\n"
+        f"{CARDS[4]} link 3 -> {CARDS[6]}: CUT at PPU 4 (PPU 6 has it open), although both cards are idle: it is "
+        "allowed to be open, and nothing that is known here asks for the cut\n"
     )
     found = explain(scene, "1-7", "--json").json()["links"][0]
-    assert (found["rule"], found["since"], found["live"], found["allowed"]) == ("unknown_holder", None, True, False)
+    assert (found["rule"], found["since"], found["live"], found["allowed"]) == ("unknown_holder", None, False, False)
+    assert found["evidence"] == "proven"
 
 
 def test_manual_group(scene):

@@ -70,7 +70,10 @@ def test_unreachable(host, tmp_path):
     assert (result.status, result.stdout, result.stderr) == (5, b"", f"icn-hook: {reason}\n")
     result = host.engine("status", "-c", uri, "--json")
     assert (result.status, result.stderr) == (0, "")
-    assert result.json()["findings"] == [f"{reason}; nothing was compared with libvirt"]
+    assert result.json()["findings"] == [
+        {"code": "libvirt", "severity": "warning", "ppu": None, "vm": None,
+         "text": f"{reason}; nothing was compared with libvirt"}
+    ]
     found = host.engine("doctor", "-c", uri, "--json").json()["checks"][-1]
     assert found == {
         "group": "libvirt", "check": "reachable", "result": "warn", "text": reason,
@@ -107,11 +110,12 @@ def test_not_installed(host, test_libvirt):
 
 
 def differences(host, uri):
-    found = host.engine("status", "-c", uri, "--json").json()["findings"]
+    status = host.engine("status", "-c", uri, "--json").json()["findings"]
+    found = [finding["text"] for finding in status if finding["code"] == "libvirt"]
     checks = host.engine("doctor", "-c", uri, "--json").json()["checks"]
     agreed = [check["text"] for check in checks if (check["group"], check["check"]) == ("libvirt", "agrees")]
-    assert agreed == ([text for text in found if "libvirt" in text] or ["libvirt and the ledger agree"])
-    return [text for text in found if "libvirt" in text]
+    assert agreed == (found or ["libvirt and icn-hook agree"])
+    return found
 
 
 def test_they_agree(host, test_libvirt):
@@ -122,7 +126,8 @@ def test_they_agree(host, test_libvirt):
 def test_only_libvirt_knows(host, test_libvirt):
     assert Libvirt(host).start(vm("a", 0)).running
     assert differences(host, test_libvirt(vm("a", 0, 1), vm("b", 2))) == [
-        f"libvirt runs VM '{name}' with PPU {ppu} ({GUIDE_BDFS[ppu]}), of which neither ledger nor status files know"
+        f"libvirt runs VM '{name}' with PPU {ppu} ({GUIDE_BDFS[ppu]}), and neither its claim nor its status file "
+        "names that card"
         for name, ppu in (("a", 1), ("b", 2))
     ]
 
@@ -130,7 +135,7 @@ def test_only_libvirt_knows(host, test_libvirt):
 def test_only_we_know(host, test_libvirt):
     assert Libvirt(host).start(vm("a", 0)).running
     assert differences(host, test_libvirt(vm("b"))) == [
-        "VM 'a' runs with cards, as ledger or status files say, but not in libvirt"
+        "VM 'a' runs with cards by its claim or its status file, but libvirt does not report it"
     ]
 
 

@@ -364,7 +364,7 @@ def test_card_held_by_a_stranger(host):
     host.set_driver(GUIDE_BDFS[5], "vfio-pci")
     host.set_enable(GUIDE_BDFS[5], 1)
     line = (
-        f"group 'manual-5' is not isolated: {card_text(5)} is held open through vfio by a process that is no running VM; "
+        f"group 'manual-5' is not isolated: {card_text(5)} is held open through vfio by a process that is not a known VM; "
         "end it (fuser /dev/vfio/* names it) or choose another card"
     )
     refused(host, 4, line, "apply", "4|5")

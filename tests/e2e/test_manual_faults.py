@@ -3,7 +3,6 @@
 isolation, and the same call again, release or reset leads back to order."""
 
 import random
-import subprocess
 
 import pytest
 
@@ -18,18 +17,6 @@ KILLS, ERRORS = 24, 16
 FEWEST = 15  # points at which something changes; an empty list must not pass
 
 
-class VerbTracer(Tracer):
-    """A verb may print."""
-
-    def run(self, arguments, xml, options):
-        environment = self.host.environment_under_strace()
-        command = ["strace", "-D", "-qq", "-o", str(self.log), *options, str(self.program), *arguments]
-        done = subprocess.run(
-            command, input=b"", capture_output=True, cwd="/", env=environment, timeout=120, check=False
-        )
-        return done.returncode, done.stderr.decode(errors="replace")
-
-
 class Bench:
     """VM b runs, or nobody; VERB is the next thing to happen."""
 
@@ -38,7 +25,7 @@ class Bench:
         self.verb = verb
         self.others = others  # the groups of cards of whoever is not ours
         self.before = State(host)
-        self.tracer = VerbTracer(host, host.engine_program, tmp_path / "trace")
+        self.tracer = Tracer(host, host.engine_program, tmp_path / "trace", may_print=True)
         self.points = [point for point in self.tracer.points(verb, "") if point.changes]
         assert len(self.points) >= FEWEST
         self.after = State(host)

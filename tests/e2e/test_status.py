@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """status as people and as Prometheus see it; its JSON is tested in test_verbs.py."""
 
+import json
 import os
 import re
+from datetime import datetime, timezone
 
 import pytest
 
-from bystander import vm
+from bystander import CARDS_OF_B, vm
 from domain_xml import Domain, Hostdev
 from errors import assert_error
 from simhost import GUIDE_BDFS
@@ -16,14 +18,16 @@ TABLE = """\
 PPU  ADDRESS       DRIVER    NUMA  GROUP  MASK        OWNER  LINKS
   0  0000:08:00.0  -            0     10  0x00000018  idle   6 -2 -3 1
   1  0000:7e:00.0  -            0     11  0x00000030  idle   7 0 -2 -3
-  2  0000:a2:00.0  vfio-pci     0     12  0x00000019  b      -4 -0 -1 3
-  3  0000:c6:00.0  vfio-pci     0     13  0x00000031  b      -5 2 -0 -1
+  2  0000:a2:00.0  vfio-pci     0     12  gate HH:MM  b      -4 -0 -1 ~3
+  3  0000:c6:00.0  vfio-pci     0     13  gate HH:MM  b      -5 ~2 -0 -1
   4  0001:09:00.0  -            1     14  0x00000001  idle   -2 6 7 5
   5  0001:7f:00.0  -            1     15  0x00000001  idle   -3 4 6 7
   6  0001:aa:00.0  -            1     16  0x00000000  idle   0 4 5 7
   7  0001:ce:00.0  -            1     17  0x00000000  idle   1 6 4 5
-LINKS: the card at the other end, open  - cut, as it has to be
-No leak is known.
+MASK: gate: in use; its cuts were read back at that time, before QEMU opened it
+LINKS: N open to PPU N  ~ unreadable, allowed to be open  - cut as required
+6 links must be cut: 6 read now, 0 read back before QEMU opened the cards, 0 unverified
+Every link that must be cut is verified.
 """
 SAMPLE = re.compile(r'([a-z_]+)(\{(?:[a-z_]+="(?:[^"\\\n]|\\[\\"n])*"(?:,(?!\})|(?=\})))*\})? (-?[0-9]+)')
 
@@ -33,16 +37,35 @@ def engine_on_terminal(host, *arguments, width=80, **environment):
     return run_on_terminal([host.engine_program, *arguments], variables, width)
 
 
+def timeless(text):
+    return re.sub(r"gate \d\d:\d\d ", "gate HH:MM ", text)
+
+
 def test_table(scene):
     result = scene.host.engine("status")
-    assert (result.status, result.stdout.decode(), result.stderr) == (0, TABLE, "")
+    assert (result.status, timeless(result.stdout.decode()), result.stderr) == (0, TABLE, "")
+
+
+def test_gate_of_another_day(scene):
+    """The date where the time would mislead; check names both."""
+    path = scene.host.path("/run/icn-hook/cards.json")
+    cards = json.loads(path.read_text())
+    then = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+    for card in cards["cards"]:
+        if card["evidence"]:
+            card["evidence"]["at"] = int(then.timestamp())
+    path.write_text(json.dumps(cards))
+    assert scene.libvirt.start(scene.a).running
+    lines = scene.host.engine("status", TZ="UTC").stdout.decode().splitlines()
+    assert [line[42:52] for line in lines[3:5]] == ["gate 01-02"] * 2
+    assert re.search(r"read back (at|between) 2026-01-02 03:04:05", scene.host.engine("check", TZ="UTC").stdout.decode())
 
 
 def test_terminal(scene):
     """Within 80 columns, in colour, and with the same text."""
     status, output = engine_on_terminal(scene.host, "status")
-    assert (status, plain(output)) == (0, TABLE)
-    assert max(map(len, plain(output).splitlines())) <= 80
+    assert (status, timeless(plain(output))) == (0, TABLE)
+    assert max(map(len, plain(output).splitlines()[:-2])) <= 80
     assert "\033[1mOWNER\033[0m" in output
     assert "\033[36m-4\033[0m" in output
     assert not re.search(r"\033\[[0-9;]*(30|33|37)m", output)  # black, yellow, white
@@ -63,7 +86,7 @@ def test_colour(scene, arguments, environment, coloured):
     variables = {**scene.host.environment(TERM="xterm"), **environment}
     _, output = run_on_terminal([scene.host.engine_program, "status", *arguments], variables, 80)
     assert ("\033" in output) == coloured
-    assert plain(output) == TABLE
+    assert timeless(plain(output)) == TABLE
 
 
 def test_no_colour_in_a_pipe(scene):
@@ -76,12 +99,14 @@ def test_long_names(scene):
     name = "租户-with-a-long-name-that-goes-on-and-on"
     assert scene.libvirt.start(Domain(name, [Hostdev(GUIDE_BDFS[0])])).running
     _, output = engine_on_terminal(scene.host, "status", width=80)
-    assert plain(output).splitlines()[1] == (
-        "  0  0000:08:00.0  vfio-pci     0     10  0x00000039  租户-with-...  -6 -2 -3 -1"
+    assert timeless(plain(output)).splitlines()[1] == (
+        "  0  0000:08:00.0  vfio-pci     0     10  gate HH:MM  租户-with-...  -6 =2 =3 -1"
     )
     assert name in scene.host.engine("status", COLUMNS="40").stdout.decode()
     _, output = engine_on_terminal(scene.host, "status", width=200, COLUMNS="70")
-    assert plain(output).splitlines()[1].startswith("  0  0000:08:00.0  vfio-pci     0     10  0x00000039  租户-wi")
+    assert timeless(plain(output)).splitlines()[1].startswith(
+        "  0  0000:08:00.0  vfio-pci     0     10  gate HH:MM  租户-wi"
+    )
 
 
 
@@ -119,19 +144,46 @@ def test_prometheus(scene):
     assert found["icn_hook_card_owner_info"] == {
         f'{{ppu="{ppu}",bdf="{GUIDE_BDFS[ppu]}",vm="b",uuid="{scene.b.uuid}"}}': 1 for ppu in (2, 3)
     }
+    assert found["icn_hook_links_required"] == {None: 6}
+    assert found["icn_hook_links"] == {
+        '{evidence="proven"}': 6,
+        '{evidence="gated"}': 0,
+        '{evidence="unverified"}': 0,
+    }
+    assert (found["icn_hook_cards_owed"], found["icn_hook_vms_without_gate"]) == ({None: 0}, {None: 0})
     live = scene.host.topology.live_pairs(scene.masks())
     assert found["icn_hook_link_open"] == {
-        f'{{a="{a}",b="{b}"}}': int((a, b) in live) for (a, _), (b, _) in scene.host.topology.joins()
+        f'{{a="{a}",b="{b}"}}': int((a, b) in live)
+        for (a, _), (b, _) in scene.host.topology.joins()
+        if (a, b) != CARDS_OF_B
     }
 
 
+def test_prometheus_of_what_nothing_shows(scene):
+    """Two VMs next to each other; then what was read back for them is lost."""
+    assert scene.libvirt.start(scene.a).running
+    found = samples(scene.host.engine("status", "--prometheus").stdout.decode())
+    assert found["icn_hook_links"]['{evidence="gated"}'] == 4
+    assert not [pair for pair in ('{a="0",b="2"}', '{a="0",b="1"}') if pair in found["icn_hook_link_open"]]
+    scene.host.path("/run/icn-hook/cards.json").unlink()
+    found = samples(scene.host.engine("status", "--prometheus").stdout.decode())
+    assert found["icn_hook_links"] == {
+        '{evidence="proven"}': 4,
+        '{evidence="gated"}': 0,
+        '{evidence="unverified"}': 4,
+    }
+    assert found["icn_hook_vms_without_gate"] == {None: 2}
+
+
 def test_prometheus_of_a_leak(scene):
-    scene.host.set_masks({2: 0x18, 4: 0})
-    scene.host.write_register(7, 0xFFFFFFFF)
+    assert scene.call("prepare").status == 0
+    scene.host.set_masks({0: 0x18, 6: 0})
+    (scene.host.device(GUIDE_BDFS[7]) / "resource0").unlink()
     found = samples(scene.host.engine("status", "--prometheus").stdout.decode())
     assert (found["icn_hook_leaks"], found["icn_hook_drift_cards"]) == ({None: 1}, {None: 2})
-    assert found["icn_hook_link_open"]['{a="2",b="4"}'] == 1
-    assert not any('"7"' in labels for labels in found["icn_hook_link_open"])
+    assert found["icn_hook_link_open"]['{a="0",b="6"}'] == 1
+    assert found["icn_hook_links"]['{evidence="unverified"}'] == 1
+    assert [labels for labels in found["icn_hook_link_open"] if '"7"' in labels] == ['{a="1",b="7"}']
 
 
 def test_prometheus_labels(scene):

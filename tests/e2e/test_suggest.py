@@ -68,9 +68,9 @@ def test_text(scene):
     assert result.stdout.decode() == (
         f"{NAMES[0]}, {NAMES[1]}\n"
         "links among them: 1\n"
-        "stranded links, to other idle cards: 2\n"
+        "links to other idle cards that would be lost: 2\n"
         "NUMA nodes: 0\n"
-        "the best choice of all\n"
+        "compared all choices: this is the best\n"
     )
 
 
@@ -105,7 +105,7 @@ def test_cards_that_are_not_joined(host):
     result = host.engine("suggest", "2")
     assert result.stdout.decode().splitlines()[3:] == [
         "NUMA nodes: 0, 1",
-        "the best choice of all",
+        "compared all choices: this is the best",
         *(f"warning: {warning}" for warning in warnings),
     ]
     result = host.engine("suggest", "2", "--xml")
@@ -145,8 +145,9 @@ def test_cards_that_are_not_to_be_had(host):
     answer = suggest(host, "3")
     assert (ppus(answer), answer["stranded"]) == ([4, 6, 7], 3)
     assert answer["warnings"] == [
+        f"{NAMES[1]} is held open through vfio by a process that is not a known VM; its links stay cut until it ends",
         f"{NAMES[2]} is idle but split into virtual functions, so it cannot be passed whole; write 0 into its "
-        "sriov_numvfs to have it offered"
+        "sriov_numvfs to have it offered",
     ]
     assert_refused(
         host,

@@ -19,13 +19,14 @@ MATRIX = """\
 PPU    0  1  2  3  4  5  6  7  ADDRESS       DRIVER    NUMA  GROUP  OWNER
   0    X  1  -  -  .  .  1  .  0000:08:00.0  -            0     10  idle
   1    1  X  -  -  .  .  .  1  0000:7e:00.0  -            0     11  idle
-  2    -  -  X  1  -  .  .  .  0000:a2:00.0  vfio-pci     0     12  b
-  3    -  -  1  X  .  -  .  .  0000:c6:00.0  vfio-pci     0     13  b
+  2    -  -  X  ~  -  .  .  .  0000:a2:00.0  vfio-pci     0     12  b
+  3    -  -  ~  X  .  -  .  .  0000:c6:00.0  vfio-pci     0     13  b
   4    .  .  -  .  X  1  1  1  0001:09:00.0  -            1     14  idle
   5    .  .  .  -  1  X  1  1  0001:7f:00.0  -            1     15  idle
   6    1  .  .  .  1  1  X  1  0001:aa:00.0  -            1     16  idle
   7    .  1  .  .  1  1  1  X  0001:ce:00.0  -            1     17  idle
-X itself  . no link  1 number of open links  - cut, as it has to be
+X itself  . no link  1 number of open links  ~ unreadable, allowed to be open
+   - cut as required
 """
 
 
@@ -39,23 +40,37 @@ def test_matrix(scene):
 
 def test_matrix_of_trouble(scene):
     """A leak, a needless cut, a card that cannot be read."""
-    scene.host.set_masks({2: 0x18, 4: 0, 5: 0x09})
-    scene.host.write_register(7, 0xFFFFFFFF)
+    assert scene.call("prepare").status == 0
+    scene.host.set_masks({0: 0x18, 6: 0x20})
+    (scene.host.device(GUIDE_BDFS[4]) / "resource0").unlink()
     scene.host.pin_ids()
-    scene.host.remove_function(GUIDE_BDFS[6])
+    scene.host.remove_function(GUIDE_BDFS[5])
     lines = scene.host.engine("topo").stdout.decode().splitlines()
     assert [line[7:30] for line in lines[1:9]] == [
-        "X  1  -  -  .  .  ~  . ",
-        "1  X  -  -  .  .  .  ~ ",
-        "-  -  X  1  !  .  .  . ",
-        "-  -  1  X  .  -  .  . ",
-        ".  .  !  .  X  /  ~  ~ ",
-        ".  .  .  -  /  X  ~  ~ ",
-        "~  .  .  .  ~  ~  X  ~ ",
-        ".  ~  .  .  ~  ~  ~  X ",
+        "X  1  -  -  .  .  !  . ",
+        "1  X  -  -  .  .  .  - ",
+        "-  -  X  ~  =  .  .  . ",
+        "-  -  ~  X  .  =  .  . ",
+        ".  .  =  .  X  ~  ~  ~ ",
+        ".  .  .  =  ~  X  ~  ~ ",
+        "!  .  .  .  ~  ~  X  / ",
+        ".  -  .  .  ~  ~  /  X ",
     ]
-    assert lines[7].split()[9:] == [GUIDE_BDFS[6], "ABSENT", "-", "-", "idle"]
-    assert lines[-1] == "NOT ISOLATED: see icn-hook status"
+    assert lines[6].split()[9:] == [GUIDE_BDFS[5], "ABSENT", "-", "-", "idle"]
+    assert lines[-1] == "NOT ISOLATED: see icn-hook check"
+
+
+def test_matrix_of_what_nothing_shows(scene):
+    assert scene.libvirt.start(scene.a).running
+    scene.host.path("/run/icn-hook/cards.json").unlink()
+    lines = scene.host.engine("topo").stdout.decode().splitlines()
+    assert [line[7:30] for line in lines[1:3]] == ["X  ~  ?  ?  .  .  -  . ", "~  X  ?  ?  .  .  .  - "]
+    assert lines[-1] == "NOT VERIFIED: see icn-hook check"
+    dot = scene.host.engine("topo", "--dot").stdout.decode()
+    assert '  ppu0 -- ppu2 [color="#D55E00", style=dotted, penwidth=3];\n' in dot
+    pairs = scene.host.engine("topo", "--json").json()["pairs"]
+    found = next(pair for pair in pairs if (pair["a"], pair["b"]) == (0, 2))
+    assert (found["open"], found["state"], found["evidence"]) == (None, "unknown", "unverified")
 
 
 def test_running_vm_whose_registers_are_held(scene):
@@ -91,9 +106,10 @@ def test_json(scene):
             "b": b,
             "links": [{"ppu": a, "link": link_a}, {"ppu": b, "link": link_b}],
             "wired": 1,
-            "open": int((a, b) in live),
-            "state": "open" if (a, b) in live else "cut",
+            "open": None if (a, b) == (2, 3) else int((a, b) in live),
+            "state": "unknown" if (a, b) == (2, 3) else "open" if (a, b) in live else "cut",
             "allowed": (a in (2, 3)) == (b in (2, 3)),
+            "evidence": None if (a in (2, 3)) == (b in (2, 3)) else "proven",
         }
         for (a, link_a), (b, link_b) in scene.host.topology.joins()
     ]
@@ -151,6 +167,8 @@ def test_dot(scene):
     live = scene.host.topology.live_pairs(scene.masks())
     for (a, _), (b, _) in scene.host.topology.joins():
         style = "color=black, penwidth=2" if (a, b) in live else "color=gray40, style=dashed"
+        if (a, b) == (2, 3):
+            style = "color=gray50, style=dotted"
         assert f"  ppu{a} -- ppu{b} [{style}];" in lines
     assert scene.host.engine("topo", "--dot").stdout == result.stdout
 

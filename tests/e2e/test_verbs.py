@@ -3,8 +3,10 @@
 contract, so every field is asserted with its value."""
 
 import os
+import re
 import subprocess
 import tempfile
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -187,7 +189,7 @@ def test_plan_text(scene):
         f"  PPU 7 ({GUIDE_BDFS[7]})     0x00000000 -> 0x00000001  idle card",
     ]
     result = scene.host.engine("--dry-run", "-", stdin=scene.plain.xml())
-    assert (result.status, result.stdout) == (0, b"VM 'plain' takes no PPU: it passes untouched.\n")
+    assert (result.status, result.stdout) == (0, b"VM 'plain' uses no PPU: nothing to do.\n")
     result = scene.host.engine("--dry-run", "-", stdin=vm("c", 3).xml())
     assert (result.status, result.stdout) == (4, b"")
 
@@ -195,14 +197,30 @@ def test_plan_text(scene):
 # status --json
 
 
-def status_of(scene, masks, owners):
+def status_of(scene, masks, owners, held=None):
     """The whole answer, from the test's own knowledge."""
     expected = scene.host.topology.required_masks({ppu: {name} for ppu, name in owners.items()})
     uuids = {name: vm(name).uuid for name in owners.values()}
+    held = owners.keys() if held is None else held
 
     def end(ppu, peer):
+        """QEMU keeps the registers of its cards to itself."""
         link = next(link for link, other in sorted(LINKS[ppu].items()) if other == peer)
+        if ppu in held:
+            return "unknown"
         return "cut" if masks[ppu] >> link & 1 else "open"
+
+    def live(ends):
+        if "cut" in ends:
+            return False
+        return True if ends == ["open", "open"] else None
+
+    def evidence(ppu, peer):
+        """The read-back at the gate counts for a card in use, a reading now for any other."""
+        if owners.get(ppu) == owners.get(peer):
+            return None
+        ends = [end(ppu, peer), end(peer, ppu)]
+        return "unverified" if ends == ["open", "open"] else "proven" if "cut" in ends else "gated"
 
     def describe(ppu):
         links = [
@@ -211,8 +229,10 @@ def status_of(scene, masks, owners):
                 "peer": peer,
                 "near": end(ppu, peer),
                 "far": end(peer, ppu),
-                "live": end(ppu, peer) == end(peer, ppu) == "open",
+                "live": live([end(ppu, peer), end(peer, ppu)]),
                 "allowed": owners.get(ppu) == owners.get(peer),
+                "evidence": evidence(ppu, peer),
+                "since": "a time" if evidence(ppu, peer) == "gated" else None,
             }
             for link, peer in sorted(LINKS[ppu].items())
         ]
@@ -221,59 +241,98 @@ def status_of(scene, masks, owners):
             "ppu": ppu,
             "bdf": GUIDE_BDFS[ppu],
             "present": True,
-            "driver": "vfio-pci" if owner else None,
-            "in_use": bool(owner),
+            "driver": "vfio-pci" if ppu in held else None,
+            "in_use": ppu in held,
             "iommu_group": 10 + ppu,
             "numa_node": ppu // 4,
-            "owners": [{"name": owner, "uuid": uuids[owner]}] if owner else [],
-            "mask": mask_text(masks[ppu]),
+            "owners": [{"name": owner, "uuid": uuids[owner], "kind": "vm"}] if owner else [],
+            "mask": None if ppu in held else mask_text(masks[ppu]),
             "expected": mask_text(expected[ppu]),
+            "owed": None,
             "links": links,
         }
 
     return [describe(ppu) for ppu in range(8)]
 
 
+def ppus_of(status):
+    """The cards, with a moment of evidence checked and replaced by a word."""
+    for ppu in status["ppus"]:
+        for link in ppu["links"]:
+            if link["since"]:
+                then = datetime.strptime(link["since"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
+                assert abs(datetime.now(timezone.utc) - then) < timedelta(minutes=10)
+                link["since"] = "a time"
+    return status["ppus"]
+
+
 def test_status(scene):
     result = scene.host.engine("status", "--json")
     assert (result.status, result.stderr) == (0, "")
-    assert result.json() == {
-        "schema": "icn-hook/status/1",
+    status = result.json()
+    assert status == {
+        "schema": "icn-hook/status/2",
         "ok": True,
         "ppus": status_of(scene, BEFORE, {2: "b", 3: "b"}),
         "leaks": [],
+        "coverage": {"required": 6, "proven": 6, "gated": 0, "unverified": 0},
         "findings": [],
     }
     assert scene.libvirt.start(scene.a).running
     owners = {0: "a", 1: "a", 2: "b", 3: "b"}
-    assert scene.host.engine("status", "--json").json()["ppus"] == status_of(scene, WITH_A, owners)
+    status = scene.host.engine("status", "--json").json()
+    assert ppus_of(status) == status_of(scene, WITH_A, owners)
+    assert status["coverage"] == {"required": 8, "proven": 4, "gated": 4, "unverified": 0}
 
 
 def leak(scene):
-    """Both ends of the link between 2, a card of b, and the idle 4 are open."""
-    masks = {**BEFORE, 2: 0x18, 4: 0}
+    """a is being started, and both ends of the link between its 0 and the idle 6 are open."""
+    assert scene.call("prepare").status == 0
+    masks = {**WITH_A, 0: 0x18, 6: 0}
     scene.host.set_masks(masks)
     return masks
 
 
 def test_status_of_a_leak(scene):
     masks = leak(scene)
-    peer = LINKS[2][0]
-    assert peer == 4
+    assert LINKS[0][0] == 6
     result = scene.host.engine("status", "--json")
     assert (result.status, result.stderr) == (0, "")
     status = result.json()
-    assert (status["ok"], status["leaks"]) == (False, [{"a": 2, "b": 4}])
-    assert status["ppus"] == status_of(scene, masks, {2: "b", 3: "b"})
+    assert (status["ok"], status["leaks"]) == (False, [{"a": 0, "b": 6}])
+    assert ppus_of(status) == status_of(scene, masks, {0: "a", 1: "a", 2: "b", 3: "b"}, held=CARDS_OF_B)
+    assert status["coverage"] == {"required": 8, "proven": 7, "gated": 0, "unverified": 1}
+    about = f"PPU 0 ({GUIDE_BDFS[0]})", f"PPU 6 ({GUIDE_BDFS[6]})"
     assert status["findings"] == [
-        f"LEAK: a link between PPU 2 ({GUIDE_BDFS[2]}) and PPU 4 ({GUIDE_BDFS[4]}) is open on both sides; owners: b / "
-        "idle; stop the VM",
-        f"PPU 2 ({GUIDE_BDFS[2]}) lacks cuts: mask 0x00000018, required 0x00000019",
-        f"PPU 4 ({GUIDE_BDFS[4]}) lacks cuts: mask 0x00000000, required 0x00000001",
+        {
+            "code": "leak",
+            "severity": "error",
+            "ppu": 0,
+            "vm": None,
+            "text": f"LEAK: a link between {about[0]} and {about[1]} is open on both sides; owners: a / idle; stop the VM",
+        },
+        *(
+            {
+                "code": "cut-missing",
+                "severity": "error",
+                "ppu": ppu,
+                "vm": None,
+                "text": f"{card} lacks cuts: mask {mask}, required {required}; icn-hook repair makes them",
+            }
+            for ppu, card, mask, required in (
+                (0, about[0], "0x00000018", "0x00000019"),
+                (6, about[1], "0x00000000", "0x00000001"),
+            )
+        ),
     ]
     text = scene.host.engine("status")
     assert text.status == 0
-    assert text.stdout.decode().splitlines()[-4:] == [*status["findings"], "NOT ISOLATED: see above."]
+    assert text.stdout.decode().splitlines()[-5:] == [
+        *(finding["text"] for finding in status["findings"]),
+        "8 links must be cut: 7 read now, 0 read back before QEMU opened the cards, 1 unverified (1 of them OPEN at both "
+        "ends)",
+        "NOT ISOLATED: see above.",
+    ]
 
 
 def test_status_of_odd_cards(scene):
@@ -281,13 +340,14 @@ def test_status_of_odd_cards(scene):
     scene.host.pin_ids()
     scene.host.remove_function(GUIDE_BDFS[7])
     scene.host.write_register(6, 0xFFFFFFFF)
+    (scene.host.device(GUIDE_BDFS[6]) / "config").write_bytes(b"\xff" * 64)
     scene.host.set_driver(GUIDE_BDFS[5], "vfio-pci")
     scene.host.set_enable(GUIDE_BDFS[5], 1)
     scene.host.set_driver(GUIDE_BDFS[4], "ppu")
     (scene.host.device(GUIDE_BDFS[4]) / "iommu_group").unlink()
     (scene.host.device(GUIDE_BDFS[4]) / "numa_node").write_text("-1\n")
     ppus = scene.host.engine("status", "--json").json()["ppus"]
-    assert {key: value for key, value in ppus[7].items() if key not in ("ppu", "bdf", "expected", "links")} == {
+    assert {key: value for key, value in ppus[7].items() if key not in ("ppu", "bdf", "expected", "owed", "links")} == {
         "present": False,
         "driver": None,
         "in_use": False,
@@ -298,10 +358,12 @@ def test_status_of_odd_cards(scene):
     }
     assert (ppus[6]["present"], ppus[6]["mask"]) == (True, None)
     assert {link["near"] for link in ppus[6]["links"]} == {"unknown"}
-    assert (ppus[5]["in_use"], ppus[5]["owners"]) == (True, [{"name": "unknown", "uuid": None}])
+    assert (ppus[5]["in_use"], ppus[5]["owners"]) == (True, [{"name": "unknown", "uuid": None, "kind": "unknown"}])
     assert (ppus[4]["driver"], ppus[4]["iommu_group"], ppus[4]["numa_node"]) == ("ppu", None, None)
     to_6 = next(link for link in ppus[4]["links"] if link["peer"] == 6)
-    assert (to_6["near"], to_6["far"], to_6["live"], to_6["allowed"]) == ("open", "unknown", None, True)
+    assert (to_6["near"], to_6["far"], to_6["live"], to_6["allowed"]) == ("unknown", "unknown", None, True)
+    to_7 = next(link for link in ppus[1]["links"] if link["peer"] == 7)
+    assert (to_7["near"], to_7["far"], to_7["live"], to_7["allowed"]) == ("open", "unknown", None, True)
 
 
 # check
@@ -310,10 +372,51 @@ def test_status_of_odd_cards(scene):
 def test_check(scene):
     result = scene.host.engine("check", "--json")
     assert (result.status, result.stderr) == (0, "")
-    fine = {"schema": "icn-hook/check/1", "ok": True, "leaks": [], "drift": [], "groups": [], "findings": []}
-    assert result.json() == fine
+    assert result.json() == {
+        "schema": "icn-hook/check/2",
+        "ok": True,
+        "leaks": [],
+        "drift": [],
+        "groups": [],
+        "coverage": {"required": 6, "proven": 6, "gated": 0, "unverified": 0},
+        "findings": [],
+    }
     result = scene.host.engine("check")
-    assert (result.status, result.stdout) == (0, b"OK: no leak is known, and no readable card lacks a cut\n")
+    assert (result.status, result.stdout.decode().splitlines()) == (
+        0,
+        [
+            "6 links must be cut: 6 read now, 0 read back before QEMU opened the cards, 0 unverified",
+            "OK: every link that must be cut is verified",
+        ],
+    )
+
+
+def test_check_of_what_only_the_gate_saw(scene):
+    """The links between the cards of two VMs: no end can be read now."""
+    assert scene.libvirt.start(scene.a).running
+    result = scene.host.engine("check")
+    assert result.status == 0
+    assert re.fullmatch(
+        r"8 links must be cut: 4 read now, 4 read back (at \S+|between \S+ and \S+) before QEMU opened the cards, "
+        r"0 unverified",
+        result.stdout.decode().splitlines()[0],
+    )
+
+
+def test_check_of_what_nothing_shows(scene):
+    """The memory of the cards is gone, as under an older icn-hook: not OK, and not a leak either."""
+    assert scene.libvirt.start(scene.a).running
+    scene.host.path("/run/icn-hook/cards.json").unlink()
+    result = scene.host.engine("check", "--json")
+    found = result.json()
+    assert (result.status, found["ok"], found["leaks"], found["drift"]) == (7, False, [], [])
+    assert found["coverage"] == {"required": 8, "proven": 4, "gated": 0, "unverified": 4}
+    assert {finding["code"] for finding in found["findings"]} == {"unverified", "no-gate", "card"}
+    result = scene.host.engine("check")
+    assert (result.status, result.stdout.decode().splitlines()[-1]) == (
+        7,
+        "CANNOT BE VERIFIED: no leak is known, but not every cut can be shown",
+    )
 
 
 def test_check_of_a_leak(scene):
@@ -321,10 +424,10 @@ def test_check_of_a_leak(scene):
     result = scene.host.engine("check", "--json")
     assert (result.status, result.stderr) == (1, "")
     found = result.json()
-    assert (found["schema"], found["ok"], found["leaks"]) == ("icn-hook/check/1", False, [{"a": 2, "b": 4}])
+    assert (found["schema"], found["ok"], found["leaks"]) == ("icn-hook/check/2", False, [{"a": 0, "b": 6}])
     assert found["drift"] == [
-        {"ppu": 2, "mask": "0x00000018", "required": "0x00000019"},
-        {"ppu": 4, "mask": "0x00000000", "required": "0x00000001"},
+        {"ppu": 0, "mask": "0x00000018", "required": "0x00000019"},
+        {"ppu": 6, "mask": "0x00000000", "required": "0x00000001"},
     ]
     assert len(found["findings"]) == 3
     result = scene.host.engine("check")

@@ -2,7 +2,7 @@
 #include "core/contract.h"
 
 /*
- * What the contracts of mask.c, plan.c and apply.c say together.  Nothing here
+ * What the contracts of mask.c and plan.c say together.  Nothing here
  * is part of the programs: the functions exist to be proved.
  */
 

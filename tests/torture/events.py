@@ -91,6 +91,7 @@ def unplug(world):
 
 def kill_daemon(world):
     if world.daemon is not None:
+        world.daemon_will_die()
         world.daemon_is_dead()
 
 
@@ -179,10 +180,12 @@ def around(world, cards):
 
 
 def foresee(world, call, calls, before):
-    """Which exit statuses are right, and which cards it reads."""
+    """Which exit statuses are right, and which cards it reads: of cards that somebody else
+    has, or may have, it reads none."""
     facts = call.facts
     if "operation" in facts:
         foresee_hook(world, call, calls, before)
+        facts["reads"] = {ppu for ppu in facts["reads"] if before[ppu][1] <= {facts["tenant"].uuid}}
         return
     verb = facts["verb"]
     facts["reads"] = set(CARDS) if verb == "repair" else around(world, facts.get("cards", ()))
@@ -193,8 +196,12 @@ def foresee(world, call, calls, before):
         facts["reads"] = around(world, frozenset.intersection(*owned))
     if verb in ("release", "reset"):
         facts["might_read"] = set(CARDS) - facts["reads"]
+    if verb == "apply" and world.oracle.groups.get(facts["name"], {None}) != {None}:
+        facts["allowed"] = facts["allowed"] | {3}
     if verb == "apply" and rivals(world, facts["cards"], before, facts["name"]) == {True} and len(calls) == 1:
-        facts["allowed"] = {4, 5}
+        facts["allowed"] = facts["allowed"] - {0}
+    if verb != "repair":
+        facts["reads"] = {ppu for ppu in facts["reads"] if before[ppu][1] <= {facts.get("name")}}
     if world.is_full:
         facts["allowed"] |= {5}
 
@@ -242,14 +249,14 @@ def concerns(other, cards, before):
     return bool(theirs & cards)
 
 
-def conclude(world, call):
+def conclude(world, call, may_publish):
     if "operation" in call.facts:
-        conclude_hook(world, call)
+        conclude_hook(world, call, may_publish)
     else:
         conclude_verb(world, call)
 
 
-def conclude_hook(world, call):
+def conclude_hook(world, call, may_publish):
     oracle, facts = world.oracle, call.facts
     tenant, operation, cards = facts["tenant"], facts["operation"], facts["cards"]
     daemon = world.daemon if call.through != "plain" else None
@@ -270,13 +277,15 @@ def conclude_hook(world, call):
     elif operation in ENDINGS:
         oracle.maybe_ended(tenant.uuid)
     tenant.after(call.status)
-    if call.status == 0 and operation in ("prepare", "start") and tenant.next in ("start", "started"):
+    if may_publish and call.status == 0 and operation in ("prepare", "start") and tenant.next in ("start", "started"):
         world.publish_passed(tenant, operation)
 
 
 def conclude_verb(world, call):
     facts, groups = call.facts, world.oracle.groups
     passed = call.status == 0 and not call.is_disturbed
+    if facts["verb"] == "repair" and passed:
+        world.publish_mended()
     if facts["verb"] == "apply":
         mine = groups.setdefault(facts["name"], {None})
         cards = frozenset(facts["cards"])

@@ -3,7 +3,8 @@
 becomes of the files that show them, and their sleep.
 
 A card that nobody has open sleeps on vfio-pci.  Its `resource0` is then a file of
-ones, and what is written there is lost; `on` in power/control wakes it.
+ones, and what is written there is lost; `on` in power/control wakes it.  Both files
+keep a name of their own, so `resource0` always is one of them.
 """
 
 import ctypes
@@ -12,6 +13,7 @@ import os
 import struct
 import sys
 import threading
+import traceback
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "e2e"))
@@ -19,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "e2e"))
 from simhost import LINK_CONFIG, STRIDE, is_vfio  # noqa: E402
 
 REGISTER = LINK_CONFIG * STRIDE
-IN_CLOSE_WRITE = 0x8
+IN_MODIFY = 0x2
 EVENT_SIZE = 16
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -50,6 +52,8 @@ class Kernel:
         self.cards = [host.device(bdf).resolve() for bdf in host.bdfs]
         self.registers = Registers([card / "resource0" for card in self.cards])
         self.sleepy = [False] * len(self.cards)  # goes to sleep when nobody keeps it awake
+        self.asleep = [False] * len(self.cards)
+        self.control = ["on"] * len(self.cards)
         self.lock = threading.Lock()
         self.watches = {}
         self.inotify = libc.inotify_init1(os.O_CLOEXEC)
@@ -57,45 +61,70 @@ class Kernel:
             (card / "power").mkdir()
             (card / "power/control").write_text("on\n")
             (card / "ones").write_bytes(b"\xff" * (card / "resource0").stat().st_size)
-            self._set(card, "D0", "active")
-            watch = libc.inotify_add_watch(self.inotify, os.fsencode(card / "power/control"), IN_CLOSE_WRITE)
+            (card / "awake").hardlink_to(card / "resource0")
+            self._set_power(card, True)
+            watch = libc.inotify_add_watch(self.inotify, os.fsencode(card / "power/control"), IN_MODIFY)
             assert watch >= 0, os.strerror(ctypes.get_errno())
             self.watches[watch] = ppu
         threading.Thread(target=self._watch, daemon=True).start()
 
     @staticmethod
-    def _set(card, state, runtime):
-        for name, value in (("power/runtime_status", runtime), ("power_state", state)):
-            (card / "next").write_text(f"{value}\n")
+    def _set_power(card, is_on):
+        """No reader finds a card in D3hot whose runtime status is active."""
+        words = [("power/runtime_status", "active" if is_on else "suspended"), ("power_state", "D0" if is_on else "D3hot")]
+        for name, word in reversed(words) if is_on else words:
+            (card / "next").write_text(f"{word}\n")
             (card / "next").rename(card / name)
 
     def _watch(self):
+        """An error here would let cards sleep on: the whole process ends with it."""
+        try:
+            self._watch_on()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+
+    def _watch_on(self):
         while True:
             events = os.read(self.inotify, 64 * EVENT_SIZE)
             for offset in range(0, len(events), EVENT_SIZE):
                 self.settle(self.watches[struct.unpack_from("i", events, offset)[0]])
 
     def is_asleep(self, ppu):
-        return (self.cards[ppu] / "awake").exists()
+        return self.asleep[ppu]
+
+    def _show(self, ppu, name):
+        card = self.cards[ppu]
+        (card / "next").hardlink_to(card / name)
+        (card / "next").rename(card / "resource0")
+        self.asleep[ppu] = name == "ones"
+
+    def _wants_sleep(self, ppu):
+        # A writer that was killed may leave a plain file empty; sysfs keeps the value.
+        self.control[ppu] = (self.cards[ppu] / "power/control").read_text().strip() or self.control[ppu]
+        return self.sleepy[ppu] and self.control[ppu] == "auto"
 
     def settle(self, ppu):
-        """Gives the card the power that power/control and its users ask for."""
+        """Gives the card the power that power/control and its users ask for.  Who writes
+        `on` and then finds it in D0 may rely on that."""
         card = self.cards[ppu]
         with self.lock:
-            keeps_awake = not self.sleepy[ppu] or (card / "power/control").read_text().strip() == "on"
-            asleep = self.is_asleep(ppu)
-            if keeps_awake and asleep:
-                (card / "resource0").rename(card / "ones")
-                (card / "awake").rename(card / "resource0")
-                self._set(card, "D0", "active")
-            elif not keeps_awake and not asleep:
-                self._set(card, "D3hot", "suspended")
-                (card / "resource0").rename(card / "awake")
-                (card / "ones").rename(card / "resource0")
+            if self._wants_sleep(ppu) and not self.asleep[ppu]:
+                self._set_power(card, False)
+                if self._wants_sleep(ppu):
+                    self._show(ppu, "ones")
+                else:
+                    self._set_power(card, True)
+            elif not self._wants_sleep(ppu) and self.asleep[ppu]:
+                self._show(ppu, "awake")
+                self._set_power(card, True)
 
     def settle_all(self):
-        for ppu in range(len(self.cards)):
+        """When no program runs."""
+        for ppu, card in enumerate(self.cards):
             self.settle(ppu)
+            if not (card / "power/control").read_text().strip():
+                (card / "power/control").write_text(f"{self.control[ppu]}\n")
 
     def driver(self, ppu):
         return self.host.driver(self.host.bdfs[ppu])

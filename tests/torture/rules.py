@@ -19,13 +19,16 @@ def demand(condition, text):
         raise Violation(text)
 
 
-def forbidden_links(topology, masks, claimed, through, plugged):
-    """Live links that may never be there.  The links of a card that was plugged into a
-    running VM may be live to idle cards, until something mends them, and to another
-    such card."""
+def forbidden_links(topology, masks, claimed, through, plugged, loose):
+    """Live links that may never be there.  For what libvirt calls no hook is excused until
+    something mends it: a card that was PLUGGED into a running VM may be joined to idle
+    cards, and to another such card; one that was unplugged (LOOSE: from whom) to the cards
+    of that VM."""
     found = []
     for a, b in topology.live_pairs(masks):
         if plugged[a] and (plugged[b] or not through[b]) or plugged[b] and not through[a]:
+            continue
+        if not through[a] and loose[a] == through[b] or not through[b] and loose[b] == through[a]:
             continue
         if through[a] != through[b] or claimed[a] and claimed[b] and claimed[a] != claimed[b]:
             found.append((a, b))
@@ -45,9 +48,7 @@ class Moment:
     writable: set
     status: object = None  # Result of `status --json`
     check: object = None
-    claimed: list = None
-    through: list = None
-    plugged: list = None
+    published: tuple = ()  # what the watcher knows
     is_full: bool = False  # /run has no room
     ungated: bool = False  # a domain runs whose cards may never have gone through a gate
     judged: dict = field(default_factory=dict)  # rule -> how often it could judge something
@@ -66,9 +67,9 @@ def no_link_between_domains(moment):
     """"At every instant, after every single register write, no link is live between
     cards of two different domains; from the moment a domain is let through until it has
     stopped, no link is live between its cards and anything that is not its own." """
-    found = forbidden_links(moment.topology, moment.masks, moment.claimed, moment.through, moment.plugged)
+    found = forbidden_links(moment.topology, moment.masks, *moment.published)
     demand(not found, f"live links {found}")
-    return any(moment.through)
+    return any(moment.published[1])
 
 
 def exit_statuses(moment):
@@ -214,8 +215,8 @@ def debts_are_told(moment):
         ppu = card["ppu"]
         least, most = masks_between(moment.topology, moment.owners, ppu)
         excess = moment.masks[ppu] & ~most
+        judged += not moment.owners[ppu][1]
         if not moment.owners[ppu][1] and excess:
-            judged += 1
             demand(card["owed"] is not None, f"PPU {ppu} is idle and has {excess:#x} cut for nobody; owed is null")
         if card["owed"] is not None and ppu in moment.readable:
             demand(moment.masks[ppu] & ~least, f"PPU {ppu} has nothing too many in {moment.masks[ppu]:#x}; owed {card['owed']}")

@@ -124,6 +124,16 @@ class Tenant:
 
     # What happens without hooks
 
+    def daemon_will_die(self, is_called):
+        """QEMU may just have been started, with its status file not yet written.  IS_CALLED:
+        a hook of it runs."""
+        if self.next == "started" and not is_called and self.dice.random() < 0.5:
+            self.run_qemu(with_status=False)
+            self.rebind.clear()
+            self.next = "orphan"
+        elif self.pid is None:
+            self.world.publish_end(self)
+
     def daemon_died(self):
         """What was not in a status file is forgotten, and nothing more is called for it."""
         if self.uuid in self.oracle.status:
@@ -134,12 +144,6 @@ class Tenant:
         has_status_file = self.world.host.status_path(self.domain.name).exists()
         if self.next == "release" and has_status_file:
             self.next = "stopped"
-            return
-        if self.next == "started" and self.dice.random() < 0.5:
-            # QEMU was started, and its status file not yet written.
-            self.run_qemu(with_status=False)
-            self.rebind.clear()
-            self.next = "orphan"
             return
         self.world.publish_end(self)
         self.rebind.clear()
@@ -165,7 +169,7 @@ class Tenant:
         self.write_status()
 
     def unplug(self, ppu):
-        self.world.publish_card(ppu, None)
+        self.world.publish_unplugged(self, ppu)
         self.set_ppus(set(self.ppus()) - {ppu})
         self.kernel.let_go(ppu)
         self.oracle.held.discard(ppu)

@@ -13,10 +13,11 @@ import rules
 from kernel import Registers
 
 # A sequence number, odd while it is being changed; then for each card who has a
-# claim, who was let through, and whether it never went through a gate; then what
-# the watcher reports: looks, looks with somebody let through, and a violation.
-CARDS = 8
-LAYOUT = struct.Struct(f"<I{CARDS}B{CARDS}B{CARDS}B")
+# claim, who was let through, whether it was plugged in without a gate, and from whom
+# it was unplugged; then what the watcher reports: looks, looks with somebody let
+# through, and a violation.
+CARDS, TABLES = 8, 4
+LAYOUT = struct.Struct(f"<I{TABLES * CARDS}B")
 REPORT = struct.Struct("<QQ")
 REPORT_AT, TEXT_AT = 128, 160
 
@@ -26,11 +27,11 @@ class Board:
         self.page = mmap.mmap(-1, mmap.PAGESIZE)
         self.sequence = 0
 
-    def publish(self, claimed, through, plugged):
+    def publish(self, *tables):
         """Lists with a number for each card, 0 = nobody."""
         self.sequence += 2
         struct.pack_into("<I", self.page, 0, self.sequence - 1)
-        LAYOUT.pack_into(self.page, 0, self.sequence - 1, *claimed, *through, *plugged)
+        LAYOUT.pack_into(self.page, 0, self.sequence - 1, *(number for table in tables for number in table))
         struct.pack_into("<I", self.page, 0, self.sequence)
 
     def read(self):
@@ -44,7 +45,7 @@ class Board:
 
 def unpack(content):
     sequence, *numbers = LAYOUT.unpack(content)
-    return sequence, numbers[:CARDS], numbers[CARDS : 2 * CARDS], numbers[2 * CARDS :]
+    return sequence, [numbers[CARDS * table : CARDS * (table + 1)] for table in range(TABLES)]
 
 
 def watch(board, topology, paths):
@@ -54,16 +55,16 @@ def watch(board, topology, paths):
         masks = registers.all()
         if board.read() != before:
             continue
-        sequence, claimed, through, plugged = unpack(before)
+        sequence, tables = unpack(before)
         if sequence % 2:
             continue
         looks += 1
-        judged += any(through)
-        found = rules.forbidden_links(topology, masks, claimed, through, plugged)
+        judged += any(tables[1])
+        found = rules.forbidden_links(topology, masks, *tables)
         REPORT.pack_into(board.page, REPORT_AT, looks, judged)
         if found:
             text = f"live links {found} with registers { {p: hex(m) for p, m in masks.items()} }"
-            text += f", claimed {claimed}, let through {through}, plugged {plugged}"
+            text += f"; claimed, let through, plugged, loose: {tables}"
             board.page[TEXT_AT : TEXT_AT + len(text) + 1] = text.encode() + b"\0"
             return
 

@@ -39,7 +39,7 @@ class World:
         self.is_full = False
         self.daemon = 0  # which one lives, counted; None: none
         self.daemons = 0
-        self.claimed, self.through = [0] * 8, [0] * 8
+        self.claimed, self.through, self.loose = [0] * 8, [0] * 8, [0] * 8
         self.published_at = {}
         self.board = watcher.Board()
         self.watcher = watcher.start(
@@ -63,6 +63,11 @@ class World:
         self.oracle.daemons = {self.daemon}
         self.note(f"daemon {self.daemon} starts")
 
+    def daemon_will_die(self, calls=()):
+        called = [call.facts.get("tenant") for call in calls]
+        for tenant in self.tenants:
+            tenant.daemon_will_die(tenant in called)
+
     def daemon_is_dead(self):
         self.host.daemon.kill()
         self.daemon = None
@@ -73,43 +78,53 @@ class World:
 
     # What the watcher knows
 
-    def publish(self):
-        plugged = [0] * 8
-        for tenant in self.tenants:
-            for ppu in tenant.plugged:
-                plugged[ppu] = 1
-        self.board.publish(self.claimed, self.through, plugged)
+    def published(self):
+        plugged = [int(any(ppu in tenant.plugged for tenant in self.tenants)) for ppu in range(8)]
+        return self.claimed, self.through, plugged, self.loose
 
-    def publish_card(self, ppu, tenant):
-        number = self.tenants.index(tenant) + 1 if tenant else 0
-        self.claimed[ppu] = self.through[ppu] = number
+    def publish(self):
+        self.board.publish(*self.published())
+
+    def number(self, tenant):
+        return self.tenants.index(tenant) + 1
+
+    def publish_unplugged(self, tenant, ppu):
+        self.claimed[ppu] = self.through[ppu] = 0
+        self.loose[ppu] = self.number(tenant)
+        self.publish()
+
+    def publish_mended(self):
+        self.loose = [0] * 8
         self.publish()
 
     def publish_passed(self, tenant, operation):
-        number = self.tenants.index(tenant) + 1
+        number = self.number(tenant)
         self.published_at[number] = time.monotonic()
         table = self.through if operation == "start" else self.claimed
         if operation == "prepare" and not all(self.kernel.can_be_written(ppu) for ppu in tenant.ppus()):
             return  # cut at `start` only
         for ppu in tenant.ppus():
             table[ppu] = number
+            if operation == "start":
+                self.loose[ppu] = 0
         self.publish()
 
     def publish_plugged(self, tenant, ppu):
-        self.through[ppu] = self.tenants.index(tenant) + 1
+        self.through[ppu] = self.number(tenant)
         self.publish()
 
     def publish_end(self, tenant):
-        number = self.tenants.index(tenant) + 1
+        number = self.number(tenant)
         self.published_at.pop(number, None)
         self.claimed = [each if each != number else 0 for each in self.claimed]
         self.through = [each if each != number else 0 for each in self.through]
+        self.loose = [each if each != number else 0 for each in self.loose]
         self.publish()
 
     def publish_time(self):
         """A start that takes longer than start_timeout loses its cards."""
         for tenant in self.tenants:
-            at = self.published_at.get(self.tenants.index(tenant) + 1)
+            at = self.published_at.get(self.number(tenant))
             if at and tenant.pid is None and time.monotonic() - at > START_TIMEOUT / 2:
                 self.publish_end(tenant)
 
@@ -148,12 +163,15 @@ class World:
         for call in calls:
             events.foresee(self, call, calls, before)
         kill_daemon = self.daemon is not None and calls and self.dice.random() < 0.02
+        if kill_daemon:
+            self.daemon_will_die(calls)
+            before = self.oracle.owners()
         self.calls.hooks += sum("operation" in call.facts for call in calls)
         self.calls.run(calls, self.dice.uniform(0, 0.02) if kill_daemon else None)
         for call in calls:
             ending = "disturbed" if call.is_disturbed else "exit"
             self.note(f"{call.label} through {call.through}: {ending} {call.status} {call.stderr.strip()}")
-            events.conclude(self, call)
+            events.conclude(self, call, may_publish=not kill_daemon)
         if kill_daemon:
             self.daemon_is_dead()
         self.kernel.settle_all()
@@ -175,9 +193,7 @@ class World:
             masks=self.kernel.registers.all(),
             readable={ppu for ppu in range(8) if self.kernel.can_be_read(ppu)},
             writable={ppu for ppu in range(8) if self.kernel.can_be_written(ppu)},
-            claimed=self.claimed,
-            through=self.through,
-            plugged=[any(ppu in tenant.plugged for tenant in self.tenants) for ppu in range(8)],
+            published=self.published(),
             is_full=self.is_full,
             ungated=any(tenant.plugged for tenant in self.tenants),
         )
@@ -218,10 +234,10 @@ class World:
             self.host.engine("release", name)
         for ppu in range(8):
             self.kernel.bind(ppu, None)
-        result = self.host.engine("repair")
+        result = self.host.engine("repair", "--json")
         rules.demand(result.status == 0, f"repair at the end: {result}")
         masks = self.kernel.registers.all()
-        rules.demand(not any(masks.values()), f"registers at the end: {masks}")
+        rules.demand(not any(masks.values()), f"registers at the end: {masks}, {result.stdout}")
         result = self.host.engine("check")
         rules.demand(result.status == 0, f"check at the end: {result}")
 
@@ -229,6 +245,14 @@ class World:
         events.fill(self.room, self.dice.random() < 0.5)
         self.is_full = True
         self.note("/run is full")
+
+    def scenery(self):
+        """What a failure's report shows."""
+        for ppu, mask in self.kernel.registers.all().items():
+            facts = [name for name in ("is_held", "is_asleep") if getattr(self.kernel, name)(ppu)]
+            yield f"PPU {ppu}: {mask:#x}, driver {self.kernel.driver(ppu)} {' '.join(facts)}, {self.oracle.owners()[ppu]}"
+        for name, content in self.host.state_files().items():
+            yield f"{name}: {content.decode(errors='replace').strip()}"
 
     def make_room(self):
         if self.is_full:

@@ -8,7 +8,6 @@
 
 #include <cmocka.h>
 
-#include "core/apply.h"
 #include "core/mask.h"
 #include "core/plan.h"
 
@@ -80,7 +79,6 @@ static void check_card(const struct machine *machine, int ppu)
 {
     for (int link = 0; link < LINK_MAX; link++) {
         int peer = machine->topology.peer[ppu][link];
-
         if (peer >= 0) {
             check_pair(machine, ppu, peer);
         }
@@ -91,7 +89,6 @@ static void check_complete(const struct machine *machine, int ppu)
 {
     for (int link = 0; link < LINK_MAX; link++) {
         int peer = machine->topology.peer[ppu][link];
-
         if (peer >= 0 && machine->holder[peer] == machine->holder[ppu] &&
             ((machine->registers[ppu] >> link) & 1) != 0) {
             fail_msg("%s, seed %llu: link %d of %d is missing in its domain", machine->operation,
@@ -117,7 +114,6 @@ static enum apply_outcome write_register(void *context, const struct plan_write 
     struct machine *machine = context;
     uint32_t changes = machine->registers[write->ppu] ^ write->to;
     bool fails;
-
     if (machine->killed || machine->writes_until_kill == 0) {
         machine->killed = true;
         return APPLY_FAILED;
@@ -144,7 +140,6 @@ static bool is_neighbour(const struct machine *machine, int ppu, int domain)
 {
     for (int link = 0; link < LINK_MAX; link++) {
         int peer = machine->topology.peer[ppu][link];
-
         if (peer >= 0 && machine->holder[peer] == domain) {
             return true;
         }
@@ -166,7 +161,6 @@ static bool carry_out(struct machine *machine, const struct plan_goal goals[], b
     enum apply_outcome outcomes[2 * PPU_MAX];
     struct plan plan;
     bool isolated;
-
     plan_build(&plan, goals, machine->topology.ppu_count);
     memcpy(machine->before, machine->registers, sizeof machine->before);
     isolated = apply(&plan, may_defer, write_register, machine, outcomes);
@@ -184,10 +178,8 @@ static bool isolate(struct machine *machine, int domain, bool may_defer)
     struct plan_goal goals[PPU_MAX] = {0};
     bool complete;
     bool isolated;
-
     for (int ppu = 0; ppu < machine->topology.ppu_count; ppu++) {
         uint32_t required = mask_required(&machine->topology, machine->holder, ppu);
-
         goals[ppu].now = machine->registers[ppu];
         if (machine->holder[ppu] == domain) {
             remember(machine, ppu);
@@ -235,7 +227,6 @@ void machine_stop(struct machine *machine, int domain)
 {
     struct plan_goal goals[PPU_MAX] = {0};
     bool complete;
-
     machine->domains[domain] = DOMAIN_ENDED;
     machine->operation = "stopped";
     for (int ppu = 0; ppu < machine->topology.ppu_count; ppu++) {

@@ -22,7 +22,6 @@ static struct machine machine;
 static void start_block(const int block[], int number)
 {
     bool taken[PPU_MAX] = {false};
-
     for (int ppu = 0; ppu < CARDS; ppu++) {
         taken[ppu] = block[ppu] == number;
     }
@@ -33,7 +32,6 @@ static void start_block(const int block[], int number)
 static void play(const int block[], int blocks)
 {
     uint32_t originals[PPU_MAX];
-
     memcpy(originals, machine.registers, sizeof originals);
     machine_reset(&machine);
     for (int number = 0; number < blocks; number++) {
@@ -53,7 +51,6 @@ static bool next_partition(int block[])
 {
     for (int ppu = CARDS - 1; ppu > 0; ppu--) {
         int highest = 0;
-
         for (int before = 0; before < ppu; before++) {
             highest = block[before] > highest ? block[before] : highest;
         }
@@ -69,7 +66,6 @@ static bool next_partition(int block[])
 static int count_blocks(const int block[])
 {
     int highest = 0;
-
     for (int ppu = 0; ppu < CARDS; ppu++) {
         highest = block[ppu] > highest ? block[ppu] : highest;
     }
@@ -80,7 +76,6 @@ static void play_all(int garbage_rounds)
 {
     int block[CARDS] = {0};
     int partitions = 0;
-
     machine.writes = 0;
     vendor_topology(&machine.topology);
     do {
@@ -118,6 +113,5 @@ int main(void)
         cmocka_unit_test(from_open_registers),
         cmocka_unit_test(from_garbage_registers),
     };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

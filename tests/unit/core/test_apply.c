@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "core/apply.h"
+#include "core/plan.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -35,14 +35,12 @@ static enum apply_outcome outcome_of(char letter)
 {
     static const char letters[] = {
         [APPLY_NOT_TRIED] = '-', [APPLY_DONE] = 'd', [APPLY_DEFERRED] = 'h', [APPLY_FAILED] = 'f'};
-
     return (enum apply_outcome)((const char *)memchr(letters, letter, sizeof letters) - letters);
 }
 
 static enum apply_outcome play(void *context, const struct plan_write *write)
 {
     struct script *script = context;
-
     script->ppus[script->calls] = write->ppu;
     script->values[script->calls] = write->to;
     return outcome_of(script->answers[script->calls++]);
@@ -53,7 +51,6 @@ static bool run(bool may_defer, const char *answers, const char *expected)
     struct script script = {.answers = answers};
     enum apply_outcome outcomes[5];
     bool isolated = apply(&five_writes, may_defer, play, &script, outcomes);
-
     assert_int_equal(script.calls, strlen(answers));
     for (int i = 0; i < 5; i++) {
         assert_int_equal(outcomes[i], outcome_of(expected[i]));
@@ -67,7 +64,6 @@ static void all_done(void **state)
     static const uint32_t values[] = {0x03, 0x0c, 0x02, 0x08, 0x10};
     struct script script = {.answers = "ddddd"};
     enum apply_outcome outcomes[5];
-
     (void)state;
     assert_true(apply(&five_writes, false, play, &script, outcomes));
     assert_int_equal(script.calls, 5);
@@ -81,7 +77,6 @@ static void all_done(void **state)
 static void empty_plan(void **state)
 {
     static const struct plan nothing;
-
     (void)state;
     assert_true(apply(&nothing, false, play, NULL, NULL));
 }
@@ -130,6 +125,5 @@ int main(void)
         cmocka_unit_test(an_opening_may_fail),
         cmocka_unit_test(an_answer_that_is_none_counts_as_failed),
     };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,7 +13,6 @@ static void assert_parsed(const char *text, const char *expected)
 {
     char formatted[BDF_TEXT_SIZE];
     struct bdf bdf;
-
     assert_true(bdf_parse(text, &bdf));
     assert_string_equal(bdf_format(bdf, formatted), expected);
 }
@@ -21,7 +20,6 @@ static void assert_parsed(const char *text, const char *expected)
 static void parse_fields(void **state)
 {
     struct bdf bdf;
-
     (void)state;
     assert_true(bdf_parse("fedcba98:a5:1f.7", &bdf));
     assert_int_equal(bdf.domain, 0xfedcba98);
@@ -74,11 +72,9 @@ static void parse_refuses(void **state)
         "08:00./",
         "0:0:0:0.0",
     };
-
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         struct bdf bdf = {.domain = 1, .bus = 2, .slot = 3, .function = 4};
-
         if (bdf_parse(texts[i], &bdf)) {
             fail_msg("\"%s\" was accepted", texts[i]);
         }
@@ -93,7 +89,6 @@ static void parse_refuses(void **state)
 static void format_never_overflows(void **state)
 {
     char text[BDF_TEXT_SIZE];
-
     (void)state;
     bdf_format((struct bdf){.domain = UINT32_MAX, .bus = 255, .slot = 255, .function = 255}, text);
     assert_string_equal(text, "ffffffff:ff:1f.7");
@@ -105,12 +100,10 @@ static void compare(void **state)
         {0, 0, 0, 0}, {0, 0, 0, 7}, {0, 0, 31, 0}, {0, 1, 0, 0}, {0, 255, 0, 0}, {1, 0, 0, 0}, {0xffffffff, 0, 0, 0},
     };
     enum { COUNT = sizeof ascending / sizeof ascending[0] };
-
     (void)state;
     for (int a = 0; a < COUNT; a++) {
         for (int b = 0; b < COUNT; b++) {
             int order = bdf_compare(ascending[a], ascending[b]);
-
             assert_int_equal((order > 0) - (order < 0), (a > b) - (a < b));
         }
     }
@@ -122,6 +115,5 @@ int main(void)
         cmocka_unit_test(parse_fields),           cmocka_unit_test(parse_and_format), cmocka_unit_test(parse_refuses),
         cmocka_unit_test(format_never_overflows), cmocka_unit_test(compare),
     };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -71,7 +71,6 @@ struct outcome {
 static int links_between(uint32_t a, uint32_t b)
 {
     int links = 0;
-
     for (int ppu = 0; ppu < topology.ppu_count; ppu++) {
         for (int link = 0; (a >> ppu & 1) != 0 && link < LINK_MAX; link++) {
             int peer = topology.peer[ppu][link];
@@ -84,7 +83,6 @@ static int links_between(uint32_t a, uint32_t b)
 static int count_nodes(uint32_t set)
 {
     uint32_t nodes = 0;
-
     for (int ppu = 0; ppu < topology.ppu_count; ppu++) {
         if ((set >> ppu & 1) != 0) {
             nodes |= numa_node[ppu] < 0 ? UINT32_C(1) << 31 : UINT32_C(1) << numa_node[ppu];
@@ -96,7 +94,6 @@ static int count_nodes(uint32_t set)
 static uint32_t all_available(void)
 {
     uint32_t set = 0;
-
     for (int ppu = 0; ppu < topology.ppu_count; ppu++) {
         set |= available[ppu] ? UINT32_C(1) << ppu : 0;
     }
@@ -139,7 +136,6 @@ static struct outcome best_of_all(int count)
 {
     uint32_t all = all_available();
     struct outcome best = {.links = -1};
-
     for (uint32_t set = 1; set <= all; set++) {
         if ((set & ~all) == 0 && __builtin_popcount(set) == count) {
             struct outcome outcome = judge(set);
@@ -152,7 +148,6 @@ static struct outcome best_of_all(int count)
 static uint32_t chosen_set(void)
 {
     uint32_t set = 0;
-
     for (int ppu = 0; ppu < PPU_MAX; ppu++) {
         assert_true(!choice.chosen[ppu] || available[ppu]);
         set |= choice.chosen[ppu] ? UINT32_C(1) << ppu : 0;
@@ -170,7 +165,6 @@ static void assert_reported(struct outcome outcome)
 static void assert_best(int count, const char *what, unsigned number)
 {
     struct outcome best = best_of_all(count);
-
     choose(count, CHOICE_BUDGET);
     if (chosen_set() != best.set) {
         fail_msg("%s %u, %d cards of 0x%x: 0x%x instead of 0x%x", what, number, count, all_available(), chosen_set(),
@@ -203,7 +197,6 @@ static void vendors_machine(void **state)
 static void make_random_machine(int cards)
 {
     uint32_t attempts = next_random((uint32_t)cards * 6);
-
     clear(cards);
     for (uint32_t i = 0; i < attempts; i++) {
         int a = (int)next_random((uint32_t)cards);
@@ -224,7 +217,6 @@ static void make_random_machine(int cards)
 static void make_meshed_machine(int cards)
 {
     int size = 2 + (int)next_random(4);
-
     clear(cards);
     for (int first = 0; first < cards; first += size) {
         mesh(first, size < cards - first ? size : cards - first);
@@ -256,7 +248,6 @@ static void growing_and_exchanging(void **state)
     int missed = 0;
     int choices = 0;
     int links_missed = 0;
-
     (void)state;
     for (unsigned seed = 1; seed <= HEURISTIC_MACHINES; seed++) {
         random_state = seed;
@@ -408,7 +399,6 @@ static void as_many_as_are_tried(void **state)
 static void largest_machine(void **state)
 {
     static const int counts[] = {1, 2, 33, 512, PPU_MAX};
-
     (void)state;
     clear(PPU_MAX);
     for (int ppu = 0; ppu < PPU_MAX; ppu++) {
@@ -434,7 +424,6 @@ static void largest_machine(void **state)
 static void exchanges_end(void **state)
 {
     int chosen = 0;
-
     (void)state;
     random_state = 1;
     make_random_machine(PPU_MAX);
@@ -479,6 +468,5 @@ int main(void)
         cmocka_unit_test(exchanges_end),          cmocka_unit_test(pairs_of_many_cards),
         cmocka_unit_test(as_many_as_are_tried),
     };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

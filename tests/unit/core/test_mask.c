@@ -29,7 +29,6 @@ static void rule(void **state)
         {false, true, false, false, false},
         {false, false, true, false, false},
     };
-
     (void)state;
     for (int a = 0; a < 5; a++) {
         for (int b = 0; b < 5; b++) {
@@ -89,6 +88,5 @@ int main(void)
         cmocka_unit_test(all_together), cmocka_unit_test(shared_and_unknown_cards_stand_alone),
         cmocka_unit_test(last_link),
     };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -81,7 +81,6 @@ enum { COMBINATIONS = 32 * 3 * 3 * AGES };
 static void all_facts(void **state)
 {
     unsigned uses[ROWS] = {0};
-
     (void)state;
     for (unsigned number = 0; number < COMBINATIONS; number++) {
         unsigned age;
@@ -109,7 +108,6 @@ static void all_facts(void **state)
 static void no_time_to_start(void **state)
 {
     struct claim_facts facts = {.phase = CLAIM_STARTING, .daemon = DAEMON_LIVES};
-
     (void)state;
     assert_int_equal(claim_judge(&facts), CLAIM_VOID);
     facts.age_ms = -1;
@@ -126,7 +124,6 @@ static void phases(void **state)
         [CLAIM_ENDED] = {CLAIM_STARTING, CLAIM_ENDED, CLAIM_ENDED},
     };
     static const enum claim_event events[] = {CLAIM_ADMITTED, CLAIM_SEEN, CLAIM_STOPPED};
-
     (void)state;
     for (int phase = CLAIM_STARTING; phase <= CLAIM_ENDED; phase++) {
         for (int i = 0; i < 3; i++) {
@@ -142,6 +139,5 @@ int main(void)
         cmocka_unit_test(no_time_to_start),
         cmocka_unit_test(phases),
     };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -27,7 +27,6 @@ static void nothing_to_do(void **state)
         {ROLE_FAR, 0, 0},
         {ROLE_NONE, 0x01, 0x30},
     };
-
     (void)state;
     plan_build(&plan, goals, 3);
     assert_int_equal(plan.count, 0);
@@ -42,7 +41,6 @@ static void only_cuts(void **state)
         {ROLE_NEAR, 0, 0x19}, {ROLE_NEAR, 0, 0x31}, {ROLE_FAR, 0, 0x18}, {ROLE_FAR, 0, 0x30},
         {ROLE_NONE, 0, 0},    {ROLE_NONE, 0, 0},    {ROLE_FAR, 0, 0x01}, {ROLE_FAR, 0, 0x01},
     };
-
     (void)state;
     plan_build(&plan, goals, 8);
     assert_int_equal(plan.count, 6);
@@ -60,7 +58,6 @@ static void only_openings(void **state)
         {ROLE_FAR, 0x39, 0x20},
         {ROLE_NEAR, 0x39, 0},
     };
-
     (void)state;
     plan_build(&plan, goals, 2);
     assert_int_equal(plan.count, 2);
@@ -76,7 +73,6 @@ static void cuts_before_openings_and_near_before_far(void **state)
         {ROLE_FAR, 0x01, 0x10},
         {ROLE_NEAR, 0, 0x08},
     };
-
     (void)state;
     plan_build(&plan, goals, 4);
     assert_int_equal(plan.count, 7);
@@ -92,7 +88,6 @@ static void cuts_before_openings_and_near_before_far(void **state)
 static void largest(void **state)
 {
     static struct plan_goal goals[PPU_MAX];
-
     (void)state;
     for (int ppu = 0; ppu < PPU_MAX; ppu++) {
         goals[ppu] = (struct plan_goal){ppu % 2 ? ROLE_NEAR : ROLE_FAR, 0x0f, 0xf0};
@@ -107,7 +102,6 @@ static void largest(void **state)
 static bool cuts(uint32_t from, uint32_t to)
 {
     const struct plan_write write = {.ppu = 0, .role = ROLE_NEAR, .from = from, .to = to};
-
     return plan_write_cuts(&write);
 }
 
@@ -129,6 +123,5 @@ int main(void)
         cmocka_unit_test(only_openings), cmocka_unit_test(cuts_before_openings_and_near_before_far),
         cmocka_unit_test(largest),       cmocka_unit_test(which_writes_cut),
     };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,10 +22,8 @@ static struct machine machine;
 static int free_link(int ppu)
 {
     int first = (int)(machine_random(&machine) % LINK_MAX);
-
     for (int step = 0; step < LINK_MAX; step++) {
         int link = (first + step) % LINK_MAX;
-
         if (machine.topology.peer[ppu][link] == NO_PEER) {
             return link;
         }
@@ -37,14 +35,12 @@ static void make_topology(void)
 {
     int cards = 2 + (int)(machine_random(&machine) % (CARDS_MAX - 1));
     int attempts = (int)(machine_random(&machine) % (uint32_t)(cards * 20));
-
     topology_clear(&machine.topology, cards);
     for (int i = 0; i < attempts; i++) {
         int a = (int)(machine_random(&machine) % (uint32_t)cards);
         int b = (int)(machine_random(&machine) % (uint32_t)cards);
         int link_a = free_link(a);
         int link_b = free_link(b);
-
         if (a != b && link_a >= 0 && link_b >= 0) {
             machine.topology.peer[a][link_a] = (int16_t)b;
             machine.topology.peer[b][link_b] = (int16_t)a;
@@ -57,7 +53,6 @@ static void start_domain(int domain)
 {
     bool taken[PPU_MAX] = {false};
     uint32_t share = 2 + machine_random(&machine) % 10;
-
     for (int ppu = 0; ppu < machine.topology.ppu_count; ppu++) {
         taken[ppu] = machine.holder[ppu] == 0 && machine_random(&machine) % share == 0;
     }
@@ -70,7 +65,6 @@ static void start_domain(int domain)
 static void step(void)
 {
     int domain = 1 + (int)(machine_random(&machine) % DOMAIN_MAX);
-
     machine.killed = false;
     machine.writes_until_kill = machine_random(&machine) % 3 == 0 ? (long)(machine_random(&machine) % 40) : -1;
     machine.failing = machine_random(&machine) % 3 == 0 ? machine_random(&machine) % 50 : 0;
@@ -98,7 +92,6 @@ static void stop_all(void)
 static void random_lives(void **state)
 {
     uint32_t originals[PPU_MAX];
-
     (void)state;
     for (uint64_t seed = 1; seed <= MACHINES; seed++) {
         machine.seed = seed;
@@ -125,6 +118,5 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_lives),
     };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

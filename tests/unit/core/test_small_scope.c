@@ -7,8 +7,8 @@
 
 #include <cmocka.h>
 
-#include "core/apply.h"
 #include "core/mask.h"
+#include "core/plan.h"
 
 /*
  * Four cards, each joined to each, exhaustively: every content of the four
@@ -90,7 +90,6 @@ static enum apply_outcome write_register(void *context, const struct plan_write 
     struct run *run = context;
     bool opens = (run->registers[write->ppu] & ~write->to) != 0;
     bool fails = run->tried == run->fails_at;
-
     assert_false(run->near_cut_failed);
     assert_int_equal(run->registers[write->ppu], write->from);
     if (opens) {
@@ -110,7 +109,6 @@ static void make_goals(const struct run *run, struct plan_goal goals[])
 {
     for (int ppu = 0; ppu < CARDS; ppu++) {
         uint32_t required = mask_required(&topology, run->owners, ppu);
-
         goals[ppu].role = run->owners[ppu] == 1 ? ROLE_NEAR : run->owners[ppu] == OWNER_IDLE ? ROLE_FAR : ROLE_NONE;
         goals[ppu].now = run->registers[ppu];
         goals[ppu].want = run->owners[ppu] == 1 ? required : goals[ppu].now | required;
@@ -123,7 +121,6 @@ static int play(struct run run)
     enum apply_outcome outcomes[2 * PPU_MAX];
     struct plan_goal goals[CARDS];
     struct plan plan;
-
     memcpy(run.before, run.registers, sizeof run.before);
     make_goals(&run, goals);
     plan_build(&plan, goals, CARDS);
@@ -144,7 +141,6 @@ static void every_content(struct run run)
 {
     for (int content = 0; content < CONTENTS; content++) {
         int count;
-
         for (int ppu = 0; ppu < CARDS; ppu++) {
             run.registers[ppu] = (uint32_t)content >> (ppu * LINKS) & ((1u << LINKS) - 1);
         }
@@ -162,7 +158,6 @@ static void every_content(struct run run)
 static void everything(void **state)
 {
     int combinations = 1;
-
     (void)state;
     make_topology();
     for (int ppu = 0; ppu < CARDS; ppu++) {
@@ -171,7 +166,6 @@ static void everything(void **state)
     for (int combination = 0; combination < combinations; combination++) {
         struct run run = {0};
         int rest = combination;
-
         for (int ppu = 0; ppu < CARDS; ppu++) {
             run.owners[ppu] = owner_kinds[rest % OWNER_KINDS];
             rest /= OWNER_KINDS;
@@ -187,6 +181,5 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(everything),
     };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

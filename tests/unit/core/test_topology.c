@@ -16,7 +16,6 @@ static struct topology topology;
 static void assert_fault(enum topology_fault_kind kind, int ppu, int link, int peer)
 {
     struct topology_fault fault = topology_validate(&topology);
-
     assert_int_equal(fault.kind, kind);
     assert_int_equal(fault.ppu, ppu);
     assert_int_equal(fault.link, link);
@@ -141,7 +140,6 @@ static void largest(void **state)
 static void assert_parts(const bool set[], int count, const int16_t expected[])
 {
     int16_t part[PPU_MAX];
-
     assert_int_equal(topology_parts(&topology, set, part), count);
     assert_memory_equal(part, expected, 8 * sizeof part[0]);
 }
@@ -163,7 +161,6 @@ static void parts(void **state)
 static void one_long_part(void **state)
 {
     static const bool all[PPU_MAX] = {true, true, true, true, true, true, true, true};
-
     (void)state;
     topology_clear(&topology, 8);
     static const int16_t chain[] = {7, 0, 5, 2, 6, 1, 4, 3};
@@ -193,6 +190,5 @@ int main(void)
         cmocka_unit_test(parts),
         cmocka_unit_test(one_long_part),
     };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

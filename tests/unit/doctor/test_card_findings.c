@@ -16,7 +16,7 @@ static int start(void **state)
 {
     scene_start(state);
     examination_open(&examination, NULL);
-    assert_true(examination.is_inspected);
+    assert_true(examination.is_looked_at);
     return 0;
 }
 
@@ -64,14 +64,14 @@ static void test_merged(void **state)
 
 static void test_concerned(void **state)
 {
-    struct demand demand = scene_demand(examination.machine, "36");
+    struct vm_cards cards = scene_cards(examination.machine, "36");
     (void)state;
-    examination.demand = &demand;
+    examination.cards = &cards;
     assert_int_equal(card_count(&examination), 2);
     assert_true(card_concerns(&examination, 3));
     assert_false(card_concerns(&examination, 4));
     assert_false(card_concerns(&examination, CARDS));
-    demand_free(&demand);
+    vm_cards_free(&cards);
 }
 
 #define EACH(test) cmocka_unit_test_setup_teardown(test, start, stop)

@@ -42,7 +42,7 @@ static void test_cards(void **state)
     scene_bind(addresses[2], "vfio-pci", 0);
     examine(NULL);
     assert_string_equal(find("cards", "driver")->text, "drivers: none 7, vfio-pci 1");
-    assert_string_equal(find("cards", "registers")->text, "8 registers answer");
+    assert_string_equal(find("cards", "registers")->text, "8 registers can be read");
     assert_string_equal(find("hook", "installed")->text, "not installed at /etc/libvirt/hooks/qemu");
     assert_null(find("libvirt", "reachable"));
 }
@@ -54,35 +54,96 @@ static void test_without_settings(void **state)
     assert_null(examination.machine);
     assert_int_equal(find("configuration", "settings")->result, RESULT_FAIL);
     assert_null(find("cards", "present"));
-    assert_null(find("ledger", "readable"));
+    assert_null(find("state", "readable"));
 }
 
-static void test_ledger_that_cannot_be_opened(void **state)
+static void test_state_that_cannot_be_opened(void **state)
 {
     (void)state;
     simulated_text("/run/icn-hook", "");
     examine(NULL);
     assert_true(examination.is_surveyed);
-    assert_false(examination.is_inspected);
-    assert_int_equal(find("ledger", "readable")->result, RESULT_FAIL);
-    assert_null(find("ledger", "sound"));
+    assert_false(examination.is_looked_at);
+    assert_int_equal(find("state", "readable")->result, RESULT_FAIL);
+    assert_null(find("state", "sound"));
     assert_null(find("cards", "present"));
 }
 
-static void test_ended_entry(void **state)
+static void test_claim_that_is_over(void **state)
 {
     (void)state;
-    scene_record(&(struct scene_entry){.name = "a", .uuid = VM_A, .phase = PHASE_ENDED, .touched = "2"});
+    scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .phase = CLAIM_RUNNING, .ppus = "2"});
     examine(NULL);
-    assert_string_equal(find("ledger", "current")->text,
-                        "the entry of 'a' is of a VM that ended, and its links are not all back");
+    assert_string_equal(find("state", "current")->text, "VM 'a' has ended, or its start failed");
+    assert_string_equal(find("state", "current")->remedy,
+                        "the next start or stop of a VM with cards gives its cards back, or icn-hook repair");
+}
+
+static void test_claim_that_counts(void **state)
+{
+    (void)state;
+    set_masks((const uint32_t[CARDS]){0x18, 0x31, 0x19, 0x30, 0x08, 0, 0x01, 0});
+    scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .phase = CLAIM_STARTING, .ppus = "2"});
+    examine(NULL);
+    assert_int_equal(find("state", "current")->result, RESULT_PASS);
+    assert_int_equal(find("state", "debts")->result, RESULT_PASS);
+}
+
+/* A cut that we made and that nothing asks for, on one card whose register shows it. */
+static void test_debt(void **state)
+{
+    (void)state;
+    set_masks((const uint32_t[CARDS]){[4] = 0x8, [5] = 0x1});
+    scene_memory(4, 0x1, 0x9);
+    scene_memory(5, 0x1, 0x9);
+    examine(NULL);
+    assert_string_equal(find("state", "debts")->text, "PPU 4 (0001:09:00.0): cuts by icn-hook that nothing needs any "
+                                                      "more; owed mask 0x00000001");
+    assert_int_equal(find("state", "debts")->result, RESULT_WARN);
+}
+
+/* Looking gives the lock back: somebody else can have it while the report is made. */
+static void test_unlocked(void **state)
+{
+    (void)state;
+    scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .phase = CLAIM_STARTING, .ppus = "2"});
+    examination_open(&examination, NULL);
+    assert_true(examination.is_looked_at);
+    assert_int_equal(examination.session.state.lockfd, -1);
+    scene_claim(&(struct scene_claim){.name = "b", .uuid = VM_B, .phase = CLAIM_STARTING, .ppus = "3"});
+    examination_run(&examination);
+    assert_string_equal(find("state", "sound")->text, "every file can be used; claims: 1");
+}
+
+static void test_warnings_of_a_plan(void **state)
+{
+    struct notes notes = {0};
+    struct domain_placement placement = {0};
+    (void)state;
+    scene_virtual_function(3, 0, "0000:c6:02.0");
+    scene_virtual_function(4, 0, "0001:09:02.0");
+    examination_open(&examination, NULL);
+    struct vm_cards cards = scene_cards(examination.machine, "3");
+    examination_warn(&examination.session, &cards, &placement, &notes);
+    assert_int_equal(notes.count, 1);
+    assert_int_equal(notes.items[0].code, NOTE_ADVICE);
+    assert_string_equal(notes.items[0].text, "PPU 3 (0000:c6:00.0): 1 virtual functions are enabled; echo 0 into its "
+                                             "sriov_numvfs before it is passed as a whole");
+    notes_free(&notes);
+    vm_cards_free(&cards);
 }
 
 #define EACH(test) cmocka_unit_test_setup_teardown(test, scene_start, stop)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {EACH(test_cards), EACH(test_without_settings),
-                                       EACH(test_ledger_that_cannot_be_opened), EACH(test_ended_entry)};
+    const struct CMUnitTest tests[] = {EACH(test_cards),
+                                       EACH(test_without_settings),
+                                       EACH(test_state_that_cannot_be_opened),
+                                       EACH(test_claim_that_is_over),
+                                       EACH(test_claim_that_counts),
+                                       EACH(test_debt),
+                                       EACH(test_unlocked),
+                                       EACH(test_warnings_of_a_plan)};
     return cmocka_run_group_tests(tests, simulated_host_start, simulated_host_stop);
 }

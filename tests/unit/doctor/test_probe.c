@@ -4,9 +4,12 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
+
+#include "base/memory.h"
 
 #include "../engine/scene.h"
 
@@ -31,6 +34,19 @@ static void test_cut_and_back(void **state)
     assert_int_equal(report.findings[1].result, RESULT_WARN);
     assert_string_equal(report.findings[2].text, "PPU 5 (0001:7f:00.0) has its mask 0x00000001 again");
     assert_masks((const uint32_t[CARDS]){0, 0, 0, 0, 0, 0x1, 0, 0});
+    assert_false(host_has(CARDS_JSON));
+}
+
+/* What was remembered of the card before stays as it was. */
+static void test_memory_stays(void **state)
+{
+    (void)state;
+    set_masks((const uint32_t[CARDS]){0, 0, 0, 0, 0, 0x9, 0, 0});
+    scene_memory(5, 0x1, 0x9);
+    char *before = memory_copy_text(simulated_read(CARDS_JSON));
+    assert_int_equal(probe_card(NULL, "5", &report, &err), 0);
+    assert_string_equal(simulated_read(CARDS_JSON), before);
+    free(before);
 }
 
 /* A plain file as : nothing happens to the register. */
@@ -73,7 +89,7 @@ static void test_refusals(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {EACH(test_cut_and_back), EACH(test_reset), EACH(test_a_reset_that_is_refused),
-                                       EACH(test_refusals)};
+    const struct CMUnitTest tests[] = {EACH(test_cut_and_back), EACH(test_memory_stays), EACH(test_reset),
+                                       EACH(test_a_reset_that_is_refused), EACH(test_refusals)};
     return cmocka_run_group_tests(tests, simulated_host_start, simulated_host_stop);
 }
