@@ -316,19 +316,26 @@ static void test_status_file_that_is_left_over(void **state)
     assert_owners(&session, "........");
 }
 
-/* A status file that cannot be read may be that of any claim's domain. */
+/* Its own status file is there, and cannot be read: it may run.  That of another domain says nothing of it. */
 static void test_status_file_that_cannot_be_read(void **state)
 {
     (void)state;
     scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .phase = CLAIM_RUNNING, .ppus = "01"});
-    simulated_text("/run/libvirt/qemu/x.xml", "<domstatus");
+    scene_claim(&(struct scene_claim){.name = "b", .uuid = VM_B, .phase = CLAIM_RUNNING, .ppus = "2"});
+    simulated_text("/run/libvirt/qemu/a.xml", "<domstatus");
     look();
     assert_owners(&session, "11......");
-    assert_int_equal(session.state.claims[0].verdict, CLAIM_COUNTS);
-    assert_int_equal(session.notes.count, 1);
+    assert_int_equal(state_claim(&session.state, VM_A)->verdict, CLAIM_COUNTS);
+    assert_int_equal(state_claim(&session.state, VM_B)->verdict, CLAIM_VOID);
+    assert_int_equal(session.notes.count, 2);
     assert_int_equal(session.notes.items[0].code, NOTE_STATUS);
-    assert_non_null(strstr(session.notes.items[0].text, simulated_path("/run/libvirt/qemu/x.xml")));
-    simulated_remove("/run/libvirt/qemu/x.xml");
+    assert_non_null(strstr(session.notes.items[0].text, simulated_path("/run/libvirt/qemu/a.xml")));
+    /* … unless its end is known. */
+    simulated_text(TOMBSTONE_OF(VM_A), "");
+    look_again();
+    assert_owners(&session, "........");
+    simulated_remove(TOMBSTONE_OF(VM_A));
+    simulated_remove("/run/libvirt/qemu/a.xml");
     look_again();
     assert_owners(&session, "........");
 }

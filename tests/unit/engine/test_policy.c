@@ -611,6 +611,7 @@ static void remember(const char *ppus, uint32_t original)
     }
 }
 
+/* Cards get back what they had, cuts too. */
 static void test_end(void **state)
 {
     (void)state;
@@ -620,7 +621,7 @@ static void test_end(void **state)
     look();
     give_back(VM_A);
     decide(INTENT_END);
-    assert_plan(&session, "0:19>8 1:31>0 2:18>8 3:30>0 6:1>0 7:1>0");
+    assert_plan(&session, "1:31>39 3:30>38 6:1>9 7:1>9 0:19>8 1:39>8 2:18>8 3:38>8 6:9>8 7:9>8");
 }
 
 /* What another VM relies on stays, and what it lacks is made. */
@@ -635,6 +636,21 @@ static void test_end_beside_another_vm(void **state)
     give_back(VM_A);
     decide(INTENT_END);
     assert_plan(&session, "3:30>38 0:19>8 1:31>10 3:38>8 6:1>0 7:1>0");
+}
+
+/* With far_end = leave no cut of an idle card is asked for, but those that face an owner protect it. */
+static void test_end_that_leaves_far_ends(void **state)
+{
+    (void)state;
+    simulated_text(SETTINGS, "[policy]\nfar_end = leave\n");
+    scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .ppus = "01"});
+    remember("01", 0);
+    running("b", VM_B, "2", 102);
+    set_masks((const uint32_t[CARDS]){0x39, 0x39, 0x39});
+    look();
+    give_back(VM_A);
+    decide(INTENT_END);
+    assert_plan(&session, "0:39>8 1:39>10");
 }
 
 /* A card that somebody holds still is not given back yet. */
@@ -712,9 +728,10 @@ static void test_reset_that_isolates(void **state)
     (void)state;
     simulated_text(SETTINGS, "[policy]\nidle = isolate\n");
     set_masks((const uint32_t[CARDS]){0x39, 0x39, 0x39, 0x39, 0x39, 0, 0x39, 0x39});
+    scene_bind(addresses[4], "ppu", 1);
     look();
     decide(INTENT_RESET);
-    assert_plan(&session, "5:0>39");
+    assert_plan(&session, "4:0>39 5:0>39");
 }
 
 /* -- What is learnt of a card before it is written ------------------------------- */
@@ -876,6 +893,7 @@ int main(void)
         EACH(test_running_and_held),
         EACH(test_end),
         EACH(test_end_beside_another_vm),
+        EACH(test_end_that_leaves_far_ends),
         EACH(test_end_with_a_held_card),
         EACH(test_end_in_doubt_opens_nothing),
         EACH(test_end_without_memory),
