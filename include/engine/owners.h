@@ -7,7 +7,7 @@
 #include <sys/types.h>
 
 #include "base/text.h"
-#include "core/mask.h"
+#include "core/ownership.h"
 #include "core/topology.h"
 #include "engine/machine.h"
 

@@ -44,7 +44,7 @@ struct card_address {
 struct writing {
     const struct plan *plan;
     const struct card_address *cards; /* by id */
-    const int *owners;                /* by id, as the core knows them (core/mask.h): who has the cards after it */
+    const int *owners;                /* by id, as the core knows them (core/ownership.h): who has the cards after it */
     const bool *freed;                /* by id: cards that have just lost their owner */
     int ppu_count;
     bool may_defer;    /* a near end whose registers a driver holds is left for later */

@@ -2,7 +2,7 @@
 #include "cli/view.h"
 
 #include "base/text.h"
-#include "core/mask.h"
+#include "core/ownership.h"
 
 /* Okabe and Ito's colours, which colour-blind people tell apart, without the two
  * that black letters cannot be read on. */

@@ -26,7 +26,7 @@ static int groups_start(struct groups_outcome *outcome, struct error *err)
     return session_start(&outcome->session, outcome->options->config, access, err);
 }
 
-/* WORK is done; the lock is given back before anything is said. */
+/* The work is done; the lock is given back before anything is said. */
 static void groups_finish(struct groups_outcome *outcome, int result, const char *verb, const char *what,
                           const struct error *err)
 {
@@ -159,14 +159,20 @@ static int groups_close(struct groups_outcome *outcome, const struct error *err)
 
 static int apply_list(struct groups_outcome *outcome, const struct options *options, struct error *err)
 {
+    enum session_access access = options->dry_run ? SESSION_LOOK : SESSION_CHANGE;
     struct card_groups groups;
+    struct machine *machine = NULL;
     for (size_t i = 0; i < options->name_count; i++) {
         if (group_name_check(options->names[i], err) < 0) {
             return -1;
         }
     }
-    if (groups_start(outcome, err) < 0 ||
-        card_groups_parse(outcome->session.machine, options->argument, &groups, err) < 0) {
+    if (machine_open(options->config, &machine, err) < 0 || machine_survey(machine, err) < 0 ||
+        card_groups_parse(machine, options->argument, &groups, err) < 0) {
+        machine_close(machine);
+        return -1;
+    }
+    if (session_open(&outcome->session, machine, access, err) < 0) {
         return -1;
     }
     return groups_apply(&outcome->session, &groups, options->names, options->name_count, &outcome->report, err);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-#include "core/mask.h"
+#include "core/ownership.h"
 #include "core/plan.h"
 #include "core/topology.h"
 
 /*
- * The words in which the contracts of mask.c and plan.c are written.
+ * The words in which the contracts of ownership.c and plan.c are written.
  * They are comments for the compiler; tests/proof/run has Frama-C prove them.
  */
 

@@ -22,7 +22,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/paths.h"
-#include "core/mask.h"
+#include "core/ownership.h"
 #include "doctor/checks.h"
 #include "doctor/facts.h"
 

@@ -27,7 +27,7 @@
 #include "base/memory.h"
 #include "base/paths.h"
 #include "base/text.h"
-#include "core/mask.h"
+#include "core/ownership.h"
 #include "doctor/facts.h"
 #include "engine/session.h"
 

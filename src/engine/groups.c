@@ -160,8 +160,8 @@ int group_name_check(const char *name, struct error *err)
         is_reserved |= strcmp(name, reserved[i]) == 0;
     }
     return is_reserved ? error_set(err, STATUS_USAGE,
-                                   "--name '%s': this stands for something else in commands and output; choose another "
-                                   "name",
+                                   "--name '%s': the name of a group is not a number, an address, a word that begins "
+                                   "with -, or one of idle, unknown, external, begin and end",
                                    name)
                        : 0;
 }

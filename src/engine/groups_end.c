@@ -211,8 +211,10 @@ static int check_reset(struct session *session, struct error *err)
             continue;
         }
         machine_card_text(session->machine, ppu, text);
-        notes_add(&session->notes, NOTE_WARNING, NOTE_CARD, ppu, NULL, "%s: %s; its links stay as they are", text,
-                  why_not_back(session, ppu));
+        if (session->goals[ppu].role == ROLE_NONE) {
+            notes_add(&session->notes, NOTE_WARNING, NOTE_CARD, ppu, NULL, "%s: %s; its links stay as they are", text,
+                      why_not_back(session, ppu));
+        }
         if (result < 0 || session->owners.held[ppu]) {
             continue;
         }

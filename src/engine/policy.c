@@ -2,7 +2,7 @@
 /*
  * Theory of operation: what every card must have, and what an operation may do about it.
  *
- * Which links must be cut follows from who owns what (core/mask.h) and from [policy].  From
+ * Which links must be cut follows from who owns what (core/ownership.h) and from [policy].  From
  * there each card that is within an operation's reach gets one goal:
  *
  *   a card of a domain that is let through   exactly what is required: the links among its own

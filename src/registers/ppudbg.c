@@ -28,7 +28,7 @@
 #include "base/memory.h"
 #include "base/paths.h"
 #include "base/spawn.h"
-#include "core/mask.h"
+#include "core/ownership.h"
 #include "registers/ppudbg.h"
 #include "registers/registers.h"
 

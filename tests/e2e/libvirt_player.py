@@ -171,6 +171,7 @@ class Libvirt:
         """Likewise; libvirt gives the card back to the host's driver."""
         running = self.running[name]
         running.domain.devices = [device for device in running.domain.devices if device.bdf != bdf]
+        self.let_through[running.domain.uuid] = self.ppus(running.domain)
         self.host.let_go(bdf)
         self.host.write_status(running.domain, running.pid)
         if bdf in running.rebind:

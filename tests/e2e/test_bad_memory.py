@@ -155,15 +155,14 @@ def fixture_small_run(scene):
     if os.geteuid() != 0 or ctypes.CDLL(None).unshare(CLONE_NEWNS) != 0:
         pytest.skip("nothing can be mounted here")
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)
-    kept = directory(scene).with_name("kept")
-    shutil.copytree(directory(scene), kept)
-    subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k,nr_inodes=64,mode=0700", "tmpfs", directory(scene)], check=True
-    )
-    shutil.copytree(kept, directory(scene), dirs_exist_ok=True)
-    directory(scene).chmod(0o700)
-    yield directory(scene)
-    subprocess.run(["umount", "-l", directory(scene)], check=True)
+    room = scene.host.root.with_name("room")
+    room.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,nr_inodes=64,mode=0700", "tmpfs", room], check=True)
+    shutil.copytree(directory(scene), room / "icn-hook")
+    subprocess.run(["mount", "--bind", room / "icn-hook", directory(scene)], check=True)
+    scene.libvirt.restart_daemon()  # one that sees it
+    yield room
+    subprocess.run(["umount", "-l", directory(scene), room], check=True)
 
 
 def fill(path, names):
@@ -185,13 +184,13 @@ def test_full_run(scene, small_run, names):
     """A start is refused, an end is not lost, and plain VMs notice nothing."""
     assert scene.call("prepare").status == 0
     scene.let_through = True
-    fill(small_run / ".ballast", names)
+    fill(small_run / "ballast", names)
     result = scene.call("prepare", domain=vm("c", 4))
     assert result.status == 5 and "No space left on device" in result.stderr, result
     scene.assert_plain_domain_passes()
     for operation in ("stopped", "release"):
         assert (scene.call(operation).status, scene.call(operation).stderr) == (0, "")
-    for path in small_run.glob(".ballast*"):
+    for path in small_run.glob("ballast*"):
         path.unlink()
     assert scene.call("prepare", domain=vm("c", 0)).status == 0
     owners = {ppu: {"b"} for ppu in (2, 3)} | {0: {"c"}}

@@ -55,7 +55,7 @@ class VerbStage(Stage):
     def points(self, program):
         found = self.tracer(program).points(self.arguments(), self.xml())
         self.before.put_back(self.host)
-        assert len(found) >= 150
+        assert len(found) >= 100
         return sample(sample(found, STEP))
 
     def check(self, state, *names):

@@ -71,7 +71,7 @@ class Bench:
         return sorted(
             entry["name"]
             for entry in self.host.ledger().values()
-            if entry.get("manual") and entry["phase"] != "ended"
+            if entry["kind"] == "group" and entry["phase"] != "ended"
         )
 
 
@@ -136,7 +136,7 @@ def test_killed_in_the_middle_is_told_by_check(host, tmp_path):
     bench = Bench(host, tmp_path, APPLY, [])
     stores = [point for point in bench.points if "PROT_WRITE, MAP_SHARED" in point.text]
     bench.tracer.kill(APPLY, "", stores[0])
-    assert bench.groups() == ["manual-0"]
+    assert bench.groups() == ["manual-0", "manual-6"]
     assert host.masks() == IDLE
     assert host.engine("check").status == 1
     assert host.engine("check", "0,1").status == 1

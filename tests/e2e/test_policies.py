@@ -150,7 +150,7 @@ def leak(scene):
     scene.host.set_masks({2: 0x18, 4: 0})
 
 
-LEAK = f"LEAK: link 0 of PPU 2 ({GUIDE_BDFS[2]}) to PPU 4 (idle) is open on both sides; stop the VM\n"
+LEAK = f"LEAK: link 0 of PPU 2 ({GUIDE_BDFS[2]}) to PPU 4 (idle) was open on both sides while the VM ran\n"
 
 
 @pytest.mark.parametrize("policy", ["alert", "kill"])
@@ -256,7 +256,9 @@ def test_hot_plugged_card_is_isolated_at_reconnect(scene):
     scene.libvirt.hot_plug("a", Hostdev(GUIDE_BDFS[1]))
     assert scene.host.engine("check").status == 1
     scene.libvirt.reconnect("a")
-    assert scene.host.engine("check").status == 0
+    # What is missing was cut, but the new card was never read back before QEMU opened it.
+    result = scene.host.engine("check", "--json")
+    assert (result.status, {finding["code"] for finding in result.json()["findings"]}) == (7, {"no-gate", "card"})
     assert scene.host.topology.leaks(scene.masks(), {0: {"a"}, 1: {"a"}, 2: {"b"}, 3: {"b"}}) == []
     owned = [card["bdf"] for card in scene.host.ledger()[f"{vm('a').uuid}.json"]["cards"]]
     assert owned == GUIDE_BDFS[:2]
@@ -271,6 +273,7 @@ def test_unplugged_card_is_idle_after_reconnect(scene):
     scene.host.set_enable(GUIDE_BDFS[1], 0)
     scene.host.set_driver(GUIDE_BDFS[1], None)
     scene.host.write_status(running.domain, running.pid)
+    scene.libvirt.let_through[running.domain.uuid].discard(1)
     scene.libvirt.reconnect("a")
     owned = [card["bdf"] for card in scene.host.ledger()[f"{vm('a').uuid}.json"]["cards"]]
     assert owned == GUIDE_BDFS[:1]

@@ -3,7 +3,6 @@
 
 #include <stddef.h>
 
-#include "core/mask.h"
 #include "core/ownership.h"
 
 /*

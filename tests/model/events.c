@@ -27,7 +27,6 @@
 
 #include <string.h>
 
-#include "core/mask.h"
 #include "core/ownership.h"
 
 const struct world first_world = {.daemon = 1};

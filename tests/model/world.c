@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/mask.h"
 #include "core/ownership.h"
 
 enum { START_TIMEOUT_MS = 1000, OWNER_GROUP = DOMAINS + 1 };

@@ -38,9 +38,20 @@ def change_driver(world):
         world.note(f"PPU {ppu} is bound to {driver}")
 
 
+def stands_alone(world, ppu):
+    """Its own cuts alone keep the card from a VM that had it, or got a card without a gate."""
+    masks = world.kernel.registers.all()
+    for pair in world.host.topology.joins():
+        for (mine, _), (other, link) in (pair, pair[::-1]):
+            if mine == ppu and world.through[other] and not masks[other] >> link & 1:
+                return True
+    return False
+
+
 def reset_card(world):
     """A bus reset of a card that no VM has puts its register back."""
-    if cards := [ppu for ppu in unused(world) if not world.oracle.owners()[ppu][1]]:
+    owners = world.oracle.owners()
+    if cards := [ppu for ppu in unused(world) if not owners[ppu][1] and not stands_alone(world, ppu)]:
         ppu = world.dice.choice(cards)
         world.kernel.registers.write(ppu, 0)
         world.note(f"PPU {ppu} is reset")

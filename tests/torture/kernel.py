@@ -13,6 +13,7 @@ import os
 import struct
 import sys
 import threading
+import time
 import traceback
 from pathlib import Path
 
@@ -88,7 +89,9 @@ class Kernel:
         while True:
             events = os.read(self.inotify, 64 * EVENT_SIZE)
             for offset in range(0, len(events), EVENT_SIZE):
-                self.settle(self.watches[struct.unpack_from("i", events, offset)[0]])
+                ppu = self.watches[struct.unpack_from("i", events, offset)[0]]
+                self.settle(ppu)
+                self._restore_control(ppu)
 
     def is_asleep(self, ppu):
         return self.asleep[ppu]
@@ -100,9 +103,18 @@ class Kernel:
         self.asleep[ppu] = name == "ones"
 
     def _wants_sleep(self, ppu):
-        # A writer that was killed may leave a plain file empty; sysfs keeps the value.
-        self.control[ppu] = (self.cards[ppu] / "power/control").read_text().strip() or self.control[ppu]
+        # What was written over a longer word by a slow writer counts too.
+        text = (self.cards[ppu] / "power/control").read_text()
+        self.control[ppu] = "on" if text.startswith("on") else "auto" if text.startswith("auto") else self.control[ppu]
         return self.sleepy[ppu] and self.control[ppu] == "auto"
+
+    def _restore_control(self, ppu):
+        """A writer that was killed may leave a plain file empty; sysfs keeps the value."""
+        path = self.cards[ppu] / "power/control"
+        if not path.read_text():
+            time.sleep(0.003)
+            if not path.read_text():
+                path.write_text(f"{self.control[ppu]}\n")
 
     def settle(self, ppu):
         """Gives the card the power that power/control and its users ask for.  Who writes
@@ -121,10 +133,9 @@ class Kernel:
 
     def settle_all(self):
         """When no program runs."""
-        for ppu, card in enumerate(self.cards):
+        for ppu in range(len(self.cards)):
+            self._restore_control(ppu)
             self.settle(ppu)
-            if not (card / "power/control").read_text().strip():
-                (card / "power/control").write_text(f"{self.control[ppu]}\n")
 
     def driver(self, ppu):
         return self.host.driver(self.host.bdfs[ppu])

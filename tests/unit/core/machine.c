@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "core/mask.h"
+#include "core/ownership.h"
 #include "core/plan.h"
 
 uint32_t machine_random(struct machine *machine)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "core/mask.h"
+#include "core/ownership.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

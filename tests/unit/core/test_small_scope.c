@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "core/mask.h"
+#include "core/ownership.h"
 #include "core/plan.h"
 
 /*

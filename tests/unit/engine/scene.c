@@ -12,7 +12,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
-#include "core/mask.h"
+#include "core/ownership.h"
 
 enum { TEXT_SIZE = 8192, RING = 4, NO_PROCESS = 4194304 /* above the largest pid */ };
 

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "core/mask.h"
+#include "core/ownership.h"
 #include "registers/registers.h"
 #include "../core/vendor_topology.h"
 #include "../host/simulated_host.h"

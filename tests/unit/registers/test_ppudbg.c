@@ -12,7 +12,7 @@
 
 #include "base/file.h"
 #include "base/paths.h"
-#include "core/mask.h"
+#include "core/ownership.h"
 #include "registers/ppudbg.h"
 #include "registers/registers.h"
 #include "../host/simulated_host.h"
