@@ -284,7 +284,9 @@ static void learn_original(struct session *session, const struct turn *turn, int
     }
     uint32_t mask = session->cards[ppu].reading.mask;
     uint32_t ours = mask & mask_required(&session->machine->topology, owners, ppu);
-    if (turn->near[ppu] || turn->given_back[ppu] || ours != 0 || policy_required(session, ppu) & ~mask) {
+    /* Cuts that only today's owners need were there before them, and stay when they are gone. */
+    uint32_t needed = mask & mask_required(&session->machine->topology, session->owners.of, ppu);
+    if (turn->near[ppu] || turn->given_back[ppu] || (ours | needed) != 0 || policy_required(session, ppu) & ~mask) {
         struct card_memory *memory = state_remember(&session->state, session->machine->card[ppu]);
         memory->has_original = true;
         memory->original = mask & ~ours;

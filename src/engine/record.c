@@ -202,11 +202,12 @@ static bool any_write(const struct session *session, int ppu)
     return false;
 }
 
-/* Nobody has the card, and it has what it had before us: there is nothing to remember any more. */
+/* Nobody has the card, it has what it had before us, and nobody needs any of that: there is nothing to remember any more. */
 static bool is_settled(const struct session *session, const struct card_memory *memory, int ppu)
 {
     return session->owners.of[ppu] == OWNER_IDLE && session_is_read(session, ppu) && session_wrote(session, ppu) &&
-           memory->has_original && memory->original == session->goals[ppu].want;
+           memory->has_original && memory->original == session->goals[ppu].want &&
+           (memory->original & mask_required(&session->machine->topology, session->owners.of, ppu)) == 0;
 }
 
 int record_result(struct session *session, const struct turn *turn, bool gate, struct error *err)

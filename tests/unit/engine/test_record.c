@@ -354,7 +354,7 @@ static void test_intent_of_a_start(void **state)
     look_again();
     assert_memory(&session, 0, "28/39/-");
     assert_memory(&session, 1, "0/31/-");
-    assert_memory(&session, 2, "-/-/-"); /* it has what it must have: nothing to do */
+    assert_memory(&session, 2, "18/18/-"); /* it has what it must have, from before us */
     assert_memory(&session, 3, "0/30/-");
     assert_memory(&session, 6, "0/1/-");
     assert_memory(&session, 4, "-/-/-");
@@ -373,7 +373,8 @@ static void test_intent_of_a_card_that_is_right(void **state)
     assert_done(record_intent(&session, &turn, &err), &err);
     look_again();
     assert_memory(&session, 0, "39/39/-");
-    assert_memory(&session, 1, "-/-/-");
+    assert_memory(&session, 1, "8/8/-");
+    assert_memory(&session, 4, "-/-/-");
 }
 
 /* Of a card that cannot be read nothing is claimed before it is written, unless it is known what it was. */
@@ -529,6 +530,19 @@ static void test_what_is_settled_is_forgotten(void **state)
     assert_false(host_has(CARDS_JSON));
 }
 
+/* A cut that was there before a VM came that needs it is there when it is gone. */
+static void test_cuts_from_before_stay(void **state)
+{
+    (void)state;
+    set_masks((const uint32_t[CARDS]){[2] = 0x18, [3] = 0x31});
+    isolate(VM_A, "01", true);
+    assert_memory(&session, 2, "18/18/-");
+    session_close(&session);
+    end(VM_A);
+    assert_masks((const uint32_t[CARDS]){[2] = 0x18, [3] = 0x31});
+    assert_memory(&session, 2, "-/-/-");
+}
+
 /* What is not back is owed for as long as that is so, whoever comes and goes. */
 static void test_debt_is_remembered(void **state)
 {
@@ -591,6 +605,7 @@ int main(void)
         EACH(test_result_of_a_write_that_failed),
         EACH(test_result_of_a_tool_that_reads_nothing),
         EACH(test_what_is_settled_is_forgotten),
+        EACH(test_cuts_from_before_stay),
         EACH(test_debt_is_remembered),
         EACH(test_card_that_faces_a_vm_is_remembered),
     };
