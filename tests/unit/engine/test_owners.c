@@ -121,6 +121,12 @@ static void test_domains_that_own_nothing(void **state)
     look();
     assert_int_equal(session.owners.count, 0);
     assert_owners(&session, "........");
+    /* … whatever an old claim says. */
+    session_close(&session);
+    scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .phase = CLAIM_RUNNING, .ppus = "0"});
+    look();
+    assert_int_equal(session.owners.count, 0);
+    assert_int_equal(session.state.claims[0].verdict, CLAIM_SUPERSEDED);
 }
 
 /* A domain with a part of a card and the card itself has it as a whole. */
@@ -247,6 +253,9 @@ static void test_claims(void **state)
             fail_msg("case %zu: verdict %d", i, session.state.claims[0].verdict);
         }
         assert_owners(&session, claim_cases[i].owners);
+        const struct owner *owner = owners_find(&session.owners, VM_A);
+        assert_int_equal(owner != NULL, claim_cases[i].verdict == CLAIM_COUNTS);
+        assert_true(!owner || owner->kind == (claim.is_group ? OWNER_KIND_GROUP : OWNER_KIND_VM));
         assert_notes(&session.notes, claim_cases[i].notes);
         stop(state);
     }
@@ -360,6 +369,12 @@ static void test_claim_from_the_future(void **state)
     assert_owners(&session, "1.......");
     assert_notes(&session.notes, "warning claim: the claim of VM 'a' is from the future; it counts as new, and "
                                  "`icn-hook repair` drops it once the VM is gone");
+    session_close(&session);
+    scene_claim(&(struct scene_claim){
+        .name = "a", .uuid = VM_A, .is_group = true, .phase = CLAIM_RUNNING, .age_ms = -3600 * 1000, .ppus = "0"});
+    look();
+    assert_notes(&session.notes, "warning claim: the claim of the group 'a' is from the future; it counts as new, and "
+                                 "`icn-hook repair` drops it once the VM is gone");
 }
 
 /* Two claims of one card: more than one may have it. */
@@ -403,6 +418,7 @@ static void test_stranger(void **state)
     const struct owner *stranger = &session.owners.items[1];
     assert_int_equal(stranger->kind, OWNER_KIND_STRANGER);
     assert_string_equal(stranger->uuid, "");
+    assert_true(session.owners.holdings[2].whole);
     assert_int_equal(stranger->pid, 0);
     assert_notes(&session.notes, HELD("PPU 2 (0000:a2:00.0)"));
     assert_int_equal(session.notes.items[0].ppu, 2);
@@ -470,6 +486,7 @@ static void test_find(void **state)
 
 static void test_give_and_take_back(void **state)
 {
+    char text[OWNER_TEXT_SIZE];
     (void)state;
     scene_running("a", VM_A, "01", 101);
     scene_hold(1);
@@ -482,6 +499,7 @@ static void test_give_and_take_back(void **state)
     owners_give(owners, b, 2, false);
     assert_owners(&session, "1S2.....");
     owners_give(owners, b, 2, true);
+    owners_give(owners, b, 2, false);
     assert_int_equal(owners->holding_count, 4);
     assert_true(owners->holdings[3].whole);
     /* A card that is still held is nobody's to open towards. */
@@ -490,6 +508,14 @@ static void test_give_and_take_back(void **state)
     owners_take_back(owners, owners_find(owners, VM_B));
     assert_owners(&session, ".?......");
     assert_int_equal(owners->holding_count, 0);
+    assert_string_equal(owners_text(owners, 1, text), "unknown");
+    assert_string_equal(owners_text(owners, 2, text), "idle");
+    /* An unknown holder beside one that is known: who has the card is not known. */
+    owners_give(owners, owners_find(owners, VM_A), 4, true);
+    owners_add(owners, OWNER_KIND_STRANGER, "", "qemu");
+    owners_give(owners, &owners->items[2], 4, true);
+    assert_owners(&session, ".?..?...");
+    assert_string_equal(owners_text(owners, 4, text), "a, unknown");
 }
 
 static void test_text(void **state)
@@ -531,14 +557,16 @@ static void test_text_that_does_not_fit(void **state)
 /* For whom something was read back: ascending, so that two lists can be compared. */
 static void test_uuids(void **state)
 {
+    static const char *const order[] = {VM_A, VM_C, VM_B};
     char(*uuids)[UUID_SIZE] = NULL;
     size_t count = 77;
     (void)state;
-    scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .ppus = "01"});
-    scene_claim(&(struct scene_claim){.name = "c", .uuid = VM_C, .ppus = "0"});
-    scene_claim(&(struct scene_claim){.name = "b", .uuid = VM_B, .ppus = "0"});
     scene_hold(5);
     look();
+    for (size_t i = 0; i < 3; i++) {
+        owners_add(&session.owners, OWNER_KIND_VM, order[i], "x");
+        owners_give(&session.owners, owners_find(&session.owners, order[i]), 0, true);
+    }
     assert_true(owners_uuids(&session.owners, 0, &uuids, &count));
     assert_int_equal(count, 3);
     assert_string_equal(uuids[0], VM_B);
