@@ -149,8 +149,8 @@ class Apply(VerbStage):
 
     def failed(self, program, point, error):
         state, passed = super().failed(program, point, error)
-        if passed:
-            assert state.masks == self.expected("a", "b")
+        for ppu in CARDS["a"] if passed else ():  # a far end that cannot be written is a warning
+            assert state.masks[ppu] == self.expected("a", "b")[ppu]
         return state, passed
 
 
