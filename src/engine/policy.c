@@ -284,9 +284,9 @@ static void learn_original(struct session *session, const struct turn *turn, int
     }
     uint32_t mask = session->cards[ppu].reading.mask;
     uint32_t ours = mask & mask_required(&session->machine->topology, owners, ppu);
-    /* Cuts that only today's owners need were there before them, and stay when they are gone. */
-    uint32_t needed = mask & mask_required(&session->machine->topology, session->owners.of, ppu);
-    if (turn->near[ppu] || turn->given_back[ppu] || (ours | needed) != 0 || policy_required(session, ppu) & ~mask) {
+    /* A cut that was there before its first owner is not ours when the second comes: so it is told now. */
+    bool faces_owner = ours != 0 || policy_required(session, ppu) != 0;
+    if (turn->near[ppu] || turn->given_back[ppu] || faces_owner) {
         struct card_memory *memory = state_remember(&session->state, session->machine->card[ppu]);
         memory->has_original = true;
         memory->original = mask & ~ours;

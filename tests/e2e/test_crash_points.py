@@ -92,6 +92,7 @@ class Stage:
         if step == "prepare":
             for device in domain.devices:
                 self.host.set_driver(device.bdf, "vfio-pci")
+                self.host.set_memory_decoding(device.bdf, True)
         elif step == "start":
             self.qemu_lives(domain, pid)
         elif step == "stopped":

@@ -85,8 +85,9 @@ class VerbStage(Stage):
         assert result.status == 0, result
 
     def repair(self):
+        """7: a VM of an earlier version's ledger has no gate behind it."""
         result = self.host.engine("repair")
-        assert result.status == 0, result
+        assert result.status in (0, 7), result
 
     def ways(self):
         return [[self.again, self.repair], [self.repair]]
