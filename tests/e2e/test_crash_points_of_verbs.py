@@ -27,6 +27,7 @@ class VerbStage(Stage):
 
     living = ("b",)
     with_b = True
+    fine = (0,)
 
     def __init__(self, root, moment):
         self.host = SimHost(root, cards=COUNT, topology=MESH)
@@ -86,7 +87,7 @@ class VerbStage(Stage):
 
     def repair(self):
         result = self.host.engine("repair")
-        assert result.status == 0, result
+        assert result.status in self.fine, result
 
     def ways(self):
         return [[self.again, self.repair], [self.repair]]
@@ -148,8 +149,8 @@ class Apply(VerbStage):
 
     def failed(self, program, point, error):
         state, passed = super().failed(program, point, error)
-        if passed:
-            assert state.masks == self.expected("a", "b")
+        for ppu in CARDS["a"] if passed else ():
+            assert state.masks[ppu] == self.expected("a", "b")[ppu]
         return state, passed
 
 
@@ -254,6 +255,7 @@ class CarryOver(VerbStage):
     """a and b run since before the upgrade; the first call of the new version is of c."""
 
     living = ("a", "b")
+    fine = (0, 7)  # 0.1 noted no gate
 
     def set_up(self):
         assert self.libvirt.start(A).running
