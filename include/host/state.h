@@ -39,6 +39,7 @@ struct claim {
     struct claim_card *cards;        /* owned; no card twice */
     size_t card_count;
     enum claim_verdict verdict; /* set by the engine (engine/owners.c) */
+    bool is_ending;             /* set by the engine: its end has begun in this session */
     bool is_ended;              /* a tombstone says that the domain has ended */
     bool is_carried_over; /* read from an entry of version 0.1 and not written anew yet; boottime_ms is when it was read
                            */

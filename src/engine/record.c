@@ -92,6 +92,7 @@ int record_end(struct session *session, const struct owner *owner, struct turn *
     if (claim) {
         claim->phase = claim_next(claim->phase, CLAIM_STOPPED);
         claim->verdict = CLAIM_VOID;
+        claim->is_ending = true;
     }
     return claim && session->access == SESSION_CHANGE ? state_end_claim(&session->state, uuid, err) : 0;
 }
@@ -155,7 +156,7 @@ int record_catch_up(struct session *session, struct turn *turn, struct error *er
     for (size_t i = session->state.claim_count; i-- > 0;) {
         const struct claim *claim = &session->state.claims[i];
         int result = 0;
-        if (claim->verdict == CLAIM_VOID) {
+        if (claim->verdict == CLAIM_VOID && !claim->is_ending) {
             result = end_void_claim(session, claim, turn, err);
         } else if (claim->verdict == CLAIM_SUPERSEDED) {
             result = follow_status_file(session, claim, err);
@@ -217,12 +218,28 @@ static bool is_settled(const struct session *session, const struct card_memory *
            session_is_read(session, ppu) && session_wrote(session, ppu) && memory->has_original && memory->original == session->goals[ppu].want;
 }
 
-/* The last step of every end: what is still owed is in the memory of the cards. */
-static int remove_ended_claims(struct session *session, struct error *err)
+/* Every card of the claim that has no owner is right. */
+static bool is_carried_out(const struct session *session, const struct claim *claim)
+{
+    for (size_t i = 0; i < claim->card_count; i++) {
+        int ppu = machine_ppu_at(session->machine, claim->cards[i].bdf);
+        if (ppu >= 0 && session->owners.of[ppu] == OWNER_IDLE && session->cards[ppu].state.present &&
+            (session->goals[ppu].role == ROLE_NONE || !session_wrote(session, ppu))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The last step of every end: what is still owed is in the memory of the cards.  After `stopped` comes `release`,
+ * which tries again what could not be done. */
+static int remove_ended_claims(struct session *session, const struct turn *turn, struct error *err)
 {
     for (size_t i = session->state.claim_count; i-- > 0;) {
         const struct claim *claim = &session->state.claims[i];
-        if (claim->phase == CLAIM_ENDED && state_remove_claim(&session->state, claim->uuid, err) < 0) {
+        bool is_tried_again = turn->comes_again && strcmp(claim->uuid, turn->comes_again) == 0 &&
+                              !is_carried_out(session, claim);
+        if (claim->is_ending && !is_tried_again && state_remove_claim(&session->state, claim->uuid, err) < 0) {
             return -1;
         }
     }
@@ -259,5 +276,5 @@ int record_result(struct session *session, const struct turn *turn, bool gate, s
     if (state_write_cards(&session->state, err) < 0) {
         return -1;
     }
-    return remove_ended_claims(session, err);
+    return remove_ended_claims(session, turn, err);
 }

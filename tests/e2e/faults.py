@@ -165,6 +165,7 @@ class State:
         self.ledger = host.ledger_files()
         self.enable = {bdf: host.enable(bdf) for bdf in host.bdfs}
         self.drivers = {bdf: host.driver(bdf) for bdf in host.bdfs}
+        self.decoding = {bdf: host.memory_decoding(bdf) for bdf in host.bdfs}
         self.status = {path.stem: path.read_bytes() for path in host.path("/run/libvirt/qemu").iterdir()}
         self.processes = {path.name for path in host.path("/proc").iterdir() if path.name.isdigit()}
 
@@ -180,10 +181,12 @@ class State:
         found = State(host)
         host.set_masks({ppu: mask for ppu, mask in self.masks.items() if found.masks[ppu] != mask})
         for bdf in host.bdfs:
-            if found.enable[bdf] != self.enable[bdf]:
-                host.set_enable(bdf, self.enable[bdf])
+            if found.decoding[bdf] != self.decoding[bdf]:
+                host.set_memory_decoding(bdf, self.decoding[bdf])
             if found.drivers[bdf] != self.drivers[bdf]:
                 host.set_driver(bdf, self.drivers[bdf])
+            if host.enable(bdf) != self.enable[bdf]:
+                host.set_enable(bdf, self.enable[bdf])
         replace_files(host.path("/run/icn-hook"), found.files, self.files)
         replace_files(
             host.path("/run/libvirt/qemu"),

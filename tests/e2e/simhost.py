@@ -220,6 +220,10 @@ class SimHost:
     def enable(self, bdf):
         return int((self.device(bdf) / "enable").read_text())
 
+    def memory_decoding(self, bdf):
+        with open(self.device(bdf) / "config", "rb") as config:
+            return bool(struct.unpack_from("<H", config.read(6), 4)[0] & COMMAND_MEMORY)
+
     def set_memory_decoding(self, bdf, on):
         with open(self.device(bdf) / "config", "r+b") as config:
             config.seek(4)

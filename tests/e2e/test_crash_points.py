@@ -91,6 +91,8 @@ class Stage:
         """What libvirt does when the hook's operation STEP has passed."""
         if step == "prepare":
             for device in domain.devices:
+                # The hook has counted `enable` up and down again, which leaves decoding on.
+                self.host.set_memory_decoding(device.bdf, True)
                 self.host.set_driver(device.bdf, "vfio-pci")
                 self.host.set_memory_decoding(device.bdf, True)
         elif step == "start":

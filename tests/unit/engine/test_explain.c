@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "core/mask.h"
+#include "core/ownership.h"
 #include "scene.h"
 
 /* 0 and 6 are joined by link 0 of both; 1795255331 is 2026-11-21 10:02:11 in UTC. */

@@ -236,6 +236,19 @@ static void test_reset_that_isolates(void **state)
     assert_masks((const uint32_t[CARDS]){0x39, 0x39, 0x39, 0x39, 0x39, 0x39, 0x39, 0x39});
 }
 
+/* What was isolated as idle is not what the cards had before us, though the record of it is lost. */
+static void test_reset_after_isolation(void **state)
+{
+    (void)state;
+    simulated_text(SETTINGS, "[policy]\nidle = isolate\n");
+    set_masks((const uint32_t[CARDS]){0x39, 0x39, 0x39, 0x39, 0x39, 0x39, 0x39, 0x39});
+    assert_done(reset(false), &err);
+    simulated_remove(SETTINGS);
+    session_close(&session);
+    assert_done(reset(false), &err);
+    assert_masks(nothing_cut);
+}
+
 static void test_reset_of_cards_in_use(void **state)
 {
     static const char text[] = "cards are in use, and their users would be exposed: a (PPU 0), red (PPU 2), unknown "
@@ -346,6 +359,7 @@ int main(void)
         EACH(test_reset),
         EACH(test_reset_opens_what_nobody_knows),
         EACH(test_reset_that_isolates),
+        EACH(test_reset_after_isolation),
         EACH(test_reset_of_cards_in_use),
         EACH(test_reset_in_doubt),
         EACH(test_reset_beside_a_card_that_a_driver_holds),

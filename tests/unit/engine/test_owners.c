@@ -12,8 +12,10 @@
 #include "scene.h"
 
 #define ENDED(kind)                                                                                                    \
-    "warning claim: " kind " 'a' has ended without a call that said so; the next hook or `icn-hook repair` gives its " \
-    "cards back"
+    "warning claim: " kind " 'a' has ended, or its start failed, without a call that said so; the next hook or "       \
+    "`icn-hook repair` gives its cards back"
+#define NOTED_END(kind)                                                                                                \
+    "warning claim: " kind " 'a' has ended; the next hook or `icn-hook repair` gives its cards back"
 #define HELD(card)                                                                                                     \
     "warning unknown-holder: " card " is held open through vfio by a process that is not a known VM; its links stay "  \
     "cut until it ends"
@@ -185,6 +187,12 @@ static void test_devices_that_cannot_be_told(void **state)
     assert_int_equal(session.notes.count, 1);
     assert_int_equal(session.notes.items[0].code, NOTE_STATUS);
     assert_memory_equal(session.notes.items[0].text, "VM 'a': PCI function 0000:08:00.0: ", 35);
+    /* Until they can be looked at again its claim is all that is known of it. */
+    session_close(&session);
+    scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .phase = CLAIM_RUNNING, .ppus = "1"});
+    look();
+    assert_string_equal(owners_sole(&session.owners, 1)->name, "a");
+    assert_int_equal(state_claim(&session.state, VM_A)->verdict, CLAIM_COUNTS);
 }
 
 /* -- 2. claims ---------------------------------------------------------------- */
@@ -221,12 +229,12 @@ static const struct claim_case {
     {{.phase = CLAIM_RUNNING, .pid = 101, .age_ms = LONG_AGO}, false, true, false, CLAIM_COUNTS, "11......", ""},
     {{.phase = CLAIM_RUNNING, .pid = 101}, false, false, false, CLAIM_VOID, "........", ENDED("VM")},
     /* ended is final: a card that is held then has an unknown holder */
-    {{.phase = CLAIM_STARTING, .daemon = DAEMON_HERE}, false, false, true, CLAIM_VOID, "........", ENDED("VM")},
-    {{.phase = CLAIM_RUNNING, .pid = 101}, true, true, true, CLAIM_VOID, "?.......", ENDED("VM") "\n" HELD_0},
+    {{.phase = CLAIM_STARTING, .daemon = DAEMON_HERE}, false, false, true, CLAIM_VOID, "........", NOTED_END("VM")},
+    {{.phase = CLAIM_RUNNING, .pid = 101}, true, true, true, CLAIM_VOID, "?.......", NOTED_END("VM") "\n" HELD_0},
     /* a group counts until it is released */
     {{.phase = CLAIM_RUNNING, .is_group = true, .age_ms = LONG_AGO}, false, false, false, CLAIM_COUNTS, "11......", ""},
     {{.phase = CLAIM_RUNNING, .is_group = true}, true, false, false, CLAIM_COUNTS, "11......", ""},
-    {{.phase = CLAIM_RUNNING, .is_group = true}, false, false, true, CLAIM_VOID, "........", ENDED("the group")},
+    {{.phase = CLAIM_RUNNING, .is_group = true}, false, false, true, CLAIM_VOID, "........", NOTED_END("the group")},
 };
 
 static void test_claims(void **state)

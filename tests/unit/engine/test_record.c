@@ -219,19 +219,27 @@ static void test_cards_without_id_are_left_out(void **state)
 
 /* -- Ends ---------------------------------------------------------------------- */
 
+/* First it is noted, last the claim is removed: killed in between, it is finished by the next one. */
 static void test_end(void **state)
 {
     (void)state;
     scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .ppus = "01"});
     scene_claim(&(struct scene_claim){.name = "b", .uuid = VM_B, .ppus = "2"});
     scene_evidence(0, 0x39, 4711, (const char *const[]){VM_A, NULL});
-    simulated_text(TOMBSTONE_OF(VM_A), "");
     open_to_change();
     assert_done(record_end(&session, record_restore_owner(&session, state_claim(&session.state, VM_A)), &turn, &err),
                 &err);
     assert_owners(&session, "..1.....");
     assert_true(turn.given_back[0] && turn.given_back[1] && !turn.given_back[2]);
     assert_memory(&session, 0, "-/-/-");
+    assert_claims("b:starting 2; a:ended 01");
+    assert_true(host_has(CLAIM_OF(VM_A)));
+    assert_true(host_has(TOMBSTONE_OF(VM_A)));
+    decide(INTENT_END);
+    assert_done(record_intent(&session, &turn, &err), &err);
+    write_plan();
+    assert_true(host_has(CLAIM_OF(VM_A)));
+    assert_done(record_result(&session, &turn, false, &err), &err);
     assert_claims("b:starting 2");
     assert_false(host_has(CLAIM_OF(VM_A)));
     assert_false(host_has(TOMBSTONE_OF(VM_A)));
@@ -259,8 +267,9 @@ static void test_end_when_looking(void **state)
     assert_done(record_end(&session, owners_find(&session.owners, VM_A), &turn, &err), &err);
     assert_owners(&session, "........");
     assert_true(turn.given_back[1]);
-    assert_claims("a:starting 01");
+    assert_claims("a:ended 01");
     assert_true(host_has(CLAIM_OF(VM_A)));
+    assert_false(host_has(TOMBSTONE_OF(VM_A)));
 }
 
 static void test_restore_owner(void **state)
@@ -293,7 +302,7 @@ static void test_void_claims_end(void **state)
     scene_claim(&(struct scene_claim){.name = "c", .uuid = VM_C, .daemon = DAEMON_DEAD, .ppus = "3"});
     open_to_change();
     assert_done(record_catch_up(&session, &turn, &err), &err);
-    assert_claims("red:running 2");
+    assert_claims("red:running 2; a:ended 01; c:ended 3");
     assert_true(turn.given_back[0] && turn.given_back[1] && turn.given_back[3] && !turn.given_back[2]);
     assert_noted(&session.notes, "info repaired: VM 'a' has ended without a call that said so; its cards are given back");
     assert_noted(&session.notes, "info repaired: VM 'c' has ended without a call that said so; its cards are given back");
