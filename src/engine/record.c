@@ -33,6 +33,7 @@ static void begin_claim(const struct session *session, struct claim *claim, cons
 {
     claim->is_group = owner->kind == OWNER_KIND_GROUP;
     claim->phase = CLAIM_STARTING;
+    claim->is_ending = false;
     claim->since = time(NULL);
     claim->process = (struct process_identity){0};
     claim->has_daemon = session->has_daemon;
@@ -160,8 +161,8 @@ int record_intent(struct session *session, const struct turn *turn, struct error
         }
         struct card_memory *memory = state_remember(&session->state, session->machine->card[ppu]);
         memory->evidence.mask &= goal->want; /* what is opened now is no longer shown to be cut */
-        /* Of a card that was not read nothing is claimed before the write is done. */
-        if (session_is_read(session, ppu) || memory->has_written) {
+        /* Of a card that was never read nothing is claimed before the write is done. */
+        if (memory->has_original || memory->has_written) {
             memory->written = goal->now | goal->want;
             memory->has_written = true;
         }
@@ -228,19 +229,20 @@ int record_result(struct session *session, const struct turn *turn, bool gate, s
             continue;
         }
         bool is_written = session->goals[ppu].now != session->goals[ppu].want;
-        if (session_wrote(session, ppu) && (is_written || session_is_read(session, ppu))) {
-            memory->written = session->goals[ppu].want;
-            memory->has_written = true;
-        }
         /* Written unread, by a backend that cannot read: it is taken to have found all links open. */
         if (is_written && session_wrote(session, ppu) && !memory->has_original && !session_is_read(session, ppu)) {
             memory->has_original = true;
             memory->original = 0;
         }
+        if (memory->has_original && session_wrote(session, ppu) && (is_written || session_is_read(session, ppu))) {
+            memory->written = session->goals[ppu].want;
+            memory->has_written = true;
+        }
         if (gate && turn->near[ppu]) {
             keep_evidence(session, memory, ppu);
         }
-        if (is_settled(session, memory, ppu)) {
+        bool is_reset = turn->intent == INTENT_RESET && session_wrote(session, ppu);
+        if (is_reset || is_settled(session, memory, ppu)) {
             memory->has_original = false;
             memory->has_written = false;
         }
