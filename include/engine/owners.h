@@ -38,6 +38,7 @@ struct owners {
     size_t holding_count;
     int of[PPU_MAX];    /* by id, as the core knows it: OWNER_IDLE, an index above plus 1, OWNER_SHARED, OWNER_UNKNOWN */
     bool held[PPU_MAX]; /* by id: open through vfio */
+    struct text_list unresolved; /* uuids of VMs that live, but whose devices could not be looked at this time */
 };
 
 struct session;

@@ -24,6 +24,7 @@ struct turn {
     enum intent intent;
     bool near[PPU_MAX];       /* the subject's cards */
     bool given_back[PPU_MAX]; /* cards that lost their owner in this session */
+    const char *comes_again;  /* uuid of a domain whose end another call will finish, or NULL */
     bool late;                /* the cuts that today's owners need may be there already, and an older record of them
                                  may be lost: they are taken to be ours */
 };

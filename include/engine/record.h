@@ -10,7 +10,7 @@
 MUST_CHECK int record_claim(struct session *session, const struct owner *owner, enum claim_event event, bool anew,
                             struct error *err);
 
-/* The end of OWNER: its cards are given back in TURN, and its claim is removed (not when looking). */
+/* The end of OWNER begins: its cards are given back in TURN.  record_result finishes it. */
 MUST_CHECK int record_end(struct session *session, const struct owner *owner, struct turn *turn, struct error *err);
 /* The owner that the claim was of, with its cards, as long as it has not ended. */
 struct owner *record_restore_owner(struct session *session, const struct claim *claim);

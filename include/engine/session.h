@@ -30,6 +30,7 @@ struct card {
     enum reach reach;
     bool was_read;
     struct reading reading; /* if it was read */
+    int64_t bound_since;    /* if it was read in vain: when its vfio driver took it; 0: not known */
 };
 
 struct session {

@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/error.h"
 #include "core/bdf.h"
@@ -38,6 +39,11 @@ bool sysfs_physical_function(struct bdf function, struct bdf *physical);
 
 /* What `held` says of the function alone. */
 bool pci_state_held(const struct pci_state *state);
+
+/* When a vfio driver took the card: seconds since the epoch, by the node in /dev/vfio that the kernel made
+ * then for its IOMMU group (vfio_register_group_dev); a new owner or mode of the node does not change that.
+ * 0: not known. */
+int64_t sysfs_vfio_since(const struct pci_state *state);
 
 /* The virtual functions of a card (virtfnN links); owned by the caller. */
 void sysfs_virtual_functions(struct bdf bdf, struct bdf **functions, size_t *count);

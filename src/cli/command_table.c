@@ -29,7 +29,7 @@ const struct verb command_verbs[VERB_COUNT] = {
             .name = "status",
             .run = verb_status,
             .what = "every card: owner, driver, mask, links",
-            .more = "In a mask a set bit is a link that is cut. With --connect, the ledger is also\n"
+            .more = "In a mask a set bit is a link that is cut. With --connect, what is known is also\n"
                     "compared with the domains that libvirt runs.",
             .examples = "icn-hook status\n"
                         "icn-hook status --json\n"
@@ -40,9 +40,10 @@ const struct verb command_verbs[VERB_COUNT] = {
             .name = "check",
             .run = verb_check,
             .argument = "[LIST]",
-            .what = "exit status 0 only if no leak is known",
-            .more = "With LIST (groups of ids or BDFs, \"0,1|2,3\"), only whether these groups are\n"
-                    "isolated from everything else, and whole in themselves.",
+            .what = "exit status 0 only if every required cut is verified",
+            .more = "Exit status 1: a leak, or a cut is missing; 7: some cut cannot be verified.\n"
+                    "With LIST (groups of ids or BDFs, \"0,1|2,3\"), only whether these groups are\n"
+                    "isolated from everything else, and not cut in themselves.",
             .examples = "icn-hook check\n"
                         "icn-hook check \"0,1|2,3\"",
         },
@@ -137,7 +138,8 @@ const struct verb command_verbs[VERB_COUNT] = {
             .what = "makes the whole host what it has to be",
             .more = "Makes every cut that is missing, gives back masks that are owed, adopts VMs\n"
                     "that run without a claim, drops claims of VMs that have ended, and reports\n"
-                    "what stays unverified or owed. It opens nothing else.",
+                    "what stays unverified or owed. It opens nothing else. Exit status: as check\n"
+                    "afterwards; 5 if a cut could not be made.",
             .examples = "icn-hook repair --dry-run\n"
                         "icn-hook repair",
         },

@@ -8,7 +8,6 @@
 #include "engine/policy.h"
 
 #define GROUP "state"
-#define GIVEN_BACK "the next start or stop of a VM with cards gives its cards back, or icn-hook repair"
 #define SWITCHED_OFF "the next start or stop of a VM with cards switches it off, or icn-hook repair"
 
 static void report_closed(struct examination *examination)
@@ -65,19 +64,7 @@ static int state_report_notes(struct examination *examination, enum note_code co
 /* Claims that nothing supports any more, or that are from the future, and ends that were noted of VMs that live. */
 static void check_current(struct examination *examination)
 {
-    const struct state *state = &examination->session.state;
-    int over = 0;
-    for (size_t i = 0; i < state->claim_count; i++) {
-        const struct claim *claim = &state->claims[i];
-        if (claim->verdict == CLAIM_VOID) {
-            over++;
-            report_add(&examination->report, GROUP, "current", RESULT_WARN, GIVEN_BACK,
-                       claim->is_ended ? "%s '%s' has ended, and its claim is still there"
-                                       : "%s '%s' has ended, or its start failed",
-                       claim_kind(claim), claim->name);
-        }
-    }
-    over += state_report_notes(examination, NOTE_CLAIM, "current", "set the clock right");
+    int over = state_report_notes(examination, NOTE_CLAIM, "current", "icn-hook repair");
     over += state_report_notes(examination, NOTE_TOMBSTONE, "current", "see who called the hook for it");
     if (over == 0) {
         report_pass(&examination->report, GROUP, "current", "no claim left over from a VM that has ended");

@@ -5,7 +5,8 @@
  * A register that was read in this session says what an end is now.  QEMU keeps the registers of
  * its cards to itself, so of a card in use there is mostly only the evidence that the gate left: what
  * was read back for it before QEMU opened it.  That counts only for exactly the owners for whom
- * it was read back; nobody else can have had the card since.
+ * it was read back, and only while the vfio driver has kept the card: libvirt unbinds a card that is
+ * unplugged, and calls no hook when it comes back.
  *
  * A guest may write its own card's register, so an end that is read as cut proves the cut only while
  * no guest holds the card; while one does, it is worth as much as a read-back at the gate.
@@ -52,7 +53,9 @@ static uint32_t gated_mask(const struct session *session, int ppu, int64_t *at)
     if (!memory || memory->evidence.at == 0 || !owners_uuids(&session->owners, ppu, &uuids, &count)) {
         return 0;
     }
-    bool is_for_them = count == memory->evidence.owner_count && count > 0 &&
+    /* A card that was unplugged and plugged in again may have been reset in between. */
+    bool is_bound_anew = session->cards[ppu].bound_since > memory->evidence.at;
+    bool is_for_them = !is_bound_anew && count == memory->evidence.owner_count && count > 0 &&
                        memcmp(uuids, memory->evidence.owners, count * sizeof *uuids) == 0;
     free(uuids);
     *at = is_for_them ? memory->evidence.at : 0;

@@ -177,6 +177,7 @@ void owners_free(struct owners *owners)
     }
     free(owners->items);
     free(owners->holdings);
+    text_list_free(&owners->unresolved);
     *owners = (struct owners){0};
 }
 
@@ -187,6 +188,7 @@ static void gather_running(struct session *session, const struct running_vm *vm)
     struct error err;
     struct owner *owner = NULL;
     if (vm_cards_resolve(session->machine, &vm->domain, &cards, &session->notes, &err) < 0) {
+        text_list_add_copy(&session->owners.unresolved, vm->domain.uuid);
         notes_add(&session->notes, NOTE_WARNING, NOTE_STATUS, -1, vm->domain.name, "VM '%s': %s", vm->domain.name,
                   err.text);
         return;
@@ -223,15 +225,16 @@ static bool holds_unexplained(const struct session *session, const struct claim 
 static enum claim_verdict judge_claim(const struct session *session, const struct claim *claim, const bool explained[])
 {
     const struct running_vm *vm = running_vms_find(&session->running, claim->uuid);
+    bool lives = vm && vm->lives;
     const struct claim_facts facts = {
         .phase = claim->phase,
         .is_group = claim->is_group,
-        .has_status_file = vm && vm->lives,
+        .has_status_file = lives && !text_list_has(&session->owners.unresolved, claim->uuid),
         .daemon = claim->has_daemon ? process_daemon_state(claim->daemon) : DAEMON_UNKNOWN,
         .age_ms = state_boottime_ms() - claim->boottime_ms,
         .start_timeout_ms = INT64_C(1000) * session->machine->settings.start_timeout,
         .holds_unexplained = holds_unexplained(session, claim, explained),
-        .process_lives = claim->process.pid != 0 && process_lives(claim->process),
+        .process_lives = lives || (claim->process.pid != 0 && process_lives(claim->process)),
     };
     return claim_judge(&facts);
 }
@@ -264,16 +267,16 @@ static void gather_claim(struct session *session, struct claim *claim, const boo
     if (claim->verdict == CLAIM_VOID) {
         if (session->access == SESSION_LOOK) {
             notes_add(&session->notes, NOTE_WARNING, NOTE_CLAIM, -1, claim->name,
-                      "%s '%s' has ended without a call that said so; the next hook or `icn-hook repair` gives its cards "
-                      "back",
-                      claim->is_group ? "the group" : "VM", claim->name);
+                      "%s '%s' has ended%s; the next hook or `icn-hook repair` gives its cards back",
+                      claim->is_group ? "the group" : "VM", claim->name,
+                      claim->is_ended ? "" : ", or its start failed, without a call that said so");
         }
         return;
     }
     struct owner *owner = owners_find(&session->owners, claim->uuid);
     if (claim->verdict == CLAIM_COUNTS && !owner) {
-        owner = owners_add(&session->owners, claim->is_group ? OWNER_KIND_GROUP : OWNER_KIND_VM, claim->uuid,
-                           claim->name);
+        owner =
+            owners_add(&session->owners, claim->is_group ? OWNER_KIND_GROUP : OWNER_KIND_VM, claim->uuid, claim->name);
     }
     if (owner) {
         owner->since = claim->since;
@@ -296,8 +299,8 @@ static void gather_strangers(struct session *session)
         if (session->owners.of[ppu] != OWNER_UNKNOWN) {
             continue;
         }
-        bool is_named = process_holder_of(session->cards[ppu].state.held_group,
-                                          session->cards[ppu].state.held_function, &pid, command);
+        bool is_named = process_holder_of(session->cards[ppu].state.held_group, session->cards[ppu].state.held_function,
+                                          &pid, command);
         struct owner *owner = owners_add(&session->owners, OWNER_KIND_STRANGER, "", command);
         owner->pid = pid;
         owners_give(&session->owners, owner, ppu, true);

@@ -284,7 +284,10 @@ static void learn_original(struct session *session, const struct turn *turn, int
     }
     uint32_t mask = session->cards[ppu].reading.mask;
     uint32_t ours = mask & mask_required(&session->machine->topology, owners, ppu);
-    if (turn->near[ppu] || turn->given_back[ppu] || ours != 0 || policy_required(session, ppu) & ~mask) {
+    /* A cut that was there before its first owner is not ours when the second comes: so it is told now.  That of an
+     * isolated idle card is ours, whatever became of the record of it. */
+    bool faces_owner = ours != 0 || mask_required(&session->machine->topology, session->owners.of, ppu) != 0;
+    if (turn->near[ppu] || turn->given_back[ppu] || faces_owner || (policy_required(session, ppu) & ~mask) != 0) {
         struct card_memory *memory = state_remember(&session->state, session->machine->card[ppu]);
         memory->has_original = true;
         memory->original = mask & ~ours;

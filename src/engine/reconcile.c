@@ -54,6 +54,13 @@ static void keep_forgotten_cuts(struct session *session)
     }
 }
 
+/* When looking, what follows is what would follow. */
+static void forget_fault(struct state *state, size_t index)
+{
+    state->fault_count--;
+    memmove(&state->faults[index], &state->faults[index + 1], (state->fault_count - index) * sizeof *state->faults);
+}
+
 /* What could only not be read this time may make sense: damage alone is cleared away. */
 static int clear_faults(struct session *session, bool *forgot, struct error *err)
 {
@@ -65,6 +72,9 @@ static int clear_faults(struct session *session, bool *forgot, struct error *err
         } else if (fault.is_damaged && fault.kind == FAULT_CARDS) {
             result = clear_memory(session, err);
             *forgot = true;
+        }
+        if (session->access == SESSION_LOOK && fault.is_damaged && fault.kind != FAULT_FOREIGN) {
+            forget_fault(&session->state, i);
         }
         if (result < 0) {
             return -1;

@@ -4,7 +4,9 @@
  *
  *   before the first write   the claim (who gets which cards), then the memory of every card that
  *                            is touched: its original mask, and every cut that the writes may leave
- *   after the last write     what each card holds now; at the gate, for whom it was read back
+ *   after the last write     what each card holds now; at the gate, for whom it was read back; then claims that have
+ *                            ended are removed.  An end begins with a tombstone, so that one that is killed on
+ *                            the way is finished by the next who has the lock
  *
  * So a call that is killed anywhere leaves cuts that are known to be ours.  A card is owed what
  * it had before (policy_owes) as long as the memory has cuts by us that nothing asks for: a debt is not
@@ -86,7 +88,13 @@ int record_end(struct session *session, const struct owner *owner, struct turn *
         }
     }
     owners_take_back(&session->owners, owner);
-    return session->access == SESSION_CHANGE ? state_remove_claim(&session->state, uuid, err) : 0;
+    struct claim *claim = state_claim(&session->state, uuid);
+    if (claim) {
+        claim->phase = claim_next(claim->phase, CLAIM_STOPPED);
+        claim->verdict = CLAIM_VOID;
+        claim->is_ending = true;
+    }
+    return claim && session->access == SESSION_CHANGE ? state_end_claim(&session->state, uuid, err) : 0;
 }
 
 struct owner *record_restore_owner(struct session *session, const struct claim *claim)
@@ -130,7 +138,7 @@ static int follow_status_file(struct session *session, const struct claim *claim
         return 0;
     }
     return owner ? record_claim(session, owner, CLAIM_SEEN, false, err)
-                 : state_remove_claim(&session->state, claim->uuid, err);
+                 : state_remove_claim(&session->state, claim->uuid, err); /* it has no card any more */
 }
 
 static int end_void_claim(struct session *session, const struct claim *claim, struct turn *turn, struct error *err)
@@ -148,7 +156,7 @@ int record_catch_up(struct session *session, struct turn *turn, struct error *er
     for (size_t i = session->state.claim_count; i-- > 0;) {
         const struct claim *claim = &session->state.claims[i];
         int result = 0;
-        if (claim->verdict == CLAIM_VOID) {
+        if (claim->verdict == CLAIM_VOID && !claim->is_ending) {
             result = end_void_claim(session, claim, turn, err);
         } else if (claim->verdict == CLAIM_SUPERSEDED) {
             result = follow_status_file(session, claim, err);
@@ -202,11 +210,40 @@ static bool any_write(const struct session *session, int ppu)
     return false;
 }
 
-/* Nobody has the card, and it has what it had before us: there is nothing to remember any more. */
+/* Nobody has the card or a neighbour that asks for a cut of it, and it has what it had before us: there is nothing
+ * to remember any more. */
 static bool is_settled(const struct session *session, const struct card_memory *memory, int ppu)
 {
-    return session->owners.of[ppu] == OWNER_IDLE && session_is_read(session, ppu) && session_wrote(session, ppu) &&
-           memory->has_original && memory->original == session->goals[ppu].want;
+    return session->owners.of[ppu] == OWNER_IDLE && policy_required(session, ppu) == 0 &&
+           session_is_read(session, ppu) && session_wrote(session, ppu) && memory->has_original && memory->original == session->goals[ppu].want;
+}
+
+/* Every card of the claim that has no owner is right. */
+static bool is_carried_out(const struct session *session, const struct claim *claim)
+{
+    for (size_t i = 0; i < claim->card_count; i++) {
+        int ppu = machine_ppu_at(session->machine, claim->cards[i].bdf);
+        if (ppu >= 0 && session->owners.of[ppu] == OWNER_IDLE && session->cards[ppu].state.present &&
+            (session->goals[ppu].role == ROLE_NONE || !session_wrote(session, ppu))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The last step of every end: what is still owed is in the memory of the cards.  After `stopped` comes `release`,
+ * which tries again what could not be done. */
+static int remove_ended_claims(struct session *session, const struct turn *turn, struct error *err)
+{
+    for (size_t i = session->state.claim_count; i-- > 0;) {
+        const struct claim *claim = &session->state.claims[i];
+        bool is_tried_again = turn->comes_again && strcmp(claim->uuid, turn->comes_again) == 0 &&
+                              !is_carried_out(session, claim);
+        if (claim->is_ending && !is_tried_again && state_remove_claim(&session->state, claim->uuid, err) < 0) {
+            return -1;
+        }
+    }
+    return 0;
 }
 
 int record_result(struct session *session, const struct turn *turn, bool gate, struct error *err)
@@ -236,5 +273,8 @@ int record_result(struct session *session, const struct turn *turn, bool gate, s
             memory->has_written = false;
         }
     }
-    return state_write_cards(&session->state, err);
+    if (state_write_cards(&session->state, err) < 0) {
+        return -1;
+    }
+    return remove_ended_claims(session, turn, err);
 }

@@ -178,6 +178,7 @@ void session_read(struct session *session, int ppu)
     struct card_address address = session_address(session, ppu);
     session->registers.backend->read(&session->registers, &address, card->reach == REACH_CHANGE, &card->reading);
     card->was_read = true;
+    card->bound_since = card->reading.kind == READING_FINE ? 0 : sysfs_vfio_since(&card->state);
     machine_card_text(session->machine, ppu, text);
     if (card->reading.kind == READING_FINE) {
         log_message(LOG_LEVEL_INFO, "%s: mask 0x%08x", text, card->reading.mask);

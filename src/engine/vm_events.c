@@ -300,6 +300,7 @@ static int end_claim(struct vm_event *event, struct error *err)
         return -1;
     }
     event->turn.intent = INTENT_END;
+    event->turn.comes_again = strcmp(event->operation, "stopped") == 0 ? event->domain.uuid : NULL;
     policy_decide(session, &event->turn);
     if (record_intent(session, &event->turn, err) < 0 ||
         session_write(session, event->turn.given_back, true, true, err) < 0 ||

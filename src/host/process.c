@@ -149,7 +149,10 @@ bool process_pid_exists(pid_t pid)
         return false;
     }
     CLEANUP_FREE char *path = paths_resolve(PATH_PROC "/%ld", (long)pid);
-    return stat(path, &facts) == 0 || (!paths_simulated() && kernel_knows(pid));
+    if (stat(path, &facts) == 0 || errno != ENOENT) {
+        return true; /* what cannot be looked at is not gone */
+    }
+    return !paths_simulated() && kernel_knows(pid);
 }
 
 bool process_find(pid_t pid, struct process_identity *identity)

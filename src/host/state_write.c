@@ -243,6 +243,17 @@ int state_mark_ended(const char *uuid, struct error *err)
     return ended_note(uuid, err);
 }
 
+int state_end_claim(struct state *state, const char *uuid, struct error *err)
+{
+    if (check_change(state, uuid, err) < 0 || state_mark_ended(uuid, err) < 0) {
+        return -1;
+    }
+    if (!text_list_has(&state->tombstones, uuid)) {
+        text_list_add_copy(&state->tombstones, uuid);
+    }
+    return 0;
+}
+
 bool state_knows(const char *uuid)
 {
     struct stat facts;

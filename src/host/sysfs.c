@@ -128,6 +128,13 @@ void sysfs_read_state(struct bdf bdf, struct pci_state *state)
     read_state_at(directory, number, bdf, state);
 }
 
+int64_t sysfs_vfio_since(const struct pci_state *state)
+{
+    CLEANUP_FREE char *path = paths_resolve("/dev/vfio/%d", state->iommu_group);
+    struct stat facts;
+    return state->on_vfio && stat(path, &facts) == 0 ? facts.st_mtime : 0;
+}
+
 static int compare_functions(const void *a, const void *b)
 {
     return bdf_compare(*(const struct bdf *)a, *(const struct bdf *)b);

@@ -52,7 +52,7 @@ static void be_quiet(void *data, virErrorPtr error)
     (void)error;
 }
 
-static int load(struct library *library, FILE *answer)
+static int load_library(struct library *library, FILE *answer)
 {
     void *handle = dlopen("libvirt.so.0", RTLD_NOW | RTLD_LOCAL);
     if (!handle) {
@@ -125,7 +125,7 @@ static int ask_for_all(const struct library *library, virConnectPtr connection, 
 int client_ask(const struct question *question, FILE *answer)
 {
     struct library library;
-    if (load(&library, answer) < 0) {
+    if (load_library(&library, answer) < 0) {
         return -1;
     }
     virConnectPtr connection = library.connect(question->uri);

@@ -43,7 +43,7 @@ static void answer_in_child(const struct question *question, int fd)
     _exit(0);
 }
 
-static int ask(const struct question *question, struct buffer *answer, struct error *err)
+static int libvirt_ask(const struct question *question, struct buffer *answer, struct error *err)
 {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) < 0) {
@@ -71,7 +71,7 @@ static int ask(const struct question *question, struct buffer *answer, struct er
 }
 
 /* 0: what follows the first byte of ANSWER is one. */
-static int check(const struct question *question, struct buffer *answer, struct error *err)
+static int libvirt_check(const struct question *question, struct buffer *answer, struct error *err)
 {
     if (answer->length > 0 && answer->data[0] == ANSWER) {
         return 0;
@@ -96,13 +96,13 @@ static const char *next_text(const struct buffer *answer, size_t *position)
     return text;
 }
 
-static int compare_names(const void *a, const void *b)
+static int compare_domain_names(const void *a, const void *b)
 {
     return strcmp(((const struct libvirt_domain *)a)->name, ((const struct libvirt_domain *)b)->name);
 }
 
 /* Sorted: libvirt gives them in no order. */
-static void split(const struct buffer *answer, struct libvirt_domains *domains)
+static void split_answer(const struct buffer *answer, struct libvirt_domains *domains)
 {
     size_t position = 1;
     const char *name;
@@ -119,7 +119,7 @@ static void split(const struct buffer *answer, struct libvirt_domains *domains)
         domains->items[domains->count++] = domain;
     }
     if (domains->count > 1) {
-        qsort(domains->items, domains->count, sizeof *domains->items, compare_names);
+        qsort(domains->items, domains->count, sizeof *domains->items, compare_domain_names);
     }
 }
 
@@ -137,10 +137,10 @@ int libvirt_running(const char *uri, struct libvirt_domains *domains, struct err
 {
     const struct question question = {.uri = uri};
     struct buffer answer = {0};
-    if (ask(&question, &answer, err) < 0 || check(&question, &answer, err) < 0) {
+    if (libvirt_ask(&question, &answer, err) < 0 || libvirt_check(&question, &answer, err) < 0) {
         return -1;
     }
-    split(&answer, domains);
+    split_answer(&answer, domains);
     buffer_free(&answer);
     return 0;
 }
@@ -150,10 +150,10 @@ int libvirt_domain_xml(const char *uri, const char *name, struct buffer *xml, st
     const struct question question = {.uri = uri, .name = name};
     struct libvirt_domains domains;
     struct buffer answer = {0};
-    if (ask(&question, &answer, err) < 0 || check(&question, &answer, err) < 0) {
+    if (libvirt_ask(&question, &answer, err) < 0 || libvirt_check(&question, &answer, err) < 0) {
         return -1;
     }
-    split(&answer, &domains);
+    split_answer(&answer, &domains);
     buffer_free(&answer);
     if (domains.count != 1) {
         libvirt_domains_free(&domains);

@@ -378,6 +378,28 @@ def test_plug_and_plug_into_another(host, libvirt):
     assert host.topology.leaks(host.masks(), owned) == []
 
 
+def test_unplug_and_plug_into_the_same(host, libvirt):
+    """A card that its driver took anew may have been reset: what the gate read back is void."""
+    assert libvirt.start(vm("a", 0, 1)).running
+    assert libvirt.start(vm("b", 2, 3)).running
+    group = int(host.device(GUIDE_BDFS[1]).joinpath("iommu_group").readlink().name)
+    node = host.write(f"/dev/vfio/{group}", "")
+    os.utime(node, (1, 1))
+    assert host.engine("check").status == 0
+    libvirt.watch = False
+    libvirt.hot_unplug("a", GUIDE_BDFS[1])
+    libvirt.hot_plug("a", Hostdev(GUIDE_BDFS[1]))
+    later = time.time() + 10
+    os.utime(node, (later, later))
+    result = host.engine("check", "--json")
+    assert result.status == 7
+    assert [finding["ppu"] for finding in result.json()["findings"] if finding["code"] == "no-gate"] == [1]
+    libvirt.stop("a")
+    os.utime(node, (1, 1))
+    assert libvirt.start(vm("a", 0, 1)).running
+    assert host.engine("check").status == 0
+
+
 def test_reset_neighbour_is_healed_by_the_next_hook(host, libvirt):
     """Whoever's link it is."""
     assert libvirt.start(vm("a", 0, 1)).running

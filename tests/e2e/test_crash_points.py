@@ -94,6 +94,7 @@ class Stage:
                 # The hook has counted `enable` up and down again, which leaves decoding on.
                 self.host.set_memory_decoding(device.bdf, True)
                 self.host.set_driver(device.bdf, "vfio-pci")
+                self.host.set_memory_decoding(device.bdf, True)
         elif step == "start":
             self.qemu_lives(domain, pid)
         elif step == "stopped":

@@ -2,104 +2,21 @@
 """`icn-hook doctor`: a healthy host whose whole report is compared, then each fault
 alone, which changes its own line and no other."""
 
-import json
 import os
 import shutil
-import time
 
 import pytest
 
-from bystander import vm
-from libvirt_player import Libvirt
+from doctor_report import (
+    HEALTHY, HOOK, HOUR, LIBVIRTD, NAMES, changed, changes, healthy_host, healthy_lines, install_hook, lines,
+    start_daemon,
+)
 from simhost import GUIDE_BDFS, SimHost
-
-HOOK = "/etc/libvirt/hooks/qemu"
-NAMES = [f"PPU {ppu} ({bdf})" for ppu, bdf in enumerate(GUIDE_BDFS)]
-LIBVIRTD = 4000
-HOUR = 3600
-BEGIN = "  "
-
-HEALTHY = """\
-  hook: installed at /etc/libvirt/hooks/qemu                       : PASS
-  hook: executable                                                 : PASS
-  hook: only root can change it                                    : PASS
-  hook: the program that it starts can be executed                 : PASS
-  hook: older than libvirtd (pid 4000), which knows of it          : PASS
-  configuration: /etc/icn-hook/icn-hook.conf is valid              : PASS
-  configuration: only root can change it                           : PASS
-  configuration: /etc/icn-hook/icn_topo.cfg is valid               : PASS
-  configuration: [map] pins all 8 ids of the topology              : PASS
-  cards: 8 on the PCI bus                                          : PASS
-  cards: drivers: none 8                                           : PASS
-  cards: 8 registers can be read                                   : PASS
-  cards: no link has to be cut                                     : PASS
-  cards: no virtual functions are enabled                          : PASS
-  cards: each in an IOMMU group                                    : PASS
-  cards: nothing else in their IOMMU groups blocks passthrough     : PASS
-  cards: every IOMMU group offered by vfio is viable               : PASS
-  iommu: the kernel uses 1 IOMMU                                   : PASS
-  iommu: vfio-pci is loaded                                        : PASS
-  iommu: neither pcie_acs_override nor allow_unsafe_interrupts is set : PASS
-  security: the kernel is not locked down                          : PASS
-  security: iomem=relaxed is not set                               : PASS
-  state: every file can be used; claims: 0                         : PASS
-  state: no claim left over from a VM that has ended               : PASS
-  state: every claimed card is one of this host                    : PASS
-  state: no card is owed its links                                 : PASS
-  state: no card is held open by an unknown process                : PASS
-""".splitlines()
-
-
-def start_daemon(host, name="libvirtd", pid=LIBVIRTD, ago=-HOUR):
-    """A daemon that started AGO seconds ago; below 0: after everything on the host."""
-    started = int(time.time()) - ago
-    host.write("/proc/stat", f"cpu 1 2 3\nbtime {started - 100}\nprocesses 1\n")
-    host.write(f"/proc/{pid}/comm", name + "\n")
-    ticks = 100 * os.sysconf("SC_CLK_TCK")
-    host.write(f"/proc/{pid}/stat", f"{pid} ({name}) S 1 " + "0 " * 17 + f"{ticks} " + "0 " * 30 + "\n")
-    host.write(f"/run/{name}.pid", f"{pid}\n")
-
-
-def install_hook(host, path=HOOK):
-    target = host.path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(host.hook_program, target)
-    target.chmod(0o755)
-    return target
 
 
 @pytest.fixture(name="healthy")
 def fixture_healthy(tmp_path):
-    host = SimHost(tmp_path / "host")
-    host.pin_ids()
-    install_hook(host)
-    start_daemon(host)
-    host.path("/sys/class/iommu/dmar0").mkdir(parents=True)
-    host.path("/sys/bus/pci/drivers/vfio-pci").mkdir()
-    host.write("/sys/kernel/security/lockdown", "[none] integrity confidentiality\n")
-    return host
-
-
-def lines(host, *arguments, status=0, **environment):
-    result = host.engine("doctor", *arguments, **environment)
-    assert (result.status, result.stderr) == (status, "")
-    return result.stdout.decode().replace(str(host.root), "").splitlines()
-
-
-def changes(host, *, status=0):
-    """What the report lacks of the healthy one, and what it has instead."""
-    found = lines(host, status=status)
-    return [line for line in HEALTHY if line not in found], [line for line in found if line not in HEALTHY]
-
-
-def changed(group, text, result, remedy=None):
-    """A finding's lines."""
-    head = f"  {group}: {text}".ljust(66) + f" : {result}"
-    return [head] + ([f"      ({remedy})"] if remedy else [])
-
-
-def healthy(text):
-    return [line for line in HEALTHY if text in line]
+    return healthy_host(tmp_path / "host")
 
 
 def test_healthy(healthy):
@@ -245,7 +162,7 @@ def hold_all(host):
         host.hold(bdf)
 
 
-HELD = healthy("none 8") + healthy("8 registers") + healthy("has to be cut") + healthy("unknown process")
+HELD = healthy_lines("none 8", "8 registers", "has to be cut", "unknown process")
 
 
 def held(by, remedy):
@@ -258,128 +175,131 @@ def held(by, remedy):
 
 
 FAULTS = [
-    case("no hook", lambda host: host.path(HOOK).unlink(), healthy("hook: "),
+    case("no hook", lambda host: host.path(HOOK).unlink(), healthy_lines("hook: "),
          changed("hook", "not installed at /etc/libvirt/hooks/qemu", "FAIL",
                  "install icn-hook; until then VMs start with all links open"), 1),
-    case("another hook", replace_hook, healthy("hook: "),
+    case("another hook", replace_hook, healthy_lines("hook: "),
          changed("hook", "/etc/libvirt/hooks/qemu is another program, and ours is not in qemu.d", "FAIL",
                  "put icn-hook's hook program into /etc/libvirt/hooks/qemu.d, or call it from there"), 1),
-    case("in qemu.d", move_hook, healthy("hook: installed"),
+    case("in qemu.d", move_hook, healthy_lines("hook: installed"),
          changed("hook", "installed at /etc/libvirt/hooks/qemu.d/50-icn", "PASS")),
     case("twice", lambda host: install_hook(host, HOOK + ".d/50-icn"), [],
          changed("hook", "2 hooks in /etc/libvirt/hooks/qemu* call icn-hook", "WARN", "remove all but one")),
-    case("not executable", lambda host: host.path(HOOK).chmod(0o644), healthy("hook: executable"),
+    case("not executable", lambda host: host.path(HOOK).chmod(0o644), healthy_lines("hook: executable"),
          changed("hook", "not executable: libvirt skips it and starts VMs with all links open", "FAIL",
                  "chmod 0755 /etc/libvirt/hooks/qemu"), 1),
-    case("executable by root", lambda host: host.path(HOOK).chmod(0o700), healthy("hook: executable"),
+    case("executable by root", lambda host: host.path(HOOK).chmod(0o700), healthy_lines("hook: executable"),
          changed("hook", "not executable by everybody: no VM of qemu:///session can start", "WARN",
                  "chmod 0755 /etc/libvirt/hooks/qemu")),
-    case("writable hook", lambda host: host.path(HOOK).chmod(0o775), healthy("hook: only root"),
+    case("writable hook", lambda host: host.path(HOOK).chmod(0o775), healthy_lines("hook: only root"),
          changed("hook", "users other than root can change it", "FAIL",
                  "chown root: /etc/libvirt/hooks/qemu; chmod 0755 /etc/libvirt/hooks/qemu"), 1),
-    case("newer than the daemon", lambda host: start_daemon(host, ago=HOUR), healthy("older than"),
+    case("newer than the daemon", lambda host: start_daemon(host, ago=HOUR), healthy_lines("older than"),
          changed("hook", "changed after libvirtd (pid 4000) started, which may not know of it", "WARN",
                  "systemctl reload libvirtd, unless that was done since")),
-    case("no boot time", lambda host: host.write("/proc/stat", "cpu 1\n"), healthy("older than"),
+    case("no boot time", lambda host: host.write("/proc/stat", "cpu 1\n"), healthy_lines("older than"),
          changed("hook", "when libvirtd (pid 4000) looked for hooks is not known", "WARN",
                  "systemctl reload libvirtd, unless that was done since")),
     case("no pid file", lambda host: host.path("/run/libvirtd.pid").unlink(), [], []),
-    case("no daemon", lambda host: shutil.rmtree(host.path("/proc/4000")), healthy("older than"),
+    case("no daemon", lambda host: shutil.rmtree(host.path("/proc/4000")), healthy_lines("older than"),
          changed("hook", "neither libvirtd nor virtqemud is running; they will find it when they start", "WARN",
                  "start libvirt")),
     case("writable settings", lambda host: host.path("/etc/icn-hook/icn-hook.conf").chmod(0o666),
-         healthy("configuration: only root"),
+         healthy_lines("configuration: only root"),
          changed("configuration", "users other than root can change /etc/icn-hook/icn-hook.conf", "FAIL",
                  "chown root: it, and chmod 0644"), 1),
     case("no settings", lambda host: host.path("/etc/icn-hook/icn-hook.conf").unlink(),
-         healthy("icn-hook.conf") + healthy("[map]"),
+         healthy_lines("icn-hook.conf", "[map]"),
          changed("configuration", "no /etc/icn-hook/icn-hook.conf: the defaults hold", "PASS")
          + changed("configuration", "the ids of 8 cards are taken from their PCI order; [map] is empty", "WARN",
                    "pin every card in [map], as in: 0 = 0000:08:00.0; else one that is missing stops all VMs")),
     case("bad settings", lambda host: host.configure("[ppu]\nfoo = 1\n"),
-         healthy("configuration: /etc") + healthy("[map]") + healthy("cards: ") + healthy("state: "),
-         changed("configuration", "/etc/icn-hook/icn-hook.conf:2: unknown key \"foo\" in [ppu], whose keys are match, topology; "
-                 "correct the configuration", "FAIL", "correct it; until then no VM with cards can start"), 1),
+         healthy_lines("configuration: /etc", "[map]", "cards: ", "state: "),
+         changed("configuration", "/etc/icn-hook/icn-hook.conf:2: unknown key \"foo\" in [ppu], whose keys are match, "
+                 "topology; correct the configuration", "FAIL",
+                 "correct it; until then no VM with cards can start"), 1),
     case("no topology", lambda host: host.path("/etc/icn-hook/icn_topo.cfg").unlink(),
-         healthy("icn_topo.cfg") + healthy("[map]") + healthy("cards: ") + healthy("state: "),
+         healthy_lines("icn_topo.cfg", "[map]", "cards: ", "state: "),
          changed("configuration", "cannot open /etc/icn-hook/icn_topo.cfg: No such file or directory", "FAIL",
                  "take it from a host of the same model, or write it with icn-hook topo --generate"), 1),
     case("ids missing", lambda host: host.configure(map_of(GUIDE_BDFS[:7])),
-         healthy("[map]") + healthy("8 on the") + healthy("none 8") + healthy("8 registers"),
+         healthy_lines("[map]", "8 on the", "none 8", "8 registers"),
          changed("configuration", "[map] pins 7 of the topology's 8 ids", "WARN", "add lines to [map]")
          + changed("configuration", "0001:ce:00.0 matches :6001 and has no id: no VM can take it", "WARN",
                    "give it its id in [map]")
          + changed("cards", "7 on the PCI bus", "PASS") + changed("cards", "drivers: none 7", "PASS")
          + changed("cards", "7 registers can be read", "PASS")),
     case("absent", lambda host: host.remove_function(GUIDE_BDFS[3]),
-         healthy("8 on the") + healthy("none 8") + healthy("8 registers"),
+         healthy_lines("8 on the", "none 8", "8 registers"),
          changed("cards", f"{NAMES[3]}: not on the PCI bus", "FAIL",
                  "check that it is plugged in and powered, or correct [map]")
          + changed("cards", "drivers: none 7", "PASS") + changed("cards", "7 registers can be read", "PASS"), 1),
     case("drivers", lambda host: [host.set_driver(bdf, "ppu") for bdf in GUIDE_BDFS[1:3]],
-         healthy("none 8") + healthy("8 registers"),
+         healthy_lines("none 8", "8 registers"),
          changed("cards", "drivers: none 6, ppu 2", "PASS")
          + changed("cards", "PPUs 1-2: resource0 cannot be mapped now: a driver or QEMU holds the card's registers "
                    "(EINVAL)", "WARN", "it is read when a VM starts; --probe CARD tries an idle card")),
-    case("off the bus", vanish, healthy("8 registers"),
+    case("off the bus", vanish, healthy_lines("8 registers"),
          changed("cards", f"{NAMES[3]}: the register reads all ones: the card is off the bus or powered down; "
                  "reset it or replace it", "FAIL", "no VM can take it before it answers"), 1),
-    case("no resource", lose_register, healthy("8 registers"),
+    case("no resource", lose_register, healthy_lines("8 registers"),
          changed("cards", f"{NAMES[3]}: resource0 is missing: the card has no such BAR; check bar in [registers]",
                  "FAIL", "compare [registers] with the hardware's description"), 1),
     case("decoding off", lambda host: [host.set_memory_decoding(bdf, False) or host.write_register(ppu, 0xFFFFFFFF)
                                        for ppu, bdf in enumerate(GUIDE_BDFS) if ppu in (1, 2, 3, 6)],
-         healthy("8 registers"),
+         healthy_lines("8 registers"),
          changed("cards", "PPUs 1-3,6: memory decoding is off", "WARN",
                  "it is read when a VM starts; --probe CARD tries an idle card")),
-    case("virtual functions", lambda host: host.add_vf(5), healthy("no virtual"),
+    case("virtual functions", lambda host: host.add_vf(5), healthy_lines("no virtual"),
          changed("cards", f"{NAMES[5]}: 1 virtual functions are enabled", "WARN",
                  "echo 0 into its sriov_numvfs before it is passed as a whole")),
     case("no group", lambda host: [(host.device(bdf) / "iommu_group").unlink() for bdf in GUIDE_BDFS],
-         healthy("each in an"),
+         healthy_lines("each in an"),
          changed("cards", "PPUs 0-7: in no IOMMU group", "FAIL",
                  "switch the IOMMU on in the firmware; on Intel also boot with intel_iommu=on"), 1),
-    case("a driver in the group", lambda host: shared_group(host, "0000:08:00.1", "ixgbe"), healthy("nothing else in"),
+    case("a driver in the group", lambda host: shared_group(host, "0000:08:00.1", "ixgbe"),
+         healthy_lines("nothing else in"),
          changed("cards", f"{NAMES[0]}: 0000:08:00.1 with driver ixgbe is in its IOMMU group 10 too", "WARN",
                  "bind it to vfio-pci, or pass it to the same VM")),
     case("vfio in the group", lambda host: shared_group(host, "0000:08:00.1", "vfio-pci"), [], []),
     case("a bridge in the group", lambda host: host.add_function("0000:07:00.0", 0x8086, 1, 0x060400, iommu_group=10),
          [], []),
-    case("two cards in a group", two_cards_in_a_group, healthy("nothing else in"),
+    case("two cards in a group", two_cards_in_a_group, healthy_lines("nothing else in"),
          changed("cards", f"{NAMES[0]}: PPU 1 is in its IOMMU group 10 too", "WARN",
                  "give both to the same VM, or move one to another slot")
          + changed("cards", f"{NAMES[1]}: PPU 0 is in its IOMMU group 10 too", "WARN",
                    "give both to the same VM, or move one to another slot")),
-    case("no IOMMU", lambda host: shutil.rmtree(host.path("/sys/class/iommu")), healthy("1 IOMMU"),
+    case("no IOMMU", lambda host: shutil.rmtree(host.path("/sys/class/iommu")), healthy_lines("1 IOMMU"),
          changed("iommu", "the kernel uses no IOMMU", "FAIL",
                  "switch it on in the firmware; on Intel also boot with intel_iommu=on"), 1),
-    case("no vfio", unload_vfio, healthy("vfio-pci is"),
+    case("no vfio", unload_vfio, healthy_lines("vfio-pci is"),
          changed("iommu", "vfio-pci is neither loaded nor installed", "FAIL",
                  "install the kernel's modules; modprobe vfio-pci"), 1),
-    case("vfio installed", install_vfio, healthy("vfio-pci is"), changed("iommu", "vfio-pci is available", "PASS")),
+    case("vfio installed", install_vfio, healthy_lines("vfio-pci is"),
+         changed("iommu", "vfio-pci is available", "PASS")),
     case("unsafe interrupts",
          lambda host: host.write("/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts", "Y\n"),
-         healthy("pcie_acs_override"),
+         healthy_lines("pcie_acs_override"),
          changed("iommu", "vfio lets guests forge interrupts (allow_unsafe_interrupts)", "WARN",
                  "take allow_unsafe_interrupts=1 out of modprobe.d")),
     case("ACS override", lambda host: host.write("/proc/cmdline", "quiet pcie_acs_override=downstream\n"),
-         healthy("pcie_acs_override"),
+         healthy_lines("pcie_acs_override"),
          changed("iommu", "IOMMU groups are split by force (pcie_acs_override)", "WARN",
                  "boot without pcie_acs_override")),
     case("lockdown", lambda host: host.write("/sys/kernel/security/lockdown", "none [integrity] confidentiality\n"),
-         healthy("not locked"),
+         healthy_lines("not locked"),
          changed("security", "the kernel is locked down: no register can be mapped", "FAIL",
                  "boot without lockdown (often: Secure Boot off)"), 1),
-    case("relaxed", lambda host: host.write("/proc/cmdline", "quiet iomem=relaxed\n"), healthy("iomem"),
+    case("relaxed", lambda host: host.write("/proc/cmdline", "quiet iomem=relaxed\n"), healthy_lines("iomem"),
          changed("security", "registers of cards in use are open to every root process", "WARN",
                  "boot without iomem=relaxed")),
     case("AppArmor", confine, [], changed("security", "libvirtd's AppArmor profile lets hooks run", "PASS")),
-    case("AppArmor, ppudbg elsewhere", confine_with_ppudbg_in_opt, healthy("8 registers"),
+    case("AppArmor, ppudbg elsewhere", confine_with_ppudbg_in_opt, healthy_lines("8 registers"),
          no_registers_read() + changed("ppudbg", "/opt/vendor/ppudbg can be executed", "PASS")
          + changed("ppudbg", "only root can change it", "PASS")
          + changed("ppudbg", "ppudbg --topo_read answers", "PASS")
          + changed("security", "libvirtd's AppArmor profile lets hooks run", "PASS")),
-    case("AppArmor, engine elsewhere", confine_with_engine_in_opt, healthy("the program that it starts"),
+    case("AppArmor, engine elsewhere", confine_with_engine_in_opt, healthy_lines("the program that it starts"),
          changed("hook", "libvirtd's AppArmor profile does not let it start /opt/bin/icn-hook", "FAIL",
                  "add the line `/opt/bin/icn-hook PUx,` to /etc/apparmor.d/local/usr.sbin.libvirtd, "
                  "and reload the profile")
@@ -388,16 +308,16 @@ FAULTS = [
          changed("security", "SELinux is enforced, and the hook is not labelled virt_hook_t", "WARN",
                  "restorecon -v /etc/libvirt/hooks/qemu")),
     case("open state", lambda host: host.path("/run/icn-hook").mkdir() or host.path("/run/icn-hook").chmod(0o777),
-         healthy("cards: ") + healthy("state: "),
-         ["  state: /run/icn-hook is writable by others (mode 0777) : FAIL",
+         healthy_lines("cards: ", "state: "),
+         ["  state: /run/icn-hook is writable by others (mode 0777); find out what changed it and move it away : FAIL",
           "      (correct that; until then no VM with cards can start)"], 1),
-    case("damaged claim", damage_state, healthy("claims: 0"),
+    case("damaged claim", damage_state, healthy_lines("claims: 0"),
          changed("state", "/run/icn-hook/00000000-0000-4000-8000-000000000001.json: it is cut short; "
                  "run: icn-hook repair", "FAIL", "icn-hook repair"), 1),
-    case("damaged memory", damage_memory, healthy("claims: 0"),
+    case("damaged memory", damage_memory, healthy_lines("claims: 0"),
          changed("state", "/run/icn-hook/cards.json: it is cut short; run: icn-hook repair", "FAIL",
                  "icn-hook repair"), 1),
-    case("a file of others", leave_file, healthy("claims: 0"),
+    case("a file of others", leave_file, healthy_lines("claims: 0"),
          changed("state", "/run/icn-hook/x does not belong to icn-hook; find out what made it and move it away", "WARN",
                  "it is ignored")),
     case("note", note, [],
@@ -422,26 +342,27 @@ FAULTS = [
                    "icn-hook check names them; restart the VM to have them verified")
          + changed("state", "PPUs 0-7: open through vfio by a process that is not a known VM", "WARN",
                    "fuser -v /dev/vfio/* /dev/vfio/devices/* as root names the process")),
-    case("ppudbg", ppudbg_backend, healthy("8 registers"),
+    case("ppudbg", ppudbg_backend, healthy_lines("8 registers"),
          no_registers_read() + changed("ppudbg", "/usr/bin/ppudbg can be executed", "PASS")
          + changed("ppudbg", "only root can change it", "PASS")
          + changed("ppudbg", "ppudbg --topo_read answers", "PASS")),
     case("ppudbg fails", lambda host: ppudbg_backend(host, text="#!/bin/sh\necho no driver; exit 3\n"),
-         healthy("8 registers"),
+         healthy_lines("8 registers"),
          no_registers_read() + changed("ppudbg", "/usr/bin/ppudbg can be executed", "PASS")
          + changed("ppudbg", "only root can change it", "PASS")
          + changed("ppudbg", "ppudbg --topo_read: /usr/bin/ppudbg ended with exit status 3: no driver", "FAIL",
                    "ppudbg --topo_read needs the vendor's driver"), 1),
     case("ppudbg missing", lambda host: host.configure("[registers]\nbackend = ppudbg\n" + map_of(GUIDE_BDFS)),
-         healthy("8 registers"),
+         healthy_lines("8 registers"),
          no_registers_read()
          + changed("ppudbg", "/usr/bin/ppudbg, which is to write the registers, is not there", "FAIL",
                    "install it, or set path in [ppudbg]"), 1),
     case("ppudbg lies there", lambda host: host.write("/usr/bin/ppudbg", "").chmod(0o644), [],
          changed("ppudbg", "/usr/bin/ppudbg cannot be executed", "WARN", "chmod 0755 it")),
-    case("ppudbg writable", lambda host: ppudbg_backend(host, mode=0o777), healthy("8 registers"),
+    case("ppudbg writable", lambda host: ppudbg_backend(host, mode=0o777), healthy_lines("8 registers"),
          no_registers_read() + changed("ppudbg", "/usr/bin/ppudbg can be executed", "PASS")
-         + changed("ppudbg", "users other than root can change what root runs", "FAIL", "chown root: it, and chmod 0755")
+         + changed("ppudbg", "users other than root can change what root runs", "FAIL",
+                   "chown root: it, and chmod 0755")
          + changed("ppudbg", "ppudbg --topo_read answers", "PASS"), 1),
 ]
 
@@ -450,156 +371,6 @@ FAULTS = [
 def test_fault(healthy, plant, gone, come, status):
     plant(healthy)
     assert changes(healthy, status=status) == (gone, come)
-
-
-# VMs
-
-
-def prepare(host, domain, **more):
-    result = host.hook(domain.name, "prepare", domain.xml(), **more)
-    assert (result.status, result.stderr) == (0, "")
-
-
-CLAIMED = changed("state", "every file can be used; claims: 1", "PASS")
-ISOLATED = changed("cards", "links that must be cut: 6 (proven 6, gated 0)", "PASS")
-
-
-def test_a_daemon_that_has_called(healthy):
-    """The hook is newer than the daemon, but a claim names it."""
-    healthy.hook("a", "prepare", vm("a", 0, 1).xml())
-    daemon = next(iter(healthy.ledger().values()))["daemon"]
-    start_daemon(healthy, pid=daemon["pid"], ago=HOUR)
-    stat = f"{daemon['pid']} (libvirtd) S 1 " + "0 " * 17 + f"{daemon['start']} " + "0 " * 30 + "\n"
-    healthy.write(f"/proc/{daemon['pid']}/stat", stat)
-    gone, come = changes(healthy)
-    assert gone == healthy_lines("older than", "has to be cut", "claims: 0")
-    assert come == changed("hook", f"libvirtd (pid {daemon['pid']}) has called it", "PASS") + ISOLATED + CLAIMED
-
-
-def over(text):
-    return changed("state", text, "WARN",
-                   "the next start or stop of a VM with cards gives its cards back, or icn-hook repair")
-
-
-def test_a_claim_that_is_over(healthy):
-    """Its cuts are debts; after a boot nothing is left of it."""
-    prepare(healthy, vm("a", 0, 1), through="dying daemon")
-    gone, come = changes(healthy)
-    assert gone == healthy_lines("claims: 0", "left over", "owed")
-    assert come == CLAIMED + over("VM 'a' has ended, or its start failed") + changed(
-        "state", "PPUs 0-3,6-7: cuts by icn-hook that nothing needs any more; owed mask 0x00000000", "WARN",
-        "icn-hook repair; a driver that holds the card has to be unbound first",
-    )
-    assert healthy.engine("repair").status == 0
-    assert changes(healthy) == ([], [])
-    prepare(healthy, vm("a", 0, 1), through="dying daemon")
-    healthy.set_boot_id("22222222-2222-4333-8444-555555555555")
-    assert changes(healthy) == ([], [])
-
-
-def test_an_end_that_was_noted(healthy):
-    """A tombstone; of a VM that lives it is a mistake."""
-    prepare(healthy, vm("a", 0, 1))
-    healthy.write(f"/run/icn-hook/ended-{vm('a').uuid}", "")
-    assert over("VM 'a' has ended, and its claim is still there")[0] in changes(healthy)[1]
-    healthy.write_status(vm("a", 0, 1), 4711)
-    healthy.start_process(4711)
-    assert changed(
-        "state", "the end of VM 'a' was noted, but its process 4711 lives; the note is ignored", "WARN",
-        "see who called the hook for it",
-    )[0] in changes(healthy)[1]
-
-
-def test_a_claim_from_the_future(healthy):
-    prepare(healthy, vm("a", 0, 1))
-    (name, text), = ((name, text) for name, text in healthy.state_files().items() if name == f"{vm('a').uuid}.json")
-    claim = json.loads(text)
-    claim["boottime_ms"] += 1000 * HOUR
-    healthy.write(f"/run/icn-hook/{name}", json.dumps(claim))
-    gone, come = changes(healthy)
-    assert gone == healthy_lines("has to be cut", "claims: 0", "left over")
-    assert come[:-2] == ISOLATED + CLAIMED
-    assert come[-2].startswith("  state: the claim of VM 'a' is from the future; ") and come[-2].endswith(" : WARN")
-
-
-def test_a_foreign_claim(healthy):
-    prepare(healthy, vm("a", 0))
-    healthy.configure("[map]\n" + "".join(f"{ppu} = {bdf}\n" for ppu, bdf in enumerate(GUIDE_BDFS) if ppu != 0))
-    assert changed(
-        "state", "the claim of VM 'a' names 0000:08:00.0, which has no id", "WARN",
-        "give the card its id back in [map], or stop that VM",
-    )[0] in changes(healthy)[1]
-
-
-def test_cuts_that_are_missing(healthy):
-    """A far end that is open lacks a cut; when both ends are open the link leaks."""
-    prepare(healthy, vm("a", 0, 1))
-    masks = healthy.masks()
-    healthy.write_register(6, masks[6] & ~1)
-    missing = changed("cards", f"{NAMES[6]}: cuts are missing", "FAIL",
-                      "icn-hook repair; icn-hook check names the masks")
-    assert changes(healthy, status=1) == (healthy_lines("has to be cut", "claims: 0"), missing + CLAIMED)
-    healthy.write_register(0, masks[0] & ~1)
-    leak = changed("cards", "PPUs 0,6: an open link across a VM's boundary", "FAIL",
-                   "icn-hook repair; stop the VM if the link stays open (icn-hook check names it)")
-    assert changes(healthy, status=1) == (healthy_lines("has to be cut", "claims: 0"), leak + CLAIMED)
-    assert healthy.engine("repair").status == 0
-    assert changes(healthy) == (healthy_lines("has to be cut", "claims: 0"), ISOLATED + CLAIMED)
-
-
-def running(come):
-    return (
-        healthy_lines("none 8", "8 registers", "has to be cut", "claims: 0"),
-        changed("cards", "drivers: vfio-pci 2, none 6", "PASS")
-        + changed("cards", "registers that can be read: 6; cards in use: 2", "PASS") + come + CLAIMED,
-    )
-
-
-def test_a_vm_that_runs(healthy):
-    """Its own registers cannot be read; where the far ends cannot either, the gate's evidence counts."""
-    libvirt = Libvirt(healthy)
-    assert libvirt.start(vm("a", 0, 1)).running
-    assert changes(healthy) == running(ISOLATED)
-    assert libvirt.start(vm("b", 6)).running
-    assert changed("cards", "links that must be cut: 9 (proven 8, gated 1)", "PASS")[0] in changes(healthy)[1]
-
-
-def test_a_vm_that_never_passed_the_gate(healthy):
-    """icn-hook lost its memory, or was installed after the start."""
-    assert Libvirt(healthy).start(vm("a", 0, 1)).running
-    shutil.rmtree(healthy.path("/run/icn-hook"))
-    gone, come = running(changed("cards", "PPUs 0-1: not read back for its VM before QEMU opened it", "WARN",
-                                 "restart the VM to have its cuts verified"))
-    assert changes(healthy) == (gone[:-1], come[:-1])
-
-
-def test_a_debt(healthy):
-    """The VM ended while a driver of the host had a card of it."""
-    libvirt = Libvirt(healthy)
-    assert libvirt.start(vm("a", 0, 1)).running
-    healthy.set_driver(GUIDE_BDFS[6], "ppu")
-    libvirt.stop("a")
-    come = changes(healthy)[1]
-    assert changed("state", f"{NAMES[6]}: cuts by icn-hook that nothing needs any more; owed mask 0x00000000", "WARN",
-                   "icn-hook repair; a driver that holds the card has to be unbound first")[0] in come
-
-
-def test_an_unverified_link(healthy):
-    """Both ends are in use, and nothing is known of either."""
-    libvirt = Libvirt(healthy)
-    assert libvirt.start(vm("a", 0)).running
-    memory = json.loads(healthy.state_files()["cards.json"])
-    for card in memory["cards"]:
-        card.pop("evidence", None)
-    healthy.write("/run/icn-hook/cards.json", json.dumps(memory))
-    healthy.set_driver(GUIDE_BDFS[6], "vfio-pci")
-    healthy.hold(GUIDE_BDFS[6])
-    assert changed("cards", f"{NAMES[6]}: links that must be cut, and nothing shows that they are", "WARN",
-                   "icn-hook check names them; restart the VM to have them verified")[0] in changes(healthy, status=1)[1]
-
-
-def healthy_lines(*texts):
-    return [line for line in HEALTHY if any(text in line for text in texts)]
 
 
 # JSON, other hosts

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""ICN_PACKAGES_DIR is the directory that tests/packages/run has filled."""
+"""ICN_PACKAGES_DIR is the directory that tests/packages/run has filled, ICN_SYSTEM_DIR that
+of the system tests."""
 
 import os
 import sys
@@ -7,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "e2e"))
+TESTS = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(TESTS / "e2e"), str(TESTS / "system")]
 
+from machine import Machine  # noqa: E402
 from root import Root  # noqa: E402
 
 
@@ -50,3 +53,12 @@ def bare(place):
 def host(place):
     """A minimal system with libvirt, QEMU and systemd; nothing runs."""
     yield from fresh(place, "host")
+
+
+@pytest.fixture
+def machine(place):
+    """An emulated machine with eight cards and libvirt, without icn-hook."""
+    machine = Machine(os.environ["ICN_SYSTEM_DIR"], place / "layer", place / "machine")
+    machine.boot()
+    yield machine
+    machine.stop()

@@ -99,7 +99,8 @@ class Root:
         return name
 
     def install(self, kind="package"):
-        return self.must(f"{APT_INSTALL} {self.bring(kind)}")
+        """Asked which settings to take, the administrator keeps their own."""
+        return self.must(f"{APT_INSTALL} -o DPkg::Options::=--force-confold {self.bring(kind)}")
 
     # libvirt
 

@@ -73,6 +73,16 @@ def test_purge_leaves_the_administrators_files(bare):
     ]  # fmt: skip
 
 
+def test_a_removal_tells_of_cuts_that_stay(bare):
+    install_libraries(bare)
+    bare.install()
+    bare.write("/run/icn-hook/cards.json", '{"cards":[{"bdf":"0000:08:00.0"}]}')
+    assert "cuts were not all taken back yet" in bare.must("dpkg --remove icn-hook")
+    bare.install()
+    bare.write("/run/icn-hook/cards.json", '{"cards":[]}')
+    assert "stay cut" not in bare.must("dpkg --remove icn-hook")
+
+
 def test_a_person_installs_from_the_file(bare):
     """apt install ./icn-hook_*.deb, with its recommendations."""
     name = bare.bring("package")

@@ -2,6 +2,8 @@
 """VMs on the emulated machine: what an administrator does with virsh, and what the
 registers must show then."""
 
+import json
+import re
 import shlex
 import time
 import uuid
@@ -140,6 +142,7 @@ class Scene:
     # Where the sequence is stopped
 
     def stall(self, operation):
+        """OPERATION: of every VM; with a VM's name before it (vm-1.start), of that one."""
         self.machine.must(f"touch /run/stall/{operation}")
 
     def await_stall(self, operation):
@@ -164,12 +167,45 @@ class Scene:
         assert seen == wanted, f"{moment}: {hexadecimal(seen)}, expected {hexadecimal(wanted)}\n{self.log()}"
 
     def expect_idle(self, moment):
+        """No cut, no claim, no debt."""
         self.expect({}, moment)
-        ledger = self.machine.must("ls /run/icn-hook 2>/dev/null | grep -v '^lock$' || true").split()
-        assert ledger == [], f"{moment}: the ledger is not empty: {ledger}"
+        files = self.machine.must("cd /run/icn-hook 2>/dev/null && ls | grep -v '^lock$' || true").split()
+        assert set(files) <= {"cards.json"}, f"{moment}: {files}"
+        if files:
+            remembered = json.loads(self.machine.must("cat /run/icn-hook/cards.json"))["cards"]
+            assert remembered == [], f"{moment}: {remembered}"
 
     def icn(self, arguments):
         return self.machine.run(f"icn-hook {arguments}")
+
+    def check(self, status):
+        """What `check` says, which must be STATUS, and `status` must agree."""
+        result = self.icn("check")
+        assert result.status == status, f"exit {result.status}: {result.output}\n{self.log()}"
+        assert self.status()["ok"] == (status == 0)
+        return result.output
+
+    def status(self):
+        result = self.icn("status --json")
+        assert result.status == 0, result.output
+        return json.loads(result.stdout)
+
+    def owners(self):
+        """The names of each card's owners."""
+        return [[owner["name"] for owner in ppu["owners"]] for ppu in self.status()["ppus"]]
+
+    def findings(self, code):
+        return [finding for finding in self.status()["findings"] if finding["code"] == code]
+
+    def metric(self, name):
+        found = re.search(rf"^{name} (\d+)$", self.machine.must("icn-hook status --prometheus"), re.M)
+        assert found, name
+        return int(found[1])
+
+    def golden(self, *groups):
+        """The masks that the rule demands where each of GROUPS is another owner's cards."""
+        owners = {ppu: {number} for number, group in enumerate(groups) for ppu in group}
+        return self.topology.required_masks(owners)
 
     def await_masks(self, masks, moment, timeout=60):
         wanted = [masks.get(ppu, 0) for ppu in range(len(self.bdfs))]

@@ -1,17 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The daemon, the hook and the host's state go away at the worst moments."""
 
-import json
-
 from scene import GOLDEN_PAIR, VM
 
 # A lock that somebody else holds stops our own hook in the middle.
 HOLD_LOCK = "exec 9<>/run/icn-hook/lock; flock 9; touch /run/locked; sleep 20; rm -f /run/locked"
-
-
-def owners(scene):
-    seen = json.loads(scene.icn("status --json").stdout)
-    return [[owner["name"] for owner in ppu["owners"]] for ppu in seen["ppus"]]
 
 
 def test_restart_with_vms_running(scene):
@@ -24,7 +17,7 @@ def test_restart_with_vms_running(scene):
     scene.machine.wait_for("grep -q 'vm=vm-1 op=reconnect' /var/log/syslog")
     assert scene.state(vm) == "running" and scene.pid(vm) == pid
     scene.expect(GOLDEN_PAIR, "daemon restarted")
-    assert owners(scene) == [["vm-1"], ["vm-1"]] + [[]] * 6
+    assert scene.owners() == [["vm-1"], ["vm-1"]] + [[]] * 6
     message = scene.refused_start(VM(2, [1, 2]))
     assert "is owned by VM 'vm-1'" in message, message
     scene.expect(GOLDEN_PAIR, "other refused")
@@ -36,13 +29,13 @@ def test_state_in_run_is_removed_and_the_daemon_restarted(scene):
     vm = VM(1, [0, 1])
     scene.start(vm)
     scene.machine.must("rm -rf /run/icn-hook")
-    assert owners(scene) == [["vm-1"], ["vm-1"]] + [[]] * 6
+    assert scene.owners() == [["vm-1"], ["vm-1"]] + [[]] * 6
     scene.stop_daemon("KILL")
     scene.start_daemon()
     scene.machine.wait_for("grep -q 'vm=vm-1 op=reconnect' /var/log/syslog")
     assert scene.state(vm) == "running"
     scene.expect(GOLDEN_PAIR, "reconnected")
-    assert owners(scene) == [["vm-1"], ["vm-1"]] + [[]] * 6
+    assert scene.owners() == [["vm-1"], ["vm-1"]] + [[]] * 6
     message = scene.refused_start(VM(2, [1, 2]))
     assert "is owned by VM 'vm-1'" in message, message
     scene.end(vm)
@@ -93,6 +86,49 @@ def test_daemon_killed_during_start(scene):
     scene.expect(GOLDEN_PAIR, "the same VM again")
     scene.end(vm)
     scene.expect_idle("stopped")
+
+
+def test_daemon_killed_behind_the_gate_while_another_vm_starts(scene):
+    """No status file names either of them; nobody will ever call their end."""
+    first, second = scene.define(VM(1, [0, 1])), scene.define(VM(2, [2, 3]))
+    scene.stall("vm-1.start")
+    scene.stall("vm-2.prepare")
+    starting = [scene.begin_start(first), scene.begin_start(second)]
+    scene.await_stall("vm-1.start")
+    scene.await_stall("vm-2.prepare")
+    scene.expect(scene.golden([0, 1], [2, 3]), "both are being started")
+    assert scene.owners() == [["vm-1"], ["vm-1"], ["vm-2"], ["vm-2"]] + [[]] * 4
+    scene.stop_daemon("KILL")
+    scene.unstall("vm-1.start")
+    scene.unstall("vm-2.prepare")
+    assert all(start.wait().status != 0 for start in starting)
+    for vm in (first, second):
+        scene.machine.forget_owner(vm.number)
+    scene.expect(scene.golden([0, 1], [2, 3]), "daemon killed: a verb that looks gives nothing back")
+    assert scene.owners() == [[]] * 8
+    assert {finding["vm"] for finding in scene.findings("claim")} == {"vm-1", "vm-2"}
+    assert scene.findings("owed")
+    scene.start_daemon()
+    scene.start(second)
+    scene.expect(scene.golden([2, 3]), "the other one is started again")
+    scene.check(0)
+    other = VM(3, [1, 4])
+    scene.start(other)
+    scene.expect(scene.golden([2, 3], [1, 4]), "its cards are free for others")
+    scene.end(other)
+    scene.end(second)
+    scene.expect_idle("stopped")
+
+
+def test_what_a_killed_daemon_left_is_repaired(scene):
+    vm = VM(1, [0, 1])
+    kill_daemon_at(scene, vm, "start")
+    dry = scene.icn("repair --dry-run")
+    assert dry.status == 0 and "would be written" in dry.stdout, dry.output
+    scene.expect(GOLDEN_PAIR, "a dry run")
+    done = scene.icn("repair")
+    assert done.status == 0 and "VM 'vm-1' has ended without a call that said so" in done.stdout, done.output
+    scene.expect_idle("repaired")
 
 
 def begin_start_at_held_lock(scene, vm):

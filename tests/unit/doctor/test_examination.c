@@ -74,9 +74,11 @@ static void test_claim_that_is_over(void **state)
     (void)state;
     scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .phase = CLAIM_RUNNING, .ppus = "2"});
     examine(NULL);
-    assert_string_equal(find("state", "current")->text, "VM 'a' has ended, or its start failed");
-    assert_string_equal(find("state", "current")->remedy,
-                        "the next start or stop of a VM with cards gives its cards back, or icn-hook repair");
+    assert_string_equal(
+        find("state", "current")->text,
+        "VM 'a' has ended, or its start failed, without a call that said so; the next hook or `icn-hook "
+        "repair` gives its cards back");
+    assert_string_equal(find("state", "current")->remedy, "icn-hook repair");
 }
 
 static void test_claim_that_counts(void **state)
