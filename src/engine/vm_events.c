@@ -261,7 +261,7 @@ static int end_claim(struct vm_event *event, struct error *err)
     return 0;
 }
 
-/* The end could not be carried out.  The domain must not stay the owner of its cards for that. */
+/* The end could not be carried out.  The domain must not stay the owner of its cards for that.  Returns -1. */
 static int event_note_end(const struct vm_event *event, struct error *err)
 {
     struct error trouble;
@@ -279,7 +279,8 @@ static int give_back(struct vm_event *event, struct error *err)
 {
     if (state_knows(event->domain.uuid)) {
         if (machine_open(NULL, &event->machine, err) < 0 || machine_survey(event->machine, err) < 0) {
-            return event_note_end(event, err);
+            event_note_end(event, err);
+            return error_append(err, "; the cuts of the VM's cards stay until that is corrected");
         }
     } else {
         int found = vm_cards_find(NULL, &event->domain, &event->machine, &event->cards, &event->notes, err);
