@@ -72,8 +72,7 @@ static int give_cards_back(struct session *session, const struct turn *turn, str
 static const char *why_not_back(const struct session *session, int ppu)
 {
     const struct card *card = &session->cards[ppu];
-    return card->was_read && !session_is_read(session, ppu) ? card->reading.why
-                                                            : "its register did not take the write";
+    return card->was_read && !session_is_read(session, ppu) ? card->reading.why : "its register did not take the write";
 }
 
 static bool has_outcome(const struct session *session, int ppu, enum apply_outcome outcome)
