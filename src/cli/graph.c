@@ -108,7 +108,8 @@ void graph_print(const struct session *session, FILE *stream)
     int count = session->machine->topology.ppu_count;
     fputs("graph icn {\n"
           "  layout=fdp; K=1.2; sep=\"+25,25\"; overlap=false; splines=true; fontname=\"sans-serif\"; labelloc=b;\n"
-          "  label=\"line: open   dashes: cut   dots: cannot be read   blue dashes: cut when read back at the start   orange dots: must be cut, not verified   red: leak\";\n"
+          "  label=\"line: open   dashes: cut   dots: cannot be read   blue dashes: cut when read back at the start   "
+          "orange dots: must be cut, not verified   red: leak\";\n"
           "  node [shape=box, style=\"rounded,filled\", fontname=\"sans-serif\"];\n"
           "  edge [fontname=\"sans-serif\"];\n",
           stream);

@@ -116,8 +116,7 @@ static void metrics_put_coverage(const struct session *session, FILE *stream)
     static const char name[] = "icn_hook_links";
     struct coverage coverage = coverage_count(session);
     metrics_put_number(stream, "icn_hook_links_required", "Links that must be cut.", coverage.required);
-    metrics_put_head(stream, name,
-                     "Links that must be cut, by what is known of them: proven, gated or unverified.");
+    metrics_put_head(stream, name, "Links that must be cut, by what is known of them: proven, gated or unverified.");
     fprintf(stream, "%s{evidence=\"proven\"} %d\n", name, coverage.proven);
     fprintf(stream, "%s{evidence=\"gated\"} %d\n", name, coverage.gated);
     fprintf(stream, "%s{evidence=\"unverified\"} %d\n", name, coverage.unverified);
@@ -159,8 +158,7 @@ void prometheus_print(const struct session *session, FILE *stream)
     metrics_put_number(stream, "icn_hook_owners_known",
                        "The owner of every card is known: 0 if part of the state cannot be read.",
                        !session_doubt(session, ""));
-    metrics_put_number(stream, "icn_hook_unknown_holders",
-                       "Cards held open by a process that is not a known VM.",
+    metrics_put_number(stream, "icn_hook_unknown_holders", "Cards held open by a process that is not a known VM.",
                        count_cards(session, is_held_by_stranger));
     metrics_put_coverage(session, stream);
     metrics_put_number(stream, "icn_hook_cards_owed", "Cards that are owed the mask they had before.",

@@ -112,8 +112,8 @@ static void report_verdict(struct report *report, const struct preview *preview)
     if (preview->is_refused) {
         report_add(report, "domain", "plan", RESULT_FAIL, NULL, "%s", preview->reason.text);
     } else {
-        report_pass(report, "domain", "plan", preview->plan.isolates ? "VM '%s' would be isolated" : "VM '%s' uses no PPU",
-                    preview->domain.name);
+        report_pass(report, "domain", "plan",
+                    preview->plan.isolates ? "VM '%s' would be isolated" : "VM '%s' uses no PPU", preview->domain.name);
     }
 }
 

@@ -42,8 +42,7 @@ static bool explain_find_owner(const struct session *session, const char *name, 
     bool is_found = false;
     for (size_t i = 0; i < owners->holding_count; i++) {
         const struct owner *owner = &owners->items[owners->holdings[i].owner];
-        if (owner->kind != OWNER_KIND_STRANGER &&
-            (strcmp(owner->name, name) == 0 || strcmp(owner->uuid, name) == 0)) {
+        if (owner->kind != OWNER_KIND_STRANGER && (strcmp(owner->name, name) == 0 || strcmp(owner->uuid, name) == 0)) {
             subject->near[owners->holdings[i].ppu] = true;
             is_found = true;
         }
@@ -184,8 +183,8 @@ static void explain_print_json(const struct session *session, const struct subje
     json_print(object);
 }
 
-static void explain_print_text(const struct session *session, const struct subject *subject, const struct options *options,
-                               const struct error *doubt)
+static void explain_print_text(const struct session *session, const struct subject *subject,
+                               const struct options *options, const struct error *doubt)
 {
     struct output output;
     output_open(&output, options);

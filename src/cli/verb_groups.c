@@ -116,7 +116,8 @@ static void groups_print(const struct groups_outcome *outcome, const char *is)
         printf("group '%s' %s", group->name, is);
         for (size_t card = 0; card < group->ppu_count; card++) {
             char text[CARD_TEXT_SIZE];
-            printf("%s%s", card > 0 ? ", " : ": ", machine_card_text(outcome->session.machine, group->ppus[card], text));
+            printf("%s%s", card > 0 ? ", " : ": ",
+                   machine_card_text(outcome->session.machine, group->ppus[card], text));
         }
         puts("");
     }
@@ -128,8 +129,8 @@ static void groups_print_writes(const struct groups_outcome *outcome)
     for (size_t i = 0; i < outcome->report.write_count; i++) {
         const struct plan_write *write = &outcome->report.writes[i];
         char card[CARD_TEXT_SIZE];
-        printf("  %-24s 0x%08" PRIx32 " -> 0x%08" PRIx32 "\n", machine_card_text(outcome->session.machine, write->ppu, card),
-               write->from, write->to);
+        printf("  %-24s 0x%08" PRIx32 " -> 0x%08" PRIx32 "\n",
+               machine_card_text(outcome->session.machine, write->ppu, card), write->from, write->to);
     }
     if (outcome->report.write_count == 0) {
         puts("  none: every link is as it must be");

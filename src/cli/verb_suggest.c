@@ -111,12 +111,14 @@ static void suggest_print_text(const struct answer *answer)
     const struct choice *choice = &answer->suggestion.choice;
     char card[CARD_TEXT_SIZE];
     for (int ppu = next_chosen(answer, -1); ppu >= 0; ppu = next_chosen(answer, ppu)) {
-        printf("%s%s", machine_card_text(answer->session.machine, ppu, card), next_chosen(answer, ppu) >= 0 ? ", " : "\n");
+        printf("%s%s", machine_card_text(answer->session.machine, ppu, card),
+               next_chosen(answer, ppu) >= 0 ? ", " : "\n");
     }
     printf("links among them: %d\n", choice->links);
     printf("links to other idle cards that would be lost: %d\n", choice->stranded);
     suggest_print_nodes(&answer->suggestion);
-    puts(choice->exact ? "compared all choices: this is the best" : "the best choice found; there are too many to compare them all");
+    puts(choice->exact ? "compared all choices: this is the best"
+                       : "the best choice found; there are too many to compare them all");
     suggest_print_warnings(answer, stdout, "");
 }
 

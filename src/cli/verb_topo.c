@@ -125,8 +125,7 @@ static void topo_report(const struct options *options, const char *path, const s
         json_put_list(object, "warnings", &made->warnings);
         json_print(object);
     } else {
-        printf("%s: written, %d cards, %d links\n", path, made->topology.ppu_count,
-               topo_count_links(&made->topology));
+        printf("%s: written, %d cards, %d links\n", path, made->topology.ppu_count, topo_count_links(&made->topology));
     }
 }
 
