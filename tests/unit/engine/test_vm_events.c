@@ -18,8 +18,22 @@ static const uint32_t nothing_cut[CARDS] = {0};
 static const uint32_t isolated[CARDS] = {0x19, 0x31, 0x18, 0x30, 0, 0, 0x1, 0x1};
 static const char claim_of_a[] = CLAIM_OF(VM_A);
 
+/* The libvirt daemon behind the call: by itself there is none in a test. */
+static bool has_daemon;
+static struct process_identity daemon_identity;
+
+bool __wrap_process_daemon_behind_call(struct process_identity *daemon);
+bool __wrap_process_daemon_behind_call(struct process_identity *daemon)
+{
+    if (has_daemon) {
+        *daemon = daemon_identity;
+    }
+    return has_daemon;
+}
+
 static int start(void **state)
 {
+    has_daemon = false;
     scene_start(state);
     log_open_hook("a", "test");
     return 0;
@@ -175,6 +189,7 @@ static void test_a_whole_life(void **state)
     qemu_starts("01");
     assert_fine("started", vm("01"));
     assert_logged("running; cut: nothing; restored: nothing; ");
+    assert_false(is_logged("LEAK"));
     assert_claim(VM_A, "running 01");
     assert_masks(isolated);
     qemu_ends("01");
@@ -202,6 +217,46 @@ static void test_cards_that_a_driver_holds(void **state)
     scene_let_go(1);
     assert_fine("start", vm("01"));
     assert_masks(isolated);
+}
+
+/* At the gate without a claim the cuts that are there are taken to be ours; with one they were there before us. */
+static void test_originals_at_the_gate(void **state)
+{
+    static const char *const remembered[] = {"0/19/19", "19/19/19"};
+    for (int prepared = 0; prepared < 2; prepared++) {
+        struct session session;
+        start(state);
+        set_masks(isolated);
+        if (prepared == 1) {
+            assert_fine("prepare", vm("01"));
+        }
+        assert_fine("start", vm("01"));
+        scene_session(&session, SESSION_LOOK);
+        assert_memory(&session, 0, remembered[prepared]);
+        session_close(&session);
+    }
+}
+
+/* The claim names the daemon; a hook that outlives it comes too late, for its successor may be at work already. */
+static void test_daemon(void **state)
+{
+    struct session session;
+    (void)state;
+    has_daemon = true;
+    daemon_identity = process_caller();
+    assert_fine("prepare", vm("01"));
+    scene_session(&session, SESSION_LOOK);
+    assert_true(state_claim(&session.state, VM_A)->has_daemon);
+    assert_int_equal(state_claim(&session.state, VM_A)->daemon.pid, daemon_identity.pid);
+    session_close(&session);
+    daemon_identity = (struct process_identity){.pid = 4194304, .start = 1}; /* above the largest pid */
+    assert_refused("prepare", scene_xml("b", VM_B, "5"), STATUS_BUSY,
+                   "the libvirt daemon that called this hook (pid 4194304) has ended; nothing was done");
+    assert_claim(VM_B, "none");
+    assert_fine("stopped", vm("01"));
+    assert_masks(isolated);
+    assert_true(host_has(claim_of_a));
+    assert_false(host_has(TOMBSTONE_OF(VM_A)));
 }
 
 /* The evidence of the gate is what speaks for the cards while QEMU has them. */
@@ -651,6 +706,8 @@ int main(void)
         cmocka_unit_test_setup(test_domain_without_uuid, start),
         cmocka_unit_test_setup(test_a_whole_life, start),
         cmocka_unit_test_setup(test_cards_that_a_driver_holds, start),
+        cmocka_unit_test(test_originals_at_the_gate),
+        cmocka_unit_test_setup(test_daemon, start),
         cmocka_unit_test(test_evidence_of_the_gate),
         cmocka_unit_test_setup(test_new_start_has_no_old_evidence, start),
         cmocka_unit_test_setup(test_card_that_appears_at_start, start),
