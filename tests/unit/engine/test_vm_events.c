@@ -106,7 +106,8 @@ static void assert_claim(const char *uuid, const char *expected)
     scene_session(&session, SESSION_LOOK);
     const struct claim *claim = state_claim(&session.state, uuid);
     if (claim) {
-        size_t used = (size_t)snprintf(text, sizeof text, "%s ", claim->phase == CLAIM_RUNNING ? "running" : "starting");
+        size_t used =
+            (size_t)snprintf(text, sizeof text, "%s ", claim->phase == CLAIM_RUNNING ? "running" : "starting");
         for (size_t i = 0; i < claim->card_count; i++) {
             used += (size_t)snprintf(text + used, sizeof text - used, "%d",
                                      machine_ppu_at(session.machine, claim->cards[i].bdf));
@@ -212,7 +213,8 @@ static void test_cards_that_a_driver_holds(void **state)
     assert_masks((const uint32_t[CARDS]){0, 0, 0x18, 0x30, 0, 0, 0x1, 0x1});
     assert_logged("0:unread>0x00000019(deferred)");
     assert_refused("start", vm("01"), STATUS_HARDWARE, "PPU 0 (0000:08:00.0): resource0 cannot be mapped now");
-    assert_refused("start", vm("01"), STATUS_HARDWARE, "; its links are not all cut, so correct that, then start it again");
+    assert_refused("start", vm("01"), STATUS_HARDWARE,
+                   "; its links are not all cut, so correct that, then start it again");
     scene_let_go(0);
     scene_let_go(1);
     assert_fine("start", vm("01"));
@@ -398,8 +400,9 @@ static void test_leak_in_a_running_vm(void **state)
         simulated_text(SETTINGS, cases[i].settings);
         scene_running("a", VM_A, "01", 101);
         assert_int_equal(call(cases[i].operation, vm("01"), &err), cases[i].status);
-        assert_string_equal(err.text, "LEAK: link 0 of PPU 0 (0000:08:00.0) to PPU 6 (idle) was open on both sides while "
-                                      "the VM ran");
+        assert_string_equal(err.text,
+                            "LEAK: link 0 of PPU 0 (0000:08:00.0) to PPU 6 (idle) was open on both sides while "
+                            "the VM ran");
         assert_logged(err.text);
         assert_int_equal(simulated_register(addresses[0], LINK_CONFIG_OFFSET), 0x19);
         assert_claim(VM_A, "running 01");
@@ -595,8 +598,9 @@ static void test_notes_are_logged(void **state)
     simulated_text(RUN "/stranger", "");
     assert_fine("start", vm("0"));
     assert_logged(RUN "/stranger");
-    assert_logged("PPU 6 (0001:aa:00.0): resource0 is missing: the card has no such BAR; check bar in [registers]; its own "
-                  "ends of the links stay as they are");
+    assert_logged(
+        "PPU 6 (0001:aa:00.0): resource0 is missing: the card has no such BAR; check bar in [registers]; its own "
+        "ends of the links stay as they are");
 }
 
 static void test_vendor_tool(void **state)
