@@ -13,13 +13,13 @@
 static void print(void)
 {
     const struct options options = {0};
-    struct view view;
+    struct session session;
     struct error err;
     capture_begin();
-    if (view_open(&view, &options, &err) == 0) {
-        graph_print(&view, stdout);
-        view_close(&view);
+    if (view_open(&session, &options, &err) == 0) {
+        graph_print(&session, stdout);
     }
+    session_close(&session);
     capture_end();
 }
 
@@ -48,7 +48,8 @@ static void test_whole(void **state)
                         "graph icn {\n"
                         "  layout=fdp; K=1.2; sep=\"+25,25\"; overlap=false; splines=true; fontname=\"sans-serif\"; "
                         "labelloc=b;\n"
-                        "  label=\"line: open   dashes: cut   dots: cannot be read   red: leak\";\n"
+                        "  label=\"line: open   dashes: cut   dots: cannot be read   blue dashes: cut when read back at the start   "
+                        "orange dots: must be cut, not verified   red: leak\";\n"
                         "  node [shape=box, style=\"rounded,filled\", fontname=\"sans-serif\"];\n"
                         "  edge [fontname=\"sans-serif\"];\n"
                         "  subgraph cluster_numa1 {\n"
@@ -62,7 +63,7 @@ static void test_whole(void **state)
                         "    ppu2 [label=\"PPU 2\\n0009:00:00.0 (absent)\\nidle\", fillcolor=\"white\"];\n"
                         "    ppu3 [label=\"PPU 3\\nno card\\nidle\", fillcolor=\"white\"];\n"
                         "  ppu0 -- ppu1 [color=red, penwidth=4, label=\"2\"];\n"
-                        "  ppu1 -- ppu2 [color=gray50, style=dotted];\n"
+                        "  ppu1 -- ppu2 [color=\"#D55E00\", style=dotted, penwidth=3];\n"
                         "  ppu2 -- ppu3 [color=gray50, style=dotted];\n"
                         "}\n");
 }
@@ -81,7 +82,7 @@ static void test_edges(void **state)
     set_masks((const uint32_t[CARDS]){0xc, 0});
     print();
     assert_non_null(strstr(captured_stdout(), "ppu0 -- ppu1 [color=gray40, style=dashed, label=\"2\"];"));
-    scene_bind(addresses[0], "vfio-pci", 1);
+    scene_hold(0);
     print();
     assert_non_null(strstr(captured_stdout(), "unknown\", fillcolor=\"gray80\"];"));
 }

@@ -15,13 +15,13 @@
 static void print(void)
 {
     const struct options options = {0};
-    struct view view;
+    struct session session;
     struct error err;
     capture_begin();
-    if (view_open(&view, &options, &err) == 0) {
-        prometheus_print(&view, stdout);
-        view_close(&view);
+    if (view_open(&session, &options, &err) == 0) {
+        prometheus_print(&session, stdout);
     }
+    session_close(&session);
     capture_end();
 }
 
@@ -47,9 +47,18 @@ static void test_whole(void **state)
         HEAD("up", "The host could be looked at: 0 if nothing is known about its links.") "icn_hook_up 1\n"
         HEAD("leaks", "Pairs of cards between which a link is open that must not be.") "icn_hook_leaks 1\n"
         HEAD("drift_cards", "Cards that lack cuts which they should have.") "icn_hook_drift_cards 2\n"
-        HEAD("owners_known", "The owner of every card is known: 0 if part of the ledger is unreadable.")
+        HEAD("owners_known", "The owner of every card is known: 0 if part of the state cannot be read.")
         "icn_hook_owners_known 1\n"
-        HEAD("unknown_holders", "Cards that a process holds open which is no known VM.") "icn_hook_unknown_holders 0\n"
+        HEAD("unknown_holders", "Cards held open by a process that is not a known VM.") "icn_hook_unknown_holders 0\n"
+        HEAD("links_required", "Links that must be cut.") "icn_hook_links_required 3\n"
+        HEAD("links", "Links that must be cut, by what is known of them: proven, gated or unverified.")
+        "icn_hook_links{evidence=\"proven\"} 1\n"
+        "icn_hook_links{evidence=\"gated\"} 0\n"
+        "icn_hook_links{evidence=\"unverified\"} 2\n"
+        HEAD("cards_owed", "Cards that are owed the mask they had before.") "icn_hook_cards_owed 0\n"
+        HEAD("vms_without_gate",
+             "Running VMs with a card that was not read back for them before QEMU opened it.")
+        "icn_hook_vms_without_gate 0\n"
         HEAD("card_present", "The card is on the PCI bus.")
         "icn_hook_card_present{ppu=\"0\",bdf=\"0000:08:00.0\"} 1\n"
         "icn_hook_card_present{ppu=\"1\",bdf=\"0000:7e:00.0\"} 1\n"
@@ -58,18 +67,18 @@ static void test_whole(void **state)
         "icn_hook_card_readable{ppu=\"0\",bdf=\"0000:08:00.0\"} 1\n"
         "icn_hook_card_readable{ppu=\"1\",bdf=\"0000:7e:00.0\"} 1\n"
         "icn_hook_card_readable{ppu=\"2\",bdf=\"\"} 0\n"
-        HEAD("card_owner_info", "The VM that has the card. No line: nobody, or nobody that is known.")
+        HEAD("card_owner_info", "The VM or group that has the card. No line: nobody, or nobody that is known.")
         "icn_hook_card_owner_info{ppu=\"1\",bdf=\"0000:7e:00.0\",vm=\"a\\\"b\\\\c\\nd\",uuid=\"" VM_A "\"} 1\n"
-        HEAD("link_open", "Open links between two cards. No line: the cards cannot be read.")
+        HEAD("link_open", "Open links between two cards, as read now. No line: the cards cannot be read.")
         "icn_hook_link_open{a=\"0\",b=\"1\"} 1\n");
 }
 
 static void test_odd_owners(void **state)
 {
     (void)state;
-    scene_record(&(struct scene_entry){.name = "a", .uuid = VM_A, .owned = "0", .touched = ""});
-    simulated_text(LEDGER "/" VM_A ".json", "broken");
-    scene_bind(addresses[1], "vfio-pci", 1);
+    scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .phase = CLAIM_RUNNING, .ppus = "0"});
+    simulated_text(CLAIM_OF(VM_A), "broken");
+    scene_hold(1);
     print();
     assert_non_null(strstr(captured_stdout(), "\nicn_hook_owners_known 0\n"));
     assert_non_null(strstr(captured_stdout(), "\nicn_hook_unknown_holders 1\n"));

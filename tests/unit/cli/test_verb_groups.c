@@ -38,7 +38,7 @@ static void test_text(void **state)
     assert_run(verb_apply, &apply_red, "group 'red' is isolated: PPU 0 (0000:08:00.0), PPU 1 (0000:7e:00.0)\n");
     assert_masks(alone);
     assert_run(verb_check, &(struct options){.argument = "0,1"},
-               "group 0,1: in force\nOK: nothing leaves a group, and every group is whole\n");
+               "group 0,1: isolated\nOK: every group is isolated, and no link inside a group is read as cut\n");
     assert_run(verb_apply, &(struct options){.argument = "0,1", .dry_run = true},
                "group 'red' would be isolated: PPU 0 (0000:08:00.0), PPU 1 (0000:7e:00.0)\n"
                "Register writes, in this order (bit set = link cut):\n  none: every link is as it must be\n");
@@ -55,7 +55,7 @@ static void test_text(void **state)
     assert_run(verb_release, &(struct options){.argument = "red"},
                "group 'red' is released: PPU 0 (0000:08:00.0), PPU 1 (0000:7e:00.0)\n");
     assert_masks(nothing_cut);
-    assert_run(verb_reset, &(struct options){0}, "Every card that could be reached has its links back.\n");
+    assert_run(verb_reset, &(struct options){0}, "All cards have their links back.\n");
 }
 
 static void test_json(void **state)
@@ -72,7 +72,7 @@ static void test_json(void **state)
                          "{\"ppu\":0,\"bdf\":\"0000:08:00.0\",\"from\":\"0x00000000\",\"to\":\"0x00000019\"}");
     assert_captured_json("/error", "null");
     assert_int_equal(run(verb_check, &(struct options){.argument = "2|0,1", .json = true}), STATUS_CHECK_FAILED);
-    assert_captured_json("/groups", "[{\"cards\":[2],\"ok\":false},{\"cards\":[0,1],\"ok\":true}]");
+    assert_captured_json("/groups", "[{\"cards\":[2],\"ok\":false,\"verdict\":\"not isolated\"},{\"cards\":[0,1],\"ok\":true,\"verdict\":\"isolated\"}]");
     assert_captured_json("/drift", "[{\"ppu\":2,\"mask\":\"0x00000018\",\"required\":\"0x00000039\"}]");
     assert_int_equal(run(verb_reset, &(struct options){.json = true}), STATUS_OK);
     assert_captured_json("/ended", "[\"red\"]");

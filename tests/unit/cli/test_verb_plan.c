@@ -27,7 +27,7 @@ static void test_pass(void **state)
 {
     (void)state;
     assert_int_equal(plan(scene_xml("a", VM_A, ""), false), STATUS_OK);
-    assert_string_equal(captured_stdout(), "VM 'a' takes no PPU: it passes untouched.\n");
+    assert_string_equal(captured_stdout(), "VM 'a' uses no PPU: nothing to do.\n");
     assert_int_equal(plan(scene_xml("a", VM_A, ""), true), STATUS_OK);
     assert_captured_json("", "{\"schema\":\"icn-hook/plan/1\",\"domain\":{\"name\":\"a\",\"uuid\":\"" VM_A
                              "\"},\"verdict\":\"pass\",\"reason\":null,\"devices\":[],\"writes\":[],\"links\":[],"
@@ -52,7 +52,7 @@ static void test_isolate(void **state)
                          "{\"ppu\":1,\"link\":4,\"peer\":2,\"state\":\"cut\",\"peer_owner\":\"idle\"},"
                          "{\"ppu\":1,\"link\":5,\"peer\":3,\"state\":\"cut\",\"peer_owner\":\"idle\"}]");
     assert_captured_json("/warnings", "[]");
-    assert_false(host_has(LEDGER));
+    assert_false(host_has(RUN));
 }
 
 static void test_isolate_own_links(void **state)
@@ -73,9 +73,9 @@ static void test_warnings(void **state)
     simulated_remove("/sys/bus/pci/devices/0001:aa:00.0/resource0");
     simulated_text("/run/icn-hook/stranger", "");
     assert_int_equal(plan(scene_xml("a", VM_A, "0"), false), STATUS_OK);
-    assert_non_null(strstr(captured_stdout(), "/run/icn-hook/stranger is no file of icn-hook; remove it\n"));
+    assert_non_null(strstr(captured_stdout(), "/run/icn-hook/stranger does not belong to icn-hook"));
     assert_non_null(strstr(captured_stdout(), "warning: PPU 6 (0001:aa:00.0): resource0 is missing: the card has no "
-                                              "such BAR; check bar in [registers]; its mask is not known now\n"));
+                                              "such BAR; check bar in [registers]; its own ends of the links stay as they are\n"));
 }
 
 static void test_refuse(void **state)
@@ -103,17 +103,19 @@ static void test_refuse(void **state)
 static void test_refuse_card_off_the_bus(void **state)
 {
     (void)state;
+    static const unsigned char ones[64] = {[0 ... 63] = 0xff};
     set_masks((const uint32_t[CARDS]){UINT32_MAX});
+    simulated_file("/sys/bus/pci/devices/0000:08:00.0/config", ones, sizeof ones);
     assert_int_equal(plan(scene_xml("a", VM_A, "0"), true), STATUS_HARDWARE);
     assert_captured_json("/verdict", "\"refuse\"");
     assert_captured_json("/writes", "[]");
     assert_non_null(strstr(captured_stderr(), "its links cannot be cut"));
 }
 
-static void test_refuse_ledger_that_cannot_be_opened(void **state)
+static void test_refuse_state_that_cannot_be_opened(void **state)
 {
     (void)state;
-    simulated_text(LEDGER, "");
+    simulated_text(RUN, "");
     assert_int_equal(plan(scene_xml("a", VM_A, "0"), true), STATUS_INVALID);
     assert_captured_json("/verdict", "\"refuse\"");
 }
@@ -153,7 +155,7 @@ int main(void)
         cmocka_unit_test_setup(test_warnings, scene_start),
         cmocka_unit_test_setup(test_refuse, scene_start),
         cmocka_unit_test_setup(test_refuse_card_off_the_bus, scene_start),
-        cmocka_unit_test_setup(test_refuse_ledger_that_cannot_be_opened, scene_start),
+        cmocka_unit_test_setup(test_refuse_state_that_cannot_be_opened, scene_start),
         cmocka_unit_test_setup(test_text_that_is_no_domain, scene_start),
         cmocka_unit_test_setup(test_file_that_cannot_be_read, scene_start),
     };

@@ -24,29 +24,40 @@ static int status_of(bool json)
 
 static const uint32_t isolated[CARDS] = {0x19, 0x31, 0x18, 0x30, 0, 0, 0x1, 0x1};
 
+/* What the gate read back for a's cards, at 09:12:03 UTC on 2026-11-27. */
+enum { GATE_TIME = 1795770723 };
+static void gate_of_a(void)
+{
+    scene_evidence(0, 0x19, GATE_TIME, (const char *const[]){VM_A, NULL});
+    scene_evidence(1, 0x31, GATE_TIME, (const char *const[]){VM_A, NULL});
+}
+
 static void test_text(void **state)
 {
     (void)state;
     scene_running("a", VM_A, "01", 101);
+    scene_evidence(0, 0x19, 4711, (const char *const[]){VM_A, NULL});
+    scene_evidence(1, 0x31, 4711, (const char *const[]){VM_A, NULL});
     set_masks(isolated);
-    scene_bind(addresses[0], "vfio-pci", 1);
+    scene_hold(0);
     simulated_remove("/sys/bus/pci/devices/0001:09:00.0/resource0");
     assert_int_equal(status_of(false), STATUS_OK);
     assert_string_equal(
         captured_stdout(),
         "PPU  ADDRESS       DRIVER    NUMA  GROUP  MASK        OWNER  LINKS\n"
-        "  0  0000:08:00.0  vfio-pci     -      -  0x00000019  a      -6 -2 -3 1\n"
-        "  1  0000:7e:00.0  -            -      -  0x00000031  a      -7 0 -2 -3\n"
+        "  0  0000:08:00.0  vfio-pci     -      -  gate 01-01  a      -6 -2 -3 ~1\n"
+        "  1  0000:7e:00.0  -            -      -  0x00000031  a      -7 ~0 -2 -3\n"
         "  2  0000:a2:00.0  -            -      -  0x00000018  idle   ~4 -0 -1 3\n"
         "  3  0000:c6:00.0  -            -      -  0x00000030  idle   5 2 -0 -1\n"
         "  4  0001:09:00.0  -            -      -  unknown     idle   ~2 ~6 ~7 ~5\n"
         "  5  0001:7f:00.0  -            -      -  0x00000000  idle   3 ~4 6 7\n"
         "  6  0001:aa:00.0  -            -      -  0x00000001  idle   -0 ~4 5 7\n"
         "  7  0001:ce:00.0  -            -      -  0x00000001  idle   -1 6 ~4 5\n"
-        "LINKS: the card at the other end, open  - cut, as it has to be\n"
-        "   ~ cannot be read, may be open\n"
+        "MASK: gate: in use; its cuts were read back at that time, before QEMU opened it\n"
+        "LINKS: N open to PPU N  ~ unreadable, allowed to be open  - cut as required\n"
         "PPU 4 (0001:09:00.0): resource0 is missing: the card has no such BAR; check bar in [registers]\n"
-        "No leak is known.\n");
+        "6 links must be cut: 6 read now, 0 read back before QEMU opened the cards, 0 unverified\n"
+        "Every link that must be cut is verified.\n");
 }
 
 static void test_text_of_a_leak(void **state)
@@ -61,23 +72,32 @@ static void test_json(void **state)
 {
     (void)state;
     scene_running("a", VM_A, "01", 101);
-    set_masks(isolated);
-    scene_bind(addresses[0], "vfio-pci", 1);
+    scene_running("b", VM_B, "6", 102);
+    gate_of_a();
+    scene_evidence(6, 0x39, GATE_TIME - 5, (const char *const[]){VM_B, NULL});
+    set_masks((const uint32_t[CARDS]){0x19, 0x31, 0x18, 0x30, 0x8, 0x10, 0x39, 0x9});
+    scene_hold(0);
+    scene_hold(6);
     simulated_text("/sys/bus/pci/devices/0000:08:00.0/numa_node", "1\n");
     simulated_link("/sys/bus/pci/devices/0000:08:00.0/iommu_group", "../../../kernel/iommu_groups/14");
     assert_int_equal(status_of(true), STATUS_OK);
-    assert_captured_json("/schema", "\"icn-hook/status/1\"");
+    assert_captured_json("/schema", "\"icn-hook/status/2\"");
     assert_captured_json("/ok", "true");
     assert_captured_json("/leaks", "[]");
+    assert_captured_json("/coverage", "{\"required\":9,\"proven\":8,\"gated\":1,\"unverified\":0}");
     assert_captured_json("/findings", "[]");
     assert_captured_json("/ppus/0",
                          "{\"ppu\":0,\"bdf\":\"0000:08:00.0\",\"present\":true,\"driver\":\"vfio-pci\",\"in_use\":true,"
-                         "\"iommu_group\":14,\"numa_node\":1,\"owners\":[{\"name\":\"a\",\"uuid\":\"" VM_A "\"}],"
-                         "\"mask\":\"0x00000019\",\"expected\":\"0x00000019\",\"links\":["
-                         "{\"link\":0,\"peer\":6,\"near\":\"cut\",\"far\":\"cut\",\"live\":false,\"allowed\":false},"
-                         "{\"link\":3,\"peer\":2,\"near\":\"cut\",\"far\":\"cut\",\"live\":false,\"allowed\":false},"
-                         "{\"link\":4,\"peer\":3,\"near\":\"cut\",\"far\":\"cut\",\"live\":false,\"allowed\":false},"
-                         "{\"link\":5,\"peer\":1,\"near\":\"open\",\"far\":\"open\",\"live\":true,\"allowed\":true}]}");
+                         "\"iommu_group\":14,\"numa_node\":1,\"owners\":[{\"name\":\"a\",\"uuid\":\"" VM_A "\",\"kind\":\"vm\"}],"
+                         "\"mask\":null,\"expected\":\"0x00000019\",\"owed\":null,\"links\":["
+                         "{\"link\":0,\"peer\":6,\"near\":\"unknown\",\"far\":\"unknown\",\"live\":null,\"allowed\":false,"
+                         "\"evidence\":\"gated\",\"since\":\"2026-11-27T09:12:03Z\"},"
+                         "{\"link\":3,\"peer\":2,\"near\":\"unknown\",\"far\":\"cut\",\"live\":false,\"allowed\":false,"
+                         "\"evidence\":\"proven\",\"since\":null},"
+                         "{\"link\":4,\"peer\":3,\"near\":\"unknown\",\"far\":\"cut\",\"live\":false,\"allowed\":false,"
+                         "\"evidence\":\"proven\",\"since\":null},"
+                         "{\"link\":5,\"peer\":1,\"near\":\"unknown\",\"far\":\"open\",\"live\":null,\"allowed\":true,"
+                         "\"evidence\":null,\"since\":null}]}");
     assert_captured_json("/ppus/5/owners", "[]");
     assert_captured_json("/ppus/5/driver", "null");
     assert_captured_json("/ppus/5/numa_node", "null");
@@ -88,15 +108,16 @@ static void test_json_of_what_is_not_known(void **state)
 {
     (void)state;
     simulated_text(SETTINGS, "[map]\n0 = 0000:08:00.0\n1 = 0000:7e:00.0\n2 = 0009:00:00.0\n");
-    scene_bind(addresses[0], "vfio-pci", 1);
+    scene_hold(0);
     simulated_remove("/sys/bus/pci/devices/0000:7e:00.0/resource0");
     assert_int_equal(status_of(true), STATUS_OK);
     assert_captured_json("/ok", "false");
-    assert_captured_json("/ppus/0/owners", "[{\"name\":\"unknown\",\"uuid\":null}]");
+    assert_captured_json("/ppus/0/owners", "[{\"name\":\"unknown\",\"uuid\":null,\"kind\":\"unknown\"}]");
     assert_captured_json("/ppus/1/mask", "null");
     assert_captured_json(
         "/ppus/0/links/3",
-        "{\"link\":5,\"peer\":1,\"near\":\"open\",\"far\":\"unknown\",\"live\":null,\"allowed\":false}");
+        "{\"link\":5,\"peer\":1,\"near\":\"unknown\",\"far\":\"unknown\",\"live\":null,\"allowed\":false,"
+        "\"evidence\":\"unverified\",\"since\":null}");
     assert_captured_json("/ppus/2/bdf", "\"0009:00:00.0\"");
     assert_captured_json("/ppus/2/present", "false");
     assert_captured_json("/ppus/3/bdf", "null");

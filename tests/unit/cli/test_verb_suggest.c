@@ -34,9 +34,9 @@ static void test_text(void **state)
     assert_int_equal(suggest((struct options){.argument = "2"}), STATUS_OK);
     assert_string_equal(captured_stdout(), "PPU 0 (0000:08:00.0), PPU 1 (0000:7e:00.0)\n"
                                            "links among them: 1\n"
-                                           "stranded links, to other idle cards: 6\n"
+                                           "links to other idle cards that would be lost: 6\n"
                                            "NUMA nodes: unknown\n"
-                                           "the best choice of all\n");
+                                           "compared all choices: this is the best\n");
 }
 
 static void test_json(void **state)

@@ -34,7 +34,7 @@ static void test_text(void **state)
     set_masks((const uint32_t[CARDS]){0});
     assert_int_equal(topo((struct options){0}), STATUS_OK);
     assert_non_null(strstr(captured_stdout(), "\n  1    1  X  !  !  .  .  .  !  0000:7e:00.0  "));
-    assert_non_null(strstr(captured_stdout(), "\nNOT ISOLATED: see icn-hook status\n"));
+    assert_non_null(strstr(captured_stdout(), "\nNOT ISOLATED: see icn-hook check\n"));
 }
 
 static void test_json(void **state)
@@ -51,9 +51,9 @@ static void test_json(void **state)
     assert_captured_json("/ppus/6/owners", "[\"unknown\"]");
     assert_captured_json("/ppus/6/driver", "\"vfio-pci\"");
     assert_captured_json("/pairs/0", "{\"a\":0,\"b\":1,\"links\":[{\"ppu\":0,\"link\":5},{\"ppu\":1,\"link\":3}],"
-                                     "\"wired\":1,\"open\":1,\"state\":\"leak\",\"allowed\":false}");
+                                     "\"wired\":1,\"open\":1,\"state\":\"leak\",\"allowed\":false,\"evidence\":\"unverified\"}");
     assert_captured_json("/pairs/1", "{\"a\":0,\"b\":2,\"links\":[{\"ppu\":0,\"link\":3},{\"ppu\":2,\"link\":3}],"
-                                     "\"wired\":1,\"open\":0,\"state\":\"cut\",\"allowed\":false}");
+                                     "\"wired\":1,\"open\":0,\"state\":\"cut\",\"allowed\":false,\"evidence\":\"proven\"}");
     assert_captured_json("/pairs/4/state", "\"cut\"");
     assert_captured_json("/pairs/4/allowed", "true");
     assert_captured_json("/pairs/6/state", "\"unknown\"");
@@ -70,7 +70,7 @@ static void test_json_of_parallel_links(void **state)
     assert_int_equal(topo((struct options){.json = true}), STATUS_OK);
     assert_captured_json("/pairs", "[{\"a\":0,\"b\":1,\"links\":[{\"ppu\":0,\"link\":2},{\"ppu\":0,\"link\":3},"
                                    "{\"ppu\":1,\"link\":2},{\"ppu\":1,\"link\":4}],\"wired\":2,\"open\":1,"
-                                   "\"state\":\"partly\",\"allowed\":true}]");
+                                   "\"state\":\"partly\",\"allowed\":true,\"evidence\":null}]");
     simulated_text(SETTINGS, "[map]\n1 = 0009:00:00.0\n");
     assert_int_equal(topo((struct options){.json = true}), STATUS_OK);
     assert_captured_json("/ppus/0/bdf", "null");

@@ -160,7 +160,7 @@ static void test_help_and_version(void **state)
 
 static void test_options_in_any_order(void **state)
 {
-    static const char expected[] = "{\n  \"schema\": \"icn-hook/check/1\",\n  \"ok\": true,";
+    static const char expected[] = "{\n  \"schema\": \"icn-hook/check/2\",\n  \"ok\": true,";
     static const char *const lines[] = {
         "check --json",
         "--json check",
@@ -203,7 +203,7 @@ static void test_reader_that_goes_away(void **state)
 /* The log's destination stays for the rest of the program: the last test. */
 static void test_verbose(void **state)
 {
-    static const char expected[] = "{\n  \"schema\": \"icn-hook/check/1\",";
+    static const char expected[] = "{\n  \"schema\": \"icn-hook/check/2\",";
     static const char *const lines[] = {"check --json -v", "--verbose --json check"};
 
     (void)state;
