@@ -29,6 +29,7 @@ struct holding {
     size_t owner;
     int ppu;
     bool whole;
+    size_t next; /* of the same card: an index plus 1; 0: none */
 };
 
 struct owners {
@@ -36,6 +37,7 @@ struct owners {
     size_t count;
     struct holding *holdings; /* one per owner and card */
     size_t holding_count;
+    size_t first[PPU_MAX]; /* by id: the card's first holding, as `next` */
     int of[PPU_MAX];    /* by id, as the core knows it: OWNER_IDLE, an index above plus 1, OWNER_SHARED, OWNER_UNKNOWN */
     bool held[PPU_MAX]; /* by id: open through vfio */
     struct text_list unresolved; /* uuids of VMs that live, but whose devices could not be looked at this time */
@@ -52,6 +54,9 @@ void owners_free(struct owners *owners);
 struct owner *owners_find(const struct owners *owners, const char *uuid);
 struct owner *owners_named(const struct owners *owners, const char *name);
 bool owners_has(const struct owners *owners, const struct owner *owner, int ppu);
+/* The card's holdings one after the other, in the order in which they were given: HOLDING NULL gives the first, and
+ * NULL is the end. */
+const struct holding *owners_next_holding(const struct owners *owners, int ppu, const struct holding *holding);
 /* The one owner that has the whole card, or NULL. */
 const struct owner *owners_sole(const struct owners *owners, int ppu);
 /* The number by which the core knows OWNER. */

@@ -59,9 +59,10 @@ static void metrics_put_owners(const struct session *session, FILE *stream)
     const struct owners *owners = &session->owners;
     metrics_put_head(stream, name, "The VM or group that has the card. No line: nobody, or nobody that is known.");
     for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
-        for (size_t i = 0; i < owners->holding_count; i++) {
-            const struct owner *owner = &owners->items[owners->holdings[i].owner];
-            if (owners->holdings[i].ppu == ppu && owner->kind != OWNER_KIND_STRANGER) {
+        const struct holding *holding = NULL;
+        while ((holding = owners_next_holding(owners, ppu, holding))) {
+            const struct owner *owner = &owners->items[holding->owner];
+            if (owner->kind != OWNER_KIND_STRANGER) {
                 metrics_put_card(session, stream, name, ppu);
                 fputs(",vm=\"", stream);
                 metrics_put_escaped(stream, owner->name);

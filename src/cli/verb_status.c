@@ -14,15 +14,14 @@
 static void status_put_owners(const struct session *session, int ppu, struct json_object *array)
 {
     const struct owners *owners = &session->owners;
-    for (size_t i = 0; i < owners->holding_count; i++) {
-        const struct owner *owner = &owners->items[owners->holdings[i].owner];
-        if (owners->holdings[i].ppu == ppu) {
-            struct json_object *entry = json_object_new_object();
-            json_put_text(entry, "name", owner->kind == OWNER_KIND_STRANGER ? "unknown" : owner->name);
-            json_put_text(entry, "uuid", owner->uuid[0] ? owner->uuid : NULL);
-            json_put_text(entry, "kind", owner_kind_text(owner->kind));
-            json_object_array_add(array, entry);
-        }
+    const struct holding *holding = NULL;
+    while ((holding = owners_next_holding(owners, ppu, holding))) {
+        const struct owner *owner = &owners->items[holding->owner];
+        struct json_object *entry = json_object_new_object();
+        json_put_text(entry, "name", owner->kind == OWNER_KIND_STRANGER ? "unknown" : owner->name);
+        json_put_text(entry, "uuid", owner->uuid[0] ? owner->uuid : NULL);
+        json_put_text(entry, "kind", owner_kind_text(owner->kind));
+        json_object_array_add(array, entry);
     }
 }
 

@@ -220,12 +220,11 @@ static void topo_put_card(const struct session *session, int ppu, struct json_ob
     json_put_known_number(object, "numa_node", is_present ? card->state.numa_node : -1);
     json_put_known_number(object, "iommu_group", is_present ? card->state.iommu_group : -1);
     struct json_object *owners = json_put_array(object, "owners");
-    for (size_t i = 0; i < session->owners.holding_count; i++) {
-        const struct owner *owner = &session->owners.items[session->owners.holdings[i].owner];
-        if (session->owners.holdings[i].ppu == ppu) {
-            const char *name = owner->kind == OWNER_KIND_STRANGER ? "unknown" : owner->name;
-            json_object_array_add(owners, json_object_new_string(name));
-        }
+    const struct holding *holding = NULL;
+    while ((holding = owners_next_holding(&session->owners, ppu, holding))) {
+        const struct owner *owner = &session->owners.items[holding->owner];
+        const char *name = owner->kind == OWNER_KIND_STRANGER ? "unknown" : owner->name;
+        json_object_array_add(owners, json_object_new_string(name));
     }
     json_object_array_add(array, object);
 }

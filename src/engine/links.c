@@ -263,9 +263,9 @@ bool links_no_gate(const struct session *session, int ppu)
 {
     bool runs = false;
     int64_t at = 0;
-    for (size_t i = 0; i < session->owners.holding_count; i++) {
-        const struct holding *holding = &session->owners.holdings[i];
-        runs |= holding->ppu == ppu && session->owners.items[holding->owner].runs;
+    const struct holding *holding = NULL;
+    while ((holding = owners_next_holding(&session->owners, ppu, holding))) {
+        runs |= session->owners.items[holding->owner].runs;
     }
     gated_mask(session, ppu, &at);
     return runs && at == 0 && !session_is_read(session, ppu);

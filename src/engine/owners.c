@@ -57,15 +57,26 @@ int owners_number(const struct owners *owners, const struct owner *owner)
     return (int)(owner - owners->items) + 1;
 }
 
-bool owners_has(const struct owners *owners, const struct owner *owner, int ppu)
+const struct holding *owners_next_holding(const struct owners *owners, int ppu, const struct holding *holding)
+{
+    size_t next = holding ? holding->next : owners->first[ppu];
+    return next > 0 ? &owners->holdings[next - 1] : NULL;
+}
+
+static struct holding *find_holding(const struct owners *owners, const struct owner *owner, int ppu)
 {
     size_t index = (size_t)(owner - owners->items);
-    for (size_t i = 0; i < owners->holding_count; i++) {
-        if (owners->holdings[i].owner == index && owners->holdings[i].ppu == ppu) {
-            return true;
+    for (size_t next = owners->first[ppu]; next > 0; next = owners->holdings[next - 1].next) {
+        if (owners->holdings[next - 1].owner == index) {
+            return &owners->holdings[next - 1];
         }
     }
-    return false;
+    return NULL;
+}
+
+bool owners_has(const struct owners *owners, const struct owner *owner, int ppu)
+{
+    return find_holding(owners, owner, ppu) != NULL;
 }
 
 const struct owner *owners_sole(const struct owners *owners, int ppu)
@@ -79,11 +90,8 @@ static void number_card(struct owners *owners, int ppu)
 {
     int number = owners->held[ppu] ? OWNER_UNKNOWN : OWNER_IDLE;
     bool any = false;
-    for (size_t i = 0; i < owners->holding_count; i++) {
-        const struct holding *holding = &owners->holdings[i];
-        if (holding->ppu != ppu) {
-            continue;
-        }
+    const struct holding *holding = NULL;
+    while ((holding = owners_next_holding(owners, ppu, holding))) {
         if (owners->items[holding->owner].kind == OWNER_KIND_STRANGER) {
             number = OWNER_UNKNOWN;
             break;
@@ -103,28 +111,47 @@ struct owner *owners_add(struct owners *owners, enum owner_kind kind, const char
     return owner;
 }
 
+/* HOLDING goes to the end of the list of its card. */
+static void append_holding(struct owners *owners, struct holding holding)
+{
+    size_t *link = &owners->first[holding.ppu];
+    while (*link > 0) {
+        link = &owners->holdings[*link - 1].next;
+    }
+    holding.next = 0;
+    owners->holdings[owners->holding_count] = holding;
+    *link = ++owners->holding_count;
+}
+
 void owners_give(struct owners *owners, const struct owner *owner, int ppu, bool whole)
 {
-    size_t index = (size_t)(owner - owners->items);
-    for (size_t i = 0; i < owners->holding_count; i++) {
-        struct holding *known = &owners->holdings[i];
-        if (known->owner == index && known->ppu == ppu) {
-            known->whole |= whole;
-            return;
-        }
+    struct holding *known = find_holding(owners, owner, ppu);
+    if (known) {
+        known->whole |= whole;
+        return;
     }
     owners->holdings = memory_grow(owners->holdings, owners->holding_count + 1, sizeof *owners->holdings);
-    owners->holdings[owners->holding_count++] = (struct holding){.owner = index, .ppu = ppu, .whole = whole};
+    append_holding(owners, (struct holding){.owner = (size_t)(owner - owners->items), .ppu = ppu, .whole = whole});
     number_card(owners, ppu);
 }
 
 void owners_take_back(struct owners *owners, const struct owner *owner)
 {
     size_t index = (size_t)(owner - owners->items);
-    for (size_t i = owners->holding_count; i-- > 0;) {
-        int ppu = owners->holdings[i].ppu;
-        if (owners->holdings[i].owner == index) {
-            owners->holdings[i] = owners->holdings[--owners->holding_count];
+    size_t count = owners->holding_count;
+    bool is_lost[PPU_MAX] = {false};
+    owners->holding_count = 0;
+    memset(owners->first, 0, sizeof owners->first);
+    for (size_t i = 0; i < count; i++) {
+        struct holding holding = owners->holdings[i];
+        if (holding.owner == index) {
+            is_lost[holding.ppu] = true;
+        } else {
+            append_holding(owners, holding);
+        }
+    }
+    for (int ppu = 0; ppu < PPU_MAX; ppu++) {
+        if (is_lost[ppu]) {
             number_card(owners, ppu);
         }
     }
@@ -133,13 +160,12 @@ void owners_take_back(struct owners *owners, const struct owner *owner)
 const char *owners_text(const struct owners *owners, int ppu, char text[OWNER_TEXT_SIZE])
 {
     size_t used = 0;
+    const struct holding *holding = NULL;
     snprintf(text, OWNER_TEXT_SIZE, "%s", owners->of[ppu] == OWNER_UNKNOWN ? "unknown" : "idle");
-    for (size_t i = 0; i < owners->holding_count && used < OWNER_TEXT_SIZE; i++) {
-        const struct owner *owner = &owners->items[owners->holdings[i].owner];
-        if (owners->holdings[i].ppu == ppu) {
-            used += (size_t)snprintf(text + used, OWNER_TEXT_SIZE - used, "%s%s", used > 0 ? ", " : "",
-                                     owner->kind == OWNER_KIND_STRANGER ? "unknown" : owner->name);
-        }
+    while (used < OWNER_TEXT_SIZE && (holding = owners_next_holding(owners, ppu, holding))) {
+        const struct owner *owner = &owners->items[holding->owner];
+        used += (size_t)snprintf(text + used, OWNER_TEXT_SIZE - used, "%s%s", used > 0 ? ", " : "",
+                                 owner->kind == OWNER_KIND_STRANGER ? "unknown" : owner->name);
     }
     return text;
 }
@@ -153,11 +179,9 @@ bool owners_uuids(const struct owners *owners, int ppu, char (**uuids)[UUID_SIZE
 {
     char(*found)[UUID_SIZE] = memory_alloc(owners->holding_count + 1, sizeof *found);
     size_t found_count = 0;
-    for (size_t i = 0; i < owners->holding_count; i++) {
-        const struct owner *owner = &owners->items[owners->holdings[i].owner];
-        if (owners->holdings[i].ppu != ppu) {
-            continue;
-        }
+    const struct holding *holding = NULL;
+    while ((holding = owners_next_holding(owners, ppu, holding))) {
+        const struct owner *owner = &owners->items[holding->owner];
         if (owner->uuid[0] == '\0') {
             free(found);
             return false;

@@ -92,10 +92,10 @@ static const char *other_card(bool by_hand)
 static const struct owner *find_obstacle(const struct session *session, const char *uuid, int ppu, bool whole)
 {
     const struct owners *owners = &session->owners;
-    for (size_t i = 0; i < owners->holding_count; i++) {
-        const struct holding *holding = &owners->holdings[i];
+    const struct holding *holding = NULL;
+    while ((holding = owners_next_holding(owners, ppu, holding))) {
         const struct owner *owner = &owners->items[holding->owner];
-        if (holding->ppu == ppu && (whole || holding->whole) && strcmp(owner->uuid, uuid) != 0) {
+        if ((whole || holding->whole) && strcmp(owner->uuid, uuid) != 0) {
             return owner;
         }
     }
@@ -183,8 +183,9 @@ static bool is_shared_only(const struct session *session, int ppu)
     if (owners->of[ppu] == OWNER_IDLE || owners->of[ppu] == OWNER_UNKNOWN) {
         return false;
     }
-    for (size_t i = 0; i < owners->holding_count; i++) {
-        if (owners->holdings[i].ppu == ppu && owners->holdings[i].whole) {
+    const struct holding *holding = NULL;
+    while ((holding = owners_next_holding(owners, ppu, holding))) {
+        if (holding->whole) {
             return false;
         }
     }
@@ -221,13 +222,13 @@ static enum reach reach_of(const struct session *session, const struct turn *tur
  * through, so that the write is planned and tried; later, as we wrote it last. */
 static struct plan_goal near_goal(const struct session *session, const struct turn *turn, int ppu)
 {
-    const struct card_memory *memory = session_memory(session, ppu);
     uint32_t required = policy_required(session, ppu);
     uint32_t now = 0;
     if (session_is_read(session, ppu)) {
         now = session->cards[ppu].reading.mask;
-    } else if (turn->intent != INTENT_START && memory && memory->has_written) {
-        now = memory->written & topology_links(&session->machine->topology, ppu);
+    } else if (turn->intent != INTENT_START) {
+        const struct card_memory *memory = session_memory(session, ppu);
+        now = memory && memory->has_written ? memory->written & topology_links(&session->machine->topology, ppu) : 0;
     }
     return (struct plan_goal){
         .role = ROLE_NEAR, .now = now, .want = turn->intent == INTENT_START ? required : now | required};
@@ -236,13 +237,15 @@ static struct plan_goal near_goal(const struct session *session, const struct tu
 /* What is taken for the mask of a card that is not the subject's.  False: it is left alone. */
 static bool far_mask(const struct session *session, const struct turn *turn, int ppu, uint32_t *now)
 {
+    if (session_is_read(session, ppu)) {
+        *now = session->cards[ppu].reading.mask;
+        return true;
+    }
     const struct card_memory *memory = session_memory(session, ppu);
     uint32_t links = topology_links(&session->machine->topology, ppu);
     bool may_be_tried = session->owners.of[ppu] == OWNER_IDLE &&
                         session->cards[ppu].reading.kind == READING_UNVERIFIABLE;
-    if (session_is_read(session, ppu)) {
-        *now = session->cards[ppu].reading.mask;
-    } else if (may_be_tried && memory && memory->has_written) {
+    if (may_be_tried && memory && memory->has_written) {
         *now = memory->written & links;
     } else if (may_be_tried && turn->intent == INTENT_RESET) {
         *now = links & ~policy_expected(session, ppu); /* nothing is known: every bit is to be written */
@@ -269,18 +272,21 @@ static struct plan_goal far_goal(const struct session *session, const struct tur
 /* Remembers what the card had before us, if that can be told now and there is something to tell. */
 static void learn_original(struct session *session, const struct turn *turn, int ppu)
 {
-    const struct card_memory *known = session_memory(session, ppu);
+    const struct topology *topology = &session->machine->topology;
     const int *owners = turn->late ? session->owners.of : session->owners_before;
-    if (session->cards[ppu].reach != REACH_CHANGE || !session_is_read(session, ppu) ||
-        (known && (known->has_original || known->has_written))) {
+    if (session->cards[ppu].reach != REACH_CHANGE || !session_is_read(session, ppu)) {
+        return;
+    }
+    const struct card_memory *known = session_memory(session, ppu);
+    if (known && (known->has_original || known->has_written)) {
         return;
     }
     uint32_t mask = session->cards[ppu].reading.mask;
-    uint32_t ours = mask & mask_required(&session->machine->topology, owners, ppu);
+    uint32_t ours = mask == 0 ? 0 : mask & mask_required(topology, owners, ppu);
     /* A cut that was there before its first owner is not ours when the second comes: so it is told now.  That of an
      * isolated idle card is ours, whatever became of the record of it. */
-    bool faces_owner = ours != 0 || mask_required(&session->machine->topology, session->owners.of, ppu) != 0;
-    if (turn->near[ppu] || turn->given_back[ppu] || faces_owner || (policy_required(session, ppu) & ~mask) != 0) {
+    if (turn->near[ppu] || turn->given_back[ppu] || ours != 0 ||
+        mask_required(topology, session->owners.of, ppu) != 0 || (policy_required(session, ppu) & ~mask) != 0) {
         struct card_memory *memory = state_remember(&session->state, session->machine->card[ppu]);
         memory->has_original = true;
         memory->original = mask & ~ours;

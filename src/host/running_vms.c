@@ -195,9 +195,21 @@ static bool has_character_reference(struct scan scan)
     return false;
 }
 
+/* Goes to <domain.  A 'd' is rarer in <qemuCaps> than a '<'. */
+static bool scan_to_domain(struct scan *scan)
+{
+    size_t skipped;
+    for (; scan_to(scan, 'd', &skipped); scan->at++) {
+        if (is_at(scan, 0, "domain ") && scan->at[-1] == '<') {
+            scan->at--;
+            return true;
+        }
+    }
+    return false;
+}
+
 bool status_file_scan(const char *text, size_t length, struct domain *domain)
 {
-    static const char domain_start[] = "<domain ";
     struct scan scan = {text, text + length};
     const char *name;
     const char *uuid;
@@ -210,11 +222,10 @@ bool status_file_scan(const char *text, size_t length, struct domain *domain)
         !scan_attributes(&scan, &pid) || pid == 0) {
         return false;
     }
-    scan.at = memmem(scan.at, (size_t)(scan.end - scan.at), domain_start, sizeof domain_start - 1);
-    if (!scan.at || !scan_ends(scan) || may_have_host_device(scan) || has_character_reference(scan)) {
+    if (!scan_to_domain(&scan) || !scan_ends(scan) || may_have_host_device(scan) || has_character_reference(scan)) {
         return false;
     }
-    scan.at += sizeof domain_start - 2; /* the attributes begin with the blank */
+    scan.at += strlen("<domain"); /* the attributes begin with the blank */
     if (!scan_attributes(&scan, NULL) || !scan_element(&scan, "<name>", "</name>", &name, &name_length) ||
         !scan_element(&scan, "<uuid>", "</uuid>", &uuid, &uuid_length) || uuid_length >= sizeof uuid_text) {
         return false;
@@ -252,14 +263,14 @@ static bool is_status_name(const char *name)
 }
 
 /* libvirt never changes a file in place, so one read gives all of it. */
-static int read_whole(struct status_reading *reading, int fd, const char *path, struct error *err)
+static int read_whole(struct status_reading *reading, int fd, const char *name, struct error *err)
 {
     struct stat facts;
     if (fstat(fd, &facts) < 0 || !S_ISREG(facts.st_mode)) {
-        return error_set(err, STATUS_INVALID, "%s is not a regular file", path);
+        return error_set(err, STATUS_INVALID, "%s/%s is not a regular file", reading->path, name);
     }
     if (facts.st_size > DOMAIN_XML_LIMIT) {
-        return error_set(err, STATUS_INVALID, "%s is larger than %d bytes", path, DOMAIN_XML_LIMIT);
+        return error_set(err, STATUS_INVALID, "%s/%s is larger than %d bytes", reading->path, name, DOMAIN_XML_LIMIT);
     }
     size_t size = (size_t)facts.st_size;
     if (reading->capacity < size + 1) {
@@ -269,31 +280,32 @@ static int read_whole(struct status_reading *reading, int fd, const char *path, 
     ssize_t got = read(fd, reading->text, size + 1);
     if (got < 0) {
         int number = errno;
-        return error_set_errno(err, STATUS_HARDWARE, number, "cannot read %s", path);
+        return error_set_errno(err, STATUS_HARDWARE, number, "cannot read %s/%s", reading->path, name);
     }
     if ((size_t)got != size) {
-        return error_set(err, STATUS_HARDWARE, "%s changed while it was read", path);
+        return error_set(err, STATUS_HARDWARE, "%s/%s changed while it was read", reading->path, name);
     }
     reading->length = size;
     return 0;
 }
 
 /* 1: the text is read; 0: the file is gone; -1: it cannot be used. */
-static int read_status_file(struct status_reading *reading, const char *name, const char *path, struct error *err)
+static int read_status_file(struct status_reading *reading, const char *name, struct error *err)
 {
     CLEANUP_FD int fd = openat(reading->directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0) {
         int number = errno;
-        return number == ENOENT ? 0 : error_set_errno(err, STATUS_HARDWARE, number, "cannot open %s", path);
+        return number == ENOENT
+                   ? 0
+                   : error_set_errno(err, STATUS_HARDWARE, number, "cannot open %s/%s", reading->path, name);
     }
-    return read_whole(reading, fd, path, err) < 0 ? -1 : 1;
+    return read_whole(reading, fd, name, err) < 0 ? -1 : 1;
 }
 
 /* 1: VM is filled; 0: the file is gone; -1: it cannot be used. */
-static int load_vm(struct status_reading *reading, const char *name, const char *path, struct running_vm *vm,
-                   struct error *err)
+static int load_vm(struct status_reading *reading, const char *name, struct running_vm *vm, struct error *err)
 {
-    int result = read_status_file(reading, name, path, err);
+    int result = read_status_file(reading, name, err);
     if (result <= 0) {
         return result;
     }
@@ -301,13 +313,14 @@ static int load_vm(struct status_reading *reading, const char *name, const char 
                      (reading->wanted && text_list_has(reading->wanted, vm->domain.uuid));
     if (is_parsed) {
         domain_free(&vm->domain);
+        CLEANUP_FREE char *path = paths_resolve("%s/%s", reading->path, name);
         if (domain_parse(reading->text, reading->length, path, &vm->domain, err) < 0) {
             return -1;
         }
     }
     if (vm->domain.pid == 0) {
         domain_free(&vm->domain);
-        return error_set(err, STATUS_INVALID, "%s: it names no process (<domstatus pid=…>)", path);
+        return error_set(err, STATUS_INVALID, "%s/%s: it names no process (<domstatus pid=…>)", reading->path, name);
     }
     vm->process.pid = vm->domain.pid;
     vm->lives = is_parsed ? process_find(vm->domain.pid, &vm->process) : process_pid_exists(vm->domain.pid);
@@ -316,10 +329,9 @@ static int load_vm(struct status_reading *reading, const char *name, const char 
 
 static void add_vm(struct running_vms *running, struct status_reading *reading, const char *name)
 {
-    CLEANUP_FREE char *path = paths_resolve("%s/%s", reading->path, name);
     struct running_vm vm = {0};
     struct error err;
-    int result = load_vm(reading, name, path, &vm, &err);
+    int result = load_vm(reading, name, &vm, &err);
     if (result < 0) {
         text_list_add(&running->warnings, "%s; its VM, and the cards that it has, are not known", err.text);
     }

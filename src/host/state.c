@@ -355,28 +355,41 @@ struct claim *state_claim(const struct state *state, const char *uuid)
     return NULL;
 }
 
-struct card_memory *state_card(const struct state *state, struct bdf bdf)
+/* The first card whose address is not below BDF.  Cards are learned in the order of their ids, which is mostly
+ * that of their addresses: so the last is looked at first. */
+static size_t find_card_place(const struct state *state, struct bdf bdf)
 {
-    for (size_t i = 0; i < state->card_count; i++) {
-        if (bdf_compare(state->cards[i].bdf, bdf) == 0) {
-            return &state->cards[i];
+    size_t from = 0;
+    size_t to = state->card_count;
+    int order = to > 0 ? bdf_compare(state->cards[to - 1].bdf, bdf) : -1;
+    if (order <= 0) {
+        return order < 0 ? to : to - 1;
+    }
+    while (from < to) {
+        size_t middle = from + (to - from) / 2;
+        if (bdf_compare(state->cards[middle].bdf, bdf) < 0) {
+            from = middle + 1;
+        } else {
+            to = middle;
         }
     }
-    return NULL;
+    return from;
+}
+
+struct card_memory *state_card(const struct state *state, struct bdf bdf)
+{
+    size_t at = find_card_place(state, bdf);
+    return at < state->card_count && bdf_compare(state->cards[at].bdf, bdf) == 0 ? &state->cards[at] : NULL;
 }
 
 struct card_memory *state_remember(struct state *state, struct bdf bdf)
 {
-    struct card_memory *known = state_card(state, bdf);
-    if (known) {
-        return known;
+    size_t at = find_card_place(state, bdf);
+    if (at < state->card_count && bdf_compare(state->cards[at].bdf, bdf) == 0) {
+        return &state->cards[at];
     }
-    size_t at = state->card_count;
     state->cards = memory_grow(state->cards, state->card_count + 1, sizeof *state->cards);
-    while (at > 0 && bdf_compare(state->cards[at - 1].bdf, bdf) > 0) {
-        state->cards[at] = state->cards[at - 1];
-        at--;
-    }
+    memmove(state->cards + at + 1, state->cards + at, (state->card_count - at) * sizeof *state->cards);
     state->card_count++;
     state->cards[at] = (struct card_memory){.bdf = bdf};
     return &state->cards[at];

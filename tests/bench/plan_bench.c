@@ -2,7 +2,7 @@
 /*
  * usage: plan_bench CARDS
  * Plans one VM's start on a host of CARDS cards with 32 links each, for callgrind
- * to count: everything but the planning stands outside plan_once, so that
+ * to count: everything but the planning is outside plan_once, so that
  * --toggle-collect=plan_once sees the planning alone.
  *
  * A quarter of the cards goes to the VM, a quarter to each of two others and a
@@ -10,14 +10,15 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/memory.h"
-#include "engine/decision.h"
+#include "engine/policy.h"
 
 /* Enough cards for 32 links to different ones on either side. */
-enum { FEWEST_CARDS = LINK_MAX + 1, OTHER_TENANTS = 2, KINDS = OTHER_TENANTS + 2 };
+enum { FEWEST_CARDS = LINK_MAX + 1, OTHER_OWNERS = 2, KINDS = OTHER_OWNERS + 2 };
 
-/* Card n is joined to the 16 before and the 16 behind it. */
+/* Card n is joined to the 16 before and the 16 after it. */
 static void join_cards(struct topology *topology)
 {
     int count = topology->ppu_count;
@@ -46,86 +47,70 @@ static struct machine *make_machine(int cards)
     return machine;
 }
 
-/* All links are open and every register was read. */
-static struct snapshot *make_snapshot(struct machine *machine)
+/* All links are open, every register was read, and nothing is remembered. */
+static void open_session(struct session *session, struct machine *machine)
 {
-    int cards = machine->topology.ppu_count;
-    struct snapshot *snapshot = memory_alloc(1, sizeof *snapshot);
-    snapshot->machine = machine;
-    snapshot->tenant_count = OTHER_TENANTS;
-    snapshot->tenants = memory_alloc(OTHER_TENANTS, sizeof *snapshot->tenants);
-    snapshot->claims = memory_alloc((size_t)cards, sizeof *snapshot->claims);
-    for (size_t i = 0; i < OTHER_TENANTS; i++) {
-        snprintf(snapshot->tenants[i].uuid, sizeof snapshot->tenants[i].uuid, "other-%zu", i);
-        snapshot->tenants[i].name = "other";
-        snapshot->tenants[i].running = true;
-        snapshot->tenants[i].alive = true;
+    size_t cards = (size_t)machine->topology.ppu_count;
+    *session = (struct session){
+        .access = SESSION_LOOK,
+        .machine = machine,
+        .state = STATE_CLOSED,
+        .cards = memory_alloc(cards, sizeof *session->cards),
+        .owners_before = memory_alloc(cards, sizeof *session->owners_before),
+        .goals = memory_alloc(cards, sizeof *session->goals),
+        .plan = memory_alloc(1, sizeof *session->plan),
+        .outcomes = memory_alloc(2 * cards, sizeof *session->outcomes),
+    };
+    for (int i = 0; i < OTHER_OWNERS; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "other-%d", i);
+        owners_add(&session->owners, OWNER_KIND_VM, name, name)->runs = true;
     }
-    for (int ppu = 0; ppu < cards; ppu++) {
-        struct card *card = &snapshot->cards[ppu];
-        card->state.present = true;
-        card->reading.kind = READING_FINE;
-        card->was_read = true;
-        if (ppu % KINDS < OTHER_TENANTS) {
-            snapshot->claims[snapshot->claim_count++] =
-                (struct claim){.tenant = (size_t)(ppu % KINDS), .ppu = ppu, .whole = true};
+    for (size_t ppu = 0; ppu < cards; ppu++) {
+        session->cards[ppu].state.present = true;
+        session->cards[ppu].reading.kind = READING_FINE;
+        session->cards[ppu].was_read = true;
+        if (ppu % KINDS < OTHER_OWNERS) {
+            owners_give(&session->owners, &session->owners.items[ppu % KINDS], (int)ppu, true);
         }
     }
-    return snapshot;
+    memcpy(session->owners_before, session->owners.of, cards * sizeof session->owners_before[0]);
 }
 
-static void make_demand(struct demand *demand, const struct machine *machine)
-{
-    int cards = machine->topology.ppu_count;
-    demand->devices = memory_alloc((size_t)cards, sizeof *demand->devices);
-    for (int ppu = OTHER_TENANTS; ppu < cards; ppu += KINDS) {
-        demand->devices[demand->count++] = (struct demand_device){
-            .function = machine->card[ppu],
-            .card = machine->card[ppu],
-            .present = true,
-            .is_ppu = true,
-            .ppu = ppu,
-            .whole = true,
-        };
-    }
-    demand->has_ppu = true;
-}
-
-void plan_once(struct decision *decision, struct snapshot *snapshot, const struct demand *demand);
+void plan_once(struct session *session, struct turn *turn);
 
 /* What is counted. */
-__attribute__((noinline)) void plan_once(struct decision *decision, struct snapshot *snapshot,
-                                         const struct demand *demand)
+__attribute__((noinline)) void plan_once(struct session *session, struct turn *turn)
 {
+    const struct applicant applicant = {.uuid = "bench"};
     struct error err;
-    if (decision_admit(snapshot, demand, "bench", &err) < 0) {
-        fprintf(stderr, "plan_bench: %s\n", err.text);
-        exit(EXIT_FAILURE);
+    int cards = session->machine->topology.ppu_count;
+    for (int ppu = OTHER_OWNERS; ppu < cards; ppu += KINDS) {
+        if (policy_admit(session, &applicant, ppu, true, &err) < 0) {
+            fprintf(stderr, "plan_bench: %s\n", err.text);
+            exit(EXIT_FAILURE);
+        }
     }
-    decision_make(decision, snapshot, NULL, INTENT_START, "bench", "bench", demand);
+    const struct owner *owner = owners_add(&session->owners, OWNER_KIND_VM, "bench", "bench");
+    for (int ppu = OTHER_OWNERS; ppu < cards; ppu += KINDS) {
+        turn->near[ppu] = true;
+        owners_give(&session->owners, owner, ppu, true);
+    }
+    policy_decide(session, turn);
 }
 
 int main(int argc, char **argv)
 {
     int cards = argc == 2 ? (int)strtol(argv[1], NULL, 10) : 0;
+    struct turn turn = {.intent = INTENT_START};
+    struct session session;
     if (cards < FEWEST_CARDS || cards > PPU_MAX) {
         fprintf(stderr, "usage: plan_bench CARDS (%d to %d)\n", FEWEST_CARDS, PPU_MAX);
         return EXIT_FAILURE;
     }
-    struct machine *machine = make_machine(cards);
-    struct snapshot *snapshot = make_snapshot(machine);
-    struct demand demand = {0};
-    make_demand(&demand, machine);
-    struct decision *decision = memory_alloc(1, sizeof *decision);
-
-    plan_once(decision, snapshot, &demand);
-    printf("%d links, %zu writes\n", cards * LINK_MAX / 2, decision->plan.count);
-
-    free(decision);
-    demand_free(&demand);
-    free(snapshot->tenants);
-    free(snapshot->claims);
-    free(snapshot);
-    free(machine);
+    open_session(&session, make_machine(cards));
+    plan_once(&session, &turn);
+    printf("%d links, %zu writes\n", cards * LINK_MAX / 2, session.plan->count);
+    session_close(&session);
     return EXIT_SUCCESS;
 }

@@ -555,6 +555,36 @@ static void test_give_and_take_back(void **state)
     assert_string_equal(owners_text(owners, 4, text), "a, unknown");
 }
 
+/* Taking back one owner's cards leaves the others' in the order in which they were given. */
+static void test_next_holding(void **state)
+{
+    static const char *const uuids[] = {VM_A, VM_B, VM_C};
+    (void)state;
+    look();
+    struct owners *owners = &session.owners;
+    for (size_t i = 0; i < 3; i++) {
+        owners_add(owners, OWNER_KIND_VM, uuids[i], "");
+    }
+    for (size_t i = 0; i < 3; i++) {
+        owners_give(owners, &owners->items[2 - i], 4, false);
+        owners_give(owners, &owners->items[i], 5, false);
+    }
+    assert_null(owners_next_holding(owners, 3, NULL));
+    owners_take_back(owners, &owners->items[1]);
+    assert_int_equal(owners->holding_count, 4);
+    const struct holding *holding = owners_next_holding(owners, 4, NULL);
+    assert_int_equal(holding->owner, 2);
+    holding = owners_next_holding(owners, 4, holding);
+    assert_int_equal(holding->owner, 0);
+    assert_null(owners_next_holding(owners, 4, holding));
+    holding = owners_next_holding(owners, 5, NULL);
+    assert_int_equal(holding->owner, 0);
+    holding = owners_next_holding(owners, 5, holding);
+    assert_int_equal(holding->owner, 2);
+    assert_null(owners_next_holding(owners, 5, holding));
+    assert_owners(&session, "....SS..");
+}
+
 static void test_text(void **state)
 {
     char text[OWNER_TEXT_SIZE];
@@ -650,6 +680,7 @@ int main(void)
         EACH(test_host_driver),
         EACH(test_find),
         EACH(test_give_and_take_back),
+        EACH(test_next_holding),
         EACH(test_text),
         EACH(test_text_that_does_not_fit),
         EACH(test_uuids),

@@ -169,6 +169,29 @@ static void test_cards_come_sorted(void **unused)
     state_close(&state);
 }
 
+/* Learned in whatever order, found all the same. */
+static void test_many_cards(void **unused)
+{
+    enum { MANY = 97, APART = 35 };
+    (void)unused;
+    struct state state = open_state(STATE_CHANGE);
+    for (int i = 0; i < MANY; i++) {
+        const struct bdf bdf = {.bus = (uint8_t)(2 * (i * APART % MANY) + 1)};
+        assert_null(state_card(&state, bdf));
+        state_remember(&state, bdf)->written = bdf.bus;
+        assert_int_equal(state_card(&state, bdf)->written, bdf.bus);
+    }
+    assert_int_equal(state.card_count, MANY);
+    for (int i = 0; i < MANY; i++) {
+        const struct bdf bdf = {.bus = (uint8_t)(2 * i + 1)};
+        assert_ptr_equal(state_card(&state, bdf), &state.cards[i]);
+        assert_ptr_equal(state_remember(&state, bdf), &state.cards[i]);
+        assert_int_equal(state.cards[i].written, bdf.bus);
+        assert_null(state_card(&state, (struct bdf){.bus = (uint8_t)(2 * i)}));
+    }
+    state_close(&state);
+}
+
 static void test_faults(void **unused)
 {
     static const char file[] = VM_A ".json";
@@ -397,6 +420,7 @@ int main(void)
         cmocka_unit_test_setup(test_looking_leaves_time_stamps, start_host),
         cmocka_unit_test_setup(test_claims_come_sorted, start_host),
         cmocka_unit_test_setup(test_cards_come_sorted, start_host),
+        cmocka_unit_test_setup(test_many_cards, start_host),
         cmocka_unit_test_setup(test_faults, start_host),
         cmocka_unit_test_setup(test_faults_of_the_memory, start_host),
         cmocka_unit_test_setup(test_names_of_no_file_of_ours, start_host),
