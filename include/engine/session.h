@@ -81,6 +81,12 @@ const struct card_memory *session_memory(const struct session *session, int ppu)
  * KEEP_GOING: a near end that cannot be cut is only noted. */
 MUST_CHECK int session_write(struct session *session, const bool freed[], bool may_defer, bool keep_going,
                              struct error *err);
+/* Notes the cards that could not be read, but for the subject's own: one cut end is enough, but a guest may be able to
+ * open it again, so what is left as it is on the other side is worth a line. */
+void session_note_unread(struct session *session, const bool near[]);
+/* Logs the one line that says what was done (WHAT), which writes were made, and how long it took since BEGAN
+ * (monotonic ms).  What a register held that a driver or QEMU keeps to itself is not known. */
+void session_log_writes(const struct session *session, const char *what, int64_t began);
 /* All writes to the card were made, or none was needed; when looking, they are taken to be made. */
 bool session_wrote(const struct session *session, int ppu);
 

@@ -54,26 +54,7 @@ static const struct owner *find_existing(const struct application *application, 
     return NULL;
 }
 
-static int identify(const struct application *application, int group, const char *given, struct error *err)
-{
-    char usual[sizeof "manual-2147483647"];
-    struct group_identity *identity = &application->identities[group];
-    if (given && group_name_check(given, err) < 0) {
-        return -1;
-    }
-    const struct owner *existing = find_existing(application, group, given);
-    snprintf(usual, sizeof usual, "manual-%d", card_groups_next(application->groups, group, -1));
-    identity->name = memory_copy_text(existing ? existing->name : given ? given : usual);
-    identity->existed = existing != NULL;
-    if (existing) {
-        memcpy(identity->uuid, existing->uuid, sizeof identity->uuid);
-        return 0;
-    }
-    return text_make_uuid(identity->uuid)
-               ? 0
-               : error_set(err, STATUS_HARDWARE, "the kernel gives no random uuid; is /proc mounted?");
-}
-
+/* Each group is one that is there already, or a new one with the name that was given, or the usual one. */
 static int identify_all(const struct application *application, const char *const names[], size_t name_count,
                         struct error *err)
 {
@@ -82,8 +63,20 @@ static int identify_all(const struct application *application, const char *const
                          application->groups->count, application->groups->count == 1 ? "" : "s");
     }
     for (int group = 0; group < application->groups->count; group++) {
-        if (identify(application, group, (size_t)group < name_count ? names[group] : NULL, err) < 0) {
+        struct group_identity *identity = &application->identities[group];
+        const char *given = (size_t)group < name_count ? names[group] : NULL;
+        char usual[sizeof "manual-2147483647"];
+        if (given && group_name_check(given, err) < 0) {
             return -1;
+        }
+        const struct owner *existing = find_existing(application, group, given);
+        snprintf(usual, sizeof usual, "manual-%d", card_groups_next(application->groups, group, -1));
+        identity->name = memory_copy_text(existing ? existing->name : given ? given : usual);
+        identity->existed = existing != NULL;
+        if (existing) {
+            memcpy(identity->uuid, existing->uuid, sizeof identity->uuid);
+        } else if (!text_make_uuid(identity->uuid)) {
+            return error_set(err, STATUS_HARDWARE, "the kernel gives no random uuid; is /proc mounted?");
         }
     }
     return 0;
@@ -155,19 +148,6 @@ static void report_group(const struct application *application, int group, struc
     for (int ppu = card_groups_next(application->groups, group, -1); ppu >= 0;
          ppu = card_groups_next(application->groups, group, ppu)) {
         party_add_card(party, ppu);
-    }
-}
-
-static void note_unread(struct session *session)
-{
-    for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
-        const struct card *card = &session->cards[ppu];
-        char text[CARD_TEXT_SIZE];
-        if (card->was_read && !session_is_read(session, ppu)) {
-            notes_add(&session->notes, NOTE_WARNING, NOTE_CARD, ppu, NULL,
-                      "%s: %s; its own ends of the links stay as they are",
-                      machine_card_text(session->machine, ppu, text), card->reading.why);
-        }
     }
 }
 
@@ -260,7 +240,7 @@ static int apply_groups(const struct application *application, struct group_repo
         take_group(application, group);
     }
     policy_decide(session, turn);
-    note_unread(session);
+    session_note_unread(session, turn->near);
     if (policy_check_near(session, turn, true, err) < 0) {
         return -1;
     }

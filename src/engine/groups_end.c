@@ -61,7 +61,7 @@ static int give_cards_back(struct session *session, const struct turn *turn, str
                            struct error *err)
 {
     if (session->access == SESSION_CHANGE &&
-        (record_intent(session, turn, err) < 0 || session_write(session, turn->given_back, true, true, err) < 0 ||
+        (record_intent(session, turn, err) < 0 || session_write(session, turn->given_back, true, turn->intent != INTENT_RESET, err) < 0 ||
          record_result(session, turn, false, err) < 0)) {
         return -1;
     }
@@ -76,24 +76,40 @@ static const char *why_not_back(const struct session *session, int ppu)
                                                             : "its register did not take the write";
 }
 
+/* The backend left the card's writes alone: it opens links only when nobody has a card. */
+static bool was_put_off(const struct session *session, int ppu)
+{
+    for (size_t i = 0; i < session->plan->count; i++) {
+        if (session->plan->writes[i].ppu == ppu && session->outcomes[i] != APPLY_NOT_TRIED) {
+            return false;
+        }
+    }
+    return session->goals[ppu].role != ROLE_NONE;
+}
+
 /* The links of a card without owner that could not be given back are owed, and that is a failure. */
-static int check_paid(const struct session *session, int ppu, struct error *err)
+static int check_paid(struct session *session, int ppu, struct error *err)
 {
     char text[CARD_TEXT_SIZE];
     uint32_t owed;
-    if (session_wrote(session, ppu) && session->goals[ppu].role != ROLE_NONE) {
+    if ((session_wrote(session, ppu) && session->goals[ppu].role != ROLE_NONE) ||
+        !policy_owes(session, ppu, &owed)) {
         return 0;
     }
-    if (!policy_owes(session, ppu, &owed)) {
+    machine_card_text(session->machine, ppu, text);
+    if (was_put_off(session, ppu)) {
+        notes_add(&session->notes, NOTE_WARNING, NOTE_DEBT, ppu, NULL,
+                  "%s stays isolated until no card is in use, because backend %s opens all links at once", text,
+                  session->registers.backend->name);
         return 0;
     }
     return error_set(err, STATUS_HARDWARE,
                      "not all links are back: %s is owed the mask 0x%08x: %s; icn-hook repair gives it back as soon as "
                      "its registers can be written",
-                     machine_card_text(session->machine, ppu, text), owed, why_not_back(session, ppu));
+                     text, owed, why_not_back(session, ppu));
 }
 
-static int check_released(const struct session *session, const struct turn *turn, struct error *err)
+static int check_released(struct session *session, const struct turn *turn, struct error *err)
 {
     const struct error *doubt = session_doubt(session, "");
     if (doubt) {

@@ -63,7 +63,7 @@ static uint32_t gated_mask(const struct session *session, int ppu, int64_t *at)
 }
 
 /* What one end of a link that must be cut contributes. */
-static enum verdict judge_end(const struct session *session, int ppu, int link, int64_t *since)
+static enum verdict link_judge_end(const struct session *session, int ppu, int link, int64_t *since)
 {
     enum link_end end = end_as_read(session, ppu, link);
     *since = 0;
@@ -88,7 +88,7 @@ static enum verdict judge_far_ends(const struct session *session, int ppu, int p
         if (session->machine->topology.peer[peer][back] != ppu) {
             continue;
         }
-        enum verdict verdict = judge_end(session, peer, back, &at);
+        enum verdict verdict = link_judge_end(session, peer, back, &at);
         worst = verdict > worst ? verdict : worst;
         *since = at != 0 && (*since == 0 || at < *since) ? at : *since;
     }
@@ -115,7 +115,7 @@ static enum verdict judge_required(const struct session *session, struct link_vi
 {
     int64_t near_since;
     int64_t far_since;
-    enum verdict near = judge_end(session, view->ppu, view->link, &near_since);
+    enum verdict near = link_judge_end(session, view->ppu, view->link, &near_since);
     enum verdict far = judge_far_ends(session, view->ppu, view->peer, &far_since);
     if (view->live == LIVE_YES) {
         return VERDICT_LEAK;
@@ -128,22 +128,15 @@ static enum verdict judge_required(const struct session *session, struct link_vi
     return near < far ? near : far;
 }
 
-/* The bits of PPU's links that lead to PEER. */
-static uint32_t links_to(const struct session *session, int ppu, int peer)
-{
-    uint32_t bits = 0;
-    for (int link = 0; link < LINK_MAX; link++) {
-        bits |= session->machine->topology.peer[ppu][link] == peer ? UINT32_C(1) << link : 0;
-    }
-    return bits;
-}
-
 /* The cut at one of the ends is one that this card should have. */
 static bool cut_is_expected(const struct session *session, const struct link_view *view)
 {
-    uint32_t far = links_to(session, view->peer, view->ppu);
+    uint32_t back = 0; /* the peer's links to the card */
+    for (int link = 0; link < LINK_MAX; link++) {
+        back |= session->machine->topology.peer[view->peer][link] == view->ppu ? UINT32_C(1) << link : 0;
+    }
     return (view->near == END_CUT && (policy_expected(session, view->ppu) >> view->link & 1)) ||
-           (view->far == END_CUT && (policy_expected(session, view->peer) & far) == far);
+           (view->far == END_CUT && (policy_expected(session, view->peer) & back) == back);
 }
 
 struct link_view link_look(const struct session *session, int ppu, int link)
@@ -348,14 +341,6 @@ void links_find(struct session *session)
     }
 }
 
-/* Something is known of the card: it was read now, or for its owners of today. */
-static bool was_seen(const struct session *session, int ppu)
-{
-    int64_t at = 0;
-    gated_mask(session, ppu, &at);
-    return session_is_read(session, ppu) || at != 0;
-}
-
 enum status links_judge(const struct session *session)
 {
     struct coverage coverage = coverage_count(session);
@@ -365,7 +350,9 @@ enum status links_judge(const struct session *session)
     for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
         lacks_gate |= links_no_gate(session, ppu);
         lacks_cuts |= links_missing(session, ppu) != 0;
-        any_seen |= was_seen(session, ppu);
+        int64_t at = 0;
+        gated_mask(session, ppu, &at);
+        any_seen |= session_is_read(session, ppu) || at != 0; /* now, or for its owners of today */
     }
     if (coverage.leaks > 0 || lacks_cuts || session_doubt(session, "")) {
         return STATUS_CHECK_FAILED;

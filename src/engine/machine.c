@@ -13,16 +13,6 @@
 #include "host/sysfs.h"
 #include "host/topology_file.h"
 
-/* The usual file may be missing, and means the defaults; one that was asked for
- * must be there. */
-static int check_named(const char *config, struct error *err)
-{
-    if (config && access(config, F_OK) != 0) {
-        return error_set_errno(err, STATUS_INVALID, errno, "cannot open the configuration %s", config);
-    }
-    return 0;
-}
-
 static char *settings_path(const char *config)
 {
     return config ? memory_copy_text(config) : paths_resolve(PATH_SETTINGS);
@@ -33,7 +23,9 @@ int machine_open(const char *config, struct machine **machine, struct error *err
     CLEANUP_FREE char *path = settings_path(config);
     const char *reason;
     struct machine *opened = memory_alloc(1, sizeof *opened);
-    if (check_named(config, err) < 0) {
+    /* The usual file may be missing, and means the defaults; one that was asked for must be there. */
+    if (config && access(config, F_OK) < 0) {
+        error_set_errno(err, STATUS_INVALID, errno, "cannot open the configuration %s", config);
         goto failed;
     }
     if (settings_load(path, &opened->settings, err) < 0) {

@@ -319,15 +319,6 @@ static void gather_strangers(struct session *session)
     }
 }
 
-static void log_owners(const struct owners *owners)
-{
-    for (size_t i = 0; i < owners->count; i++) {
-        const struct owner *owner = &owners->items[i];
-        log_message(LOG_LEVEL_INFO, "%s %s (%s): %s", owner_kind_text(owner->kind), owner->name, owner->uuid,
-                    owner->runs ? "runs" : "does not run, as far as libvirt's status files show");
-    }
-}
-
 void owners_gather(struct session *session)
 {
     struct owners *owners = &session->owners;
@@ -348,5 +339,9 @@ void owners_gather(struct session *session)
         gather_claim(session, &session->state.claims[i], explained);
     }
     gather_strangers(session);
-    log_owners(owners);
+    for (size_t i = 0; i < owners->count; i++) {
+        const struct owner *owner = &owners->items[i];
+        log_message(LOG_LEVEL_INFO, "%s %s (%s): %s", owner_kind_text(owner->kind), owner->name, owner->uuid,
+                    owner->runs ? "runs" : "does not run, as far as libvirt's status files show");
+    }
 }

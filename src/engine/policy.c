@@ -191,9 +191,18 @@ static bool is_shared_only(const struct session *session, int ppu)
     return true;
 }
 
-/* How far the turn goes with a card that is not its subject's. */
-static enum reach reach_other(const struct session *session, const struct turn *turn, int ppu)
+/* How far the turn goes with a card. */
+static enum reach reach_of(const struct session *session, const struct turn *turn, int ppu)
 {
+    if (!session->machine->mapped[ppu] || !session->cards[ppu].state.present) {
+        return REACH_NONE;
+    }
+    if (turn->intent == INTENT_LOOK) {
+        return REACH_LOOK;
+    }
+    if (turn->intent == INTENT_REPAIR || turn->intent == INTENT_RESET || turn->near[ppu] || turn->given_back[ppu]) {
+        return REACH_CHANGE;
+    }
     bool is_idle = session->owners.of[ppu] == OWNER_IDLE;
     bool faces = is_neighbour(session, ppu, turn->intent == INTENT_END ? turn->given_back : turn->near);
     if (!is_idle && !is_shared_only(session, ppu)) {
@@ -206,22 +215,6 @@ static enum reach reach_other(const struct session *session, const struct turn *
         return REACH_CHANGE;
     }
     return faces && session->machine->settings.far_end == FAR_END_CUT ? REACH_CHANGE : REACH_NONE;
-}
-
-static enum reach reach_of(const struct session *session, const struct turn *turn, int ppu)
-{
-    if (!session->machine->mapped[ppu] || !session->cards[ppu].state.present) {
-        return REACH_NONE;
-    }
-    switch (turn->intent) {
-    case INTENT_LOOK:
-        return REACH_LOOK;
-    case INTENT_REPAIR:
-    case INTENT_RESET:
-        return REACH_CHANGE;
-    default:
-        return turn->near[ppu] || turn->given_back[ppu] ? REACH_CHANGE : reach_other(session, turn, ppu);
-    }
 }
 
 /* A card of the turn's subject.  What cannot be read counts as wide open when it is let

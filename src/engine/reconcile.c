@@ -19,20 +19,6 @@
 #include "engine/groups_private.h"
 #include "engine/record.h"
 
-static int clear_claim(struct session *session, const struct state_fault *fault, struct error *err)
-{
-    const struct running_vm *vm = running_vms_find(&session->running, fault->uuid);
-    notes_add(&session->notes, NOTE_INFO, NOTE_CHANGE, -1, NULL, "the damaged claim of %s is %s", fault->uuid,
-              vm && vm->lives ? "written anew from libvirt's status file" : "removed, because no such VM runs");
-    return session->access == SESSION_CHANGE ? state_remove_claim(&session->state, fault->uuid, err) : 0;
-}
-
-static int clear_memory(struct session *session, struct error *err)
-{
-    notes_add(&session->notes, NOTE_INFO, NOTE_CHANGE, -1, NULL, "the damaged memory of the cards is begun anew");
-    return session->access == SESSION_CHANGE ? state_forget_cards_fault(&session->state, err) : 0;
-}
-
 /* Cuts of a card without owner that nothing asks for, when it was forgotten whose they are: they stay, and count
  * neither as a debt nor as what the card had before us. */
 static void keep_forgotten_cuts(struct session *session)
@@ -54,27 +40,33 @@ static void keep_forgotten_cuts(struct session *session)
     }
 }
 
-/* When looking, what follows is what would follow. */
-static void forget_fault(struct state *state, size_t index)
-{
-    state->fault_count--;
-    memmove(&state->faults[index], &state->faults[index + 1], (state->fault_count - index) * sizeof *state->faults);
-}
-
 /* What could only not be read this time may make sense: damage alone is cleared away. */
 static int clear_faults(struct session *session, bool *forgot, struct error *err)
 {
-    for (size_t i = session->state.fault_count; i-- > 0;) {
-        const struct state_fault fault = session->state.faults[i];
+    struct state *state = &session->state;
+    for (size_t i = state->fault_count; i-- > 0;) {
+        const struct state_fault fault = state->faults[i];
+        const struct running_vm *vm = running_vms_find(&session->running, fault.uuid);
         int result = 0;
-        if (fault.is_damaged && fault.kind == FAULT_CLAIM) {
-            result = clear_claim(session, &fault, err);
-        } else if (fault.is_damaged && fault.kind == FAULT_CARDS) {
-            result = clear_memory(session, err);
+        if (!fault.is_damaged || fault.kind == FAULT_FOREIGN) {
+            continue;
+        }
+        if (fault.kind == FAULT_CLAIM) {
+            notes_add(&session->notes, NOTE_INFO, NOTE_CHANGE, -1, NULL, "the damaged claim of %s is %s", fault.uuid,
+                      vm && vm->lives ? "written anew from libvirt's status file" : "removed, because no such VM runs");
+        } else {
+            notes_add(&session->notes, NOTE_INFO, NOTE_CHANGE, -1, NULL,
+                      "the damaged memory of the cards is begun anew");
             *forgot = true;
         }
-        if (session->access == SESSION_LOOK && fault.is_damaged && fault.kind != FAULT_FOREIGN) {
-            forget_fault(&session->state, i);
+        if (session->access == SESSION_LOOK) {
+            /* What follows is what would follow. */
+            state->fault_count--;
+            memmove(&state->faults[i], &state->faults[i + 1], (state->fault_count - i) * sizeof *state->faults);
+        } else if (fault.kind == FAULT_CLAIM) {
+            result = state_remove_claim(state, fault.uuid, err);
+        } else {
+            result = state_forget_cards_fault(state, err);
         }
         if (result < 0) {
             return -1;

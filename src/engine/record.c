@@ -33,19 +33,11 @@ static void begin_claim(const struct session *session, struct claim *claim, cons
 {
     claim->is_group = owner->kind == OWNER_KIND_GROUP;
     claim->phase = CLAIM_STARTING;
+    claim->is_ending = false;
     claim->since = time(NULL);
     claim->process = (struct process_identity){0};
     claim->has_daemon = session->has_daemon;
     claim->daemon = session->daemon;
-}
-
-/* Of a VM that runs: its QEMU, so that the claim counts as long as that lives. */
-static void name_process(const struct session *session, struct claim *claim)
-{
-    const struct running_vm *vm = running_vms_find(&session->running, claim->uuid);
-    if (vm && vm->lives) {
-        claim->process = vm->process;
-    }
 }
 
 int record_claim(struct session *session, const struct owner *owner, enum claim_event event, bool anew,
@@ -62,7 +54,10 @@ int record_claim(struct session *session, const struct owner *owner, enum claim_
     }
     claim->phase = claim_next(claim->phase, event);
     claim->verdict = CLAIM_COUNTS;
-    name_process(session, claim);
+    const struct running_vm *vm = running_vms_find(&session->running, claim->uuid);
+    if (vm && vm->lives) {
+        claim->process = vm->process; /* the claim counts as long as that lives */
+    }
     claim_clear_cards(claim);
     for (size_t i = 0; i < session->owners.holding_count; i++) {
         const struct holding *holding = &session->owners.holdings[i];
@@ -129,37 +124,25 @@ static bool claim_lists(const struct session *session, const struct claim *claim
     return count == claim->card_count;
 }
 
-/* Cards come and go while a VM runs (hot-plug).  What its claim says must not outlive that, for the status
- * file that says better may vanish before the claim. */
-static int follow_status_file(struct session *session, const struct claim *claim, struct error *err)
-{
-    const struct owner *owner = owners_find(&session->owners, claim->uuid);
-    if (session->access == SESSION_LOOK || claim_lists(session, claim, owner)) {
-        return 0;
-    }
-    return owner ? record_claim(session, owner, CLAIM_SEEN, false, err)
-                 : state_remove_claim(&session->state, claim->uuid, err); /* it has no card any more */
-}
-
-static int end_void_claim(struct session *session, const struct claim *claim, struct turn *turn, struct error *err)
-{
-    if (session->access == SESSION_CHANGE) {
-        notes_add(&session->notes, NOTE_INFO, NOTE_CHANGE, -1, claim->name,
-                  "%s '%s' has ended without a call that said so; its cards are given back",
-                  claim->is_group ? "the group" : "VM", claim->name);
-    }
-    return record_end(session, record_restore_owner(session, claim), turn, err);
-}
-
 int record_catch_up(struct session *session, struct turn *turn, struct error *err)
 {
+    bool may_change = session->access == SESSION_CHANGE;
     for (size_t i = session->state.claim_count; i-- > 0;) {
         const struct claim *claim = &session->state.claims[i];
+        const struct owner *owner = owners_find(&session->owners, claim->uuid);
         int result = 0;
         if (claim->verdict == CLAIM_VOID && !claim->is_ending) {
-            result = end_void_claim(session, claim, turn, err);
-        } else if (claim->verdict == CLAIM_SUPERSEDED) {
-            result = follow_status_file(session, claim, err);
+            if (may_change && !claim->is_ended) {
+                notes_add(&session->notes, NOTE_INFO, NOTE_CHANGE, -1, claim->name,
+                          "%s '%s' has ended without a call that said so; its cards are given back",
+                          claim->is_group ? "the group" : "VM", claim->name);
+            }
+            result = record_end(session, record_restore_owner(session, claim), turn, err);
+        } else if (claim->verdict == CLAIM_SUPERSEDED && may_change && !claim_lists(session, claim, owner)) {
+            /* Cards come and go while a VM runs (hot-plug).  What its claim says must not outlive that, for the status
+             * file that says better may vanish before the claim. */
+            result = owner ? record_claim(session, owner, CLAIM_SEEN, false, err)
+                           : state_remove_claim(&session->state, claim->uuid, err);
         }
         if (result < 0) {
             return -1;
@@ -178,8 +161,8 @@ int record_intent(struct session *session, const struct turn *turn, struct error
         }
         struct card_memory *memory = state_remember(&session->state, session->machine->card[ppu]);
         memory->evidence.mask &= goal->want; /* what is opened now is no longer shown to be cut */
-        /* Of a card that was not read nothing is claimed before the write is done. */
-        if (session_is_read(session, ppu) || memory->has_written) {
+        /* Of a card that was never read nothing is claimed before the write is done. */
+        if (memory->has_original || memory->has_written) {
             memory->written = goal->now | goal->want;
             memory->has_written = true;
         }
@@ -198,16 +181,6 @@ static void keep_evidence(const struct session *session, struct card_memory *mem
         memory->evidence = (struct evidence){
             .mask = session->goals[ppu].want, .at = time(NULL), .owners = uuids, .owner_count = count};
     }
-}
-
-static bool any_write(const struct session *session, int ppu)
-{
-    for (size_t i = 0; i < session->plan->count; i++) {
-        if (session->plan->writes[i].ppu == ppu) {
-            return true;
-        }
-    }
-    return false;
 }
 
 /* Nobody has the card or a neighbour that asks for a cut of it, and it has what it had before us: there is nothing
@@ -255,20 +228,21 @@ int record_result(struct session *session, const struct turn *turn, bool gate, s
         if (!memory) {
             continue;
         }
-        bool is_written = any_write(session, ppu);
-        if (session_wrote(session, ppu) && (is_written || session_is_read(session, ppu))) {
-            memory->written = session->goals[ppu].want;
-            memory->has_written = true;
-        }
+        bool is_written = session->goals[ppu].now != session->goals[ppu].want;
         /* Written unread, by a backend that cannot read: it is taken to have found all links open. */
         if (is_written && session_wrote(session, ppu) && !memory->has_original && !session_is_read(session, ppu)) {
             memory->has_original = true;
             memory->original = 0;
         }
+        if (memory->has_original && session_wrote(session, ppu) && (is_written || session_is_read(session, ppu))) {
+            memory->written = session->goals[ppu].want;
+            memory->has_written = true;
+        }
         if (gate && turn->near[ppu]) {
             keep_evidence(session, memory, ppu);
         }
-        if (is_settled(session, memory, ppu)) {
+        bool is_reset = turn->intent == INTENT_RESET && session_wrote(session, ppu);
+        if (is_reset || is_settled(session, memory, ppu)) {
             memory->has_original = false;
             memory->has_written = false;
         }

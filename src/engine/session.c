@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "engine/session.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,14 +9,6 @@
 #include "base/hook_call.h"
 #include "base/log.h"
 #include "base/memory.h"
-
-/* Looking is bounded by the lock's time-out too: it waits for the one that changes. */
-static int64_t lock_deadline(const struct machine *machine)
-{
-    int64_t deadline = deadline_after_ms(INT64_C(1000) * machine->settings.lock_timeout);
-    int64_t of_hook = deadline_of_hook();
-    return of_hook != NO_DEADLINE && of_hook < deadline ? of_hook : deadline;
-}
 
 /* Status files of domains that we have a claim of are looked into even if they seem to have no device. */
 static int load_running(struct session *session, struct error *err)
@@ -68,17 +61,12 @@ static void obey_tombstones(struct session *session)
     text_list_free(&noted);
 }
 
-static void note_faults(struct session *session)
-{
-    for (size_t i = 0; i < session->state.fault_count; i++) {
-        notes_add(&session->notes, NOTE_WARNING, NOTE_STATE, -1, NULL, "%s", session->state.faults[i].error.text);
-    }
-}
-
 static int look(struct session *session, struct error *err)
 {
     int count = session->machine->topology.ppu_count;
-    note_faults(session);
+    for (size_t i = 0; i < session->state.fault_count; i++) {
+        notes_add(&session->notes, NOTE_WARNING, NOTE_STATE, -1, NULL, "%s", session->state.faults[i].error.text);
+    }
     if (load_running(session, err) < 0) {
         return -1;
     }
@@ -97,6 +85,9 @@ int session_open(struct session *session, struct machine *machine, enum session_
 {
     size_t count = (size_t)machine->topology.ppu_count;
     bool may_change = access == SESSION_CHANGE;
+    /* Looking is bounded by the lock's time-out too: it waits for the one that changes. */
+    int64_t deadline = deadline_after_ms(INT64_C(1000) * machine->settings.lock_timeout);
+    int64_t of_hook = deadline_of_hook();
     struct error recovery;
     *session = (struct session){
         .access = access,
@@ -108,7 +99,10 @@ int session_open(struct session *session, struct machine *machine, enum session_
         .plan = memory_alloc(1, sizeof *session->plan),
         .outcomes = memory_alloc(2 * count, sizeof *session->outcomes),
     };
-    if (state_open(&session->state, may_change ? STATE_CHANGE : STATE_LOOK, lock_deadline(machine), err) < 0) {
+    if (of_hook != NO_DEADLINE && of_hook < deadline) {
+        deadline = of_hook;
+    }
+    if (state_open(&session->state, may_change ? STATE_CHANGE : STATE_LOOK, deadline, err) < 0) {
         return err->status == STATUS_INVALID ? error_append(err, "; find out what changed it and move it away") : -1;
     }
     registers_open(&session->registers, &machine->settings, may_change ? &session->state : NULL, may_change);
@@ -238,6 +232,40 @@ int session_write(struct session *session, const bool freed[], bool may_defer, b
     }
     text_list_free(&warnings);
     return result;
+}
+
+void session_note_unread(struct session *session, const bool near[])
+{
+    for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
+        const struct card *card = &session->cards[ppu];
+        char text[CARD_TEXT_SIZE];
+        if (card->was_read && !session_is_read(session, ppu) && !near[ppu]) {
+            notes_add(&session->notes, NOTE_WARNING, NOTE_CARD, ppu, NULL,
+                      "%s: %s; its own ends of the links stay as they are",
+                      machine_card_text(session->machine, ppu, text), card->reading.why);
+        }
+    }
+}
+
+void session_log_writes(const struct session *session, const char *what, int64_t began)
+{
+    char lines[2][700] = {"", ""}; /* cuts, openings */
+    for (size_t i = 0; i < session->plan->count; i++) {
+        const struct plan_write *write = &session->plan->writes[i];
+        enum apply_outcome outcome = session->outcomes[i];
+        char *line = lines[plan_write_cuts(write) ? 0 : 1];
+        size_t used = strlen(line);
+        char from[sizeof "0x00000000"] = "unread";
+        if (session_is_read(session, write->ppu)) {
+            snprintf(from, sizeof from, "0x%08x", write->from);
+        }
+        snprintf(line + used, sizeof lines[0] - used, " %d:%s>0x%08x%s", write->ppu, from, write->to,
+                 outcome == APPLY_DONE       ? ""
+                 : outcome == APPLY_DEFERRED ? "(deferred)"
+                                             : "(failed)");
+    }
+    log_message(LOG_LEVEL_NOTICE, "%s; cut:%s; restored:%s; %lld ms", what, lines[0][0] ? lines[0] : " nothing",
+                lines[1][0] ? lines[1] : " nothing", (long long)(deadline_after_ms(0) - began));
 }
 
 bool session_wrote(const struct session *session, int ppu)

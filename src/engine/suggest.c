@@ -22,26 +22,21 @@ struct offer {
     bool has_functions[PPU_MAX]; /* virtual ones */
 };
 
-static bool has_virtual_functions(struct bdf card)
-{
-    CLEANUP_FREE struct bdf *functions = NULL;
-    size_t count;
-    sysfs_virtual_functions(card, &functions, &count);
-    return count > 0;
-}
-
 static void look_at_cards(struct offer *offer)
 {
     const struct machine *machine = offer->session->machine;
     for (int ppu = 0; ppu < machine->topology.ppu_count; ppu++) {
         const struct card *card = &offer->session->cards[ppu];
         bool is_on_node = offer->numa_node == ANY_NODE || card->state.numa_node == offer->numa_node;
+        CLEANUP_FREE struct bdf *functions = NULL;
+        size_t count = 0;
         if (!machine->mapped[ppu] || !card->state.present || !is_on_node) {
             continue;
         }
+        sysfs_virtual_functions(machine->card[ppu], &functions, &count);
         offer->present[ppu] = true;
         offer->present_count++;
-        offer->has_functions[ppu] = has_virtual_functions(machine->card[ppu]);
+        offer->has_functions[ppu] = count > 0;
         offer->idle[ppu] = offer->session->owners.of[ppu] == OWNER_IDLE && !offer->has_functions[ppu];
         offer->idle_count += offer->idle[ppu];
     }

@@ -64,16 +64,6 @@ static int look_idle(const char *config, struct session *session, struct error *
     return check_idle_host(session, err);
 }
 
-static void warn_of_leftovers(const struct session *session, struct text_list *warnings)
-{
-    for (size_t i = 0; i < session->state.claim_count; i++) {
-        text_list_add(warnings,
-                      "links of '%s', which is gone, may still be cut and missing in this topology; run icn-hook reset "
-                      "and generate it again",
-                      session->state.claims[i].name);
-    }
-}
-
 static void warn_of_missing_links(const struct machine *machine, struct topology_made *made)
 {
     CLEANUP_FREE char *path = paths_resolve("%s", machine->settings.topology);
@@ -92,14 +82,6 @@ static void warn_of_missing_links(const struct machine *machine, struct topology
                               present->peer[ppu][link], path);
             }
         }
-    }
-}
-
-static void warn_of_numbers(const struct machine *machine, struct topology_made *made)
-{
-    if (machine->topology.ppu_count != made->topology.ppu_count) {
-        text_list_add(&made->warnings, "ppudbg reports %d cards, but %d match %s",
-                      made->topology.ppu_count, machine->topology.ppu_count, machine->settings.match);
     }
 }
 
@@ -127,8 +109,16 @@ static int ask_tool(const struct session *session, struct topology_made *made, s
         check_links(&made->topology, err) < 0) {
         return -1;
     }
-    warn_of_leftovers(session, &made->warnings);
-    warn_of_numbers(session->machine, made);
+    for (size_t i = 0; i < session->state.claim_count; i++) {
+        text_list_add(&made->warnings,
+                      "links of '%s', which is gone, may still be cut and missing in this topology; run icn-hook reset "
+                      "and generate it again",
+                      session->state.claims[i].name);
+    }
+    if (session->machine->topology.ppu_count != made->topology.ppu_count) {
+        text_list_add(&made->warnings, "ppudbg reports %d cards, but %d match %s", made->topology.ppu_count,
+                      session->machine->topology.ppu_count, session->machine->settings.match);
+    }
     warn_of_missing_links(session->machine, made);
     return 0;
 }

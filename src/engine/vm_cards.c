@@ -134,17 +134,6 @@ int vm_cards_number(const struct machine *machine, const char *vm, struct vm_car
     return result;
 }
 
-/* The settings are broken: VMs without PPUs pass all the same, if it can be told which
- * functions are PPUs. */
-static int find_without_settings(const char *config, const struct domain *domain, struct machine **machine,
-                                 struct vm_cards *cards, struct notes *notes)
-{
-    struct error ignored;
-    bool passes = machine_open_salvaged(config, machine) &&
-                  vm_cards_resolve(*machine, domain, cards, notes, &ignored) == 0 && !cards->has_ppu;
-    return passes ? 0 : -1;
-}
-
 int vm_cards_find(const char *config, const struct domain *domain, struct machine **machine, struct vm_cards *cards,
                   struct notes *notes, struct error *err)
 {
@@ -154,7 +143,11 @@ int vm_cards_find(const char *config, const struct domain *domain, struct machin
         return 0;
     }
     if (machine_open(config, machine, err) < 0) {
-        return find_without_settings(config, domain, machine, cards, notes);
+        /* The settings are broken: VMs without PPUs pass all the same, if it can be told which functions are PPUs. */
+        struct error ignored;
+        bool passes = machine_open_salvaged(config, machine) &&
+                      vm_cards_resolve(*machine, domain, cards, notes, &ignored) == 0 && !cards->has_ppu;
+        return passes ? 0 : -1;
     }
     if (vm_cards_resolve(*machine, domain, cards, notes, err) < 0) {
         return -1;

@@ -70,57 +70,13 @@ static int event_open_session(struct vm_event *event, struct error *err)
     return check_daemon(event, err);
 }
 
-/* What a register holds that a driver or QEMU keeps to itself is not known. */
-static void append_write(char *line, size_t size, const struct session *session, size_t index)
-{
-    const struct plan_write *write = &session->plan->writes[index];
-    enum apply_outcome outcome = session->outcomes[index];
-    size_t used = strlen(line);
-    char from[sizeof "0x00000000"] = "unread";
-    if (session_is_read(session, write->ppu)) {
-        snprintf(from, sizeof from, "0x%08x", write->from);
-    }
-    snprintf(line + used, size - used, " %d:%s>0x%08x%s", write->ppu, from, write->to,
-             outcome == APPLY_DONE       ? ""
-             : outcome == APPLY_DEFERRED ? "(deferred)"
-                                         : "(failed)");
-}
-
-/* The one line that says what this operation did and how long it took. */
-static void log_summary(const struct vm_event *event, const char *what)
-{
-    char cuts[700] = "";
-    char opened[700] = "";
-    for (size_t i = 0; i < event->session.plan->count; i++) {
-        bool is_cut = plan_write_cuts(&event->session.plan->writes[i]);
-        append_write(is_cut ? cuts : opened, sizeof cuts, &event->session, i);
-    }
-    log_message(LOG_LEVEL_NOTICE, "%s; cut:%s; restored:%s; %lld ms", what, cuts[0] ? cuts : " nothing",
-                opened[0] ? opened : " nothing", (long long)(deadline_after_ms(0) - event->began));
-}
-
-/* One cut end is enough, but a guest may be able to open it again: what is left as it is on the
- * other side is worth a line. */
-static void note_unread_far_ends(struct session *session, const struct turn *turn)
-{
-    for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
-        const struct card *card = &session->cards[ppu];
-        char text[CARD_TEXT_SIZE];
-        if (card->was_read && !session_is_read(session, ppu) && !turn->near[ppu]) {
-            notes_add(&session->notes, NOTE_WARNING, NOTE_CARD, ppu, NULL,
-                      "%s: %s; its own ends of the links stay as they are",
-                      machine_card_text(session->machine, ppu, text), card->reading.why);
-        }
-    }
-}
-
 /* The domain becomes the owner of just the cards that its XML lists.  What it had before goes back. */
-static struct owner *take_cards(struct session *session, const struct domain *domain, const struct vm_cards *cards,
-                                struct turn *turn)
+static struct owner *take_cards(struct session *session, const char *name, const char *uuid,
+                                const struct vm_cards *cards, struct turn *turn)
 {
-    struct owner *owner = owners_find(&session->owners, domain->uuid);
+    struct owner *owner = owners_find(&session->owners, uuid);
     if (!owner) {
-        owner = owners_add(&session->owners, OWNER_KIND_VM, domain->uuid, domain->name);
+        owner = owners_add(&session->owners, OWNER_KIND_VM, uuid, name);
     }
     for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
         turn->given_back[ppu] |= owners_has(&session->owners, owner, ppu);
@@ -138,10 +94,10 @@ static struct owner *take_cards(struct session *session, const struct domain *do
 }
 
 /* Up to where nothing is changed yet: what prepare, start and plan share. */
-static int decide_start(struct session *session, const struct domain *domain, const struct vm_cards *cards,
+static int decide_start(struct session *session, const char *name, const char *uuid, const struct vm_cards *cards,
                         struct turn *turn, struct owner **owner, struct error *err)
 {
-    const struct applicant applicant = {.uuid = domain->uuid};
+    const struct applicant applicant = {.uuid = uuid};
     for (size_t i = 0; i < cards->count; i++) {
         const struct vm_card *card = &cards->items[i];
         if (card->ppu >= 0 && policy_admit(session, &applicant, card->ppu, card->whole, err) < 0) {
@@ -155,9 +111,9 @@ static int decide_start(struct session *session, const struct domain *domain, co
         return -1;
     }
     turn->intent = INTENT_START;
-    *owner = take_cards(session, domain, cards, turn);
+    *owner = take_cards(session, name, uuid, cards, turn);
     policy_decide(session, turn);
-    note_unread_far_ends(session, turn);
+    session_note_unread(session, turn->near);
     return policy_check_near(session, turn, applicant.by_hand, err);
 }
 
@@ -176,7 +132,7 @@ static int let_through(struct vm_event *event, struct error *err)
     }
     const struct claim *claim = state_claim(&session->state, event->domain.uuid);
     event->turn.late = is_gate && (!claim || claim->verdict == CLAIM_VOID);
-    if (decide_start(session, &event->domain, &event->cards, &event->turn, &owner, err) < 0 ||
+    if (decide_start(session, event->vm, event->domain.uuid, &event->cards, &event->turn, &owner, err) < 0 ||
         record_claim(session, owner, CLAIM_ADMITTED, !is_gate, err) < 0 ||
         record_intent(session, &event->turn, err) < 0) {
         return -1;
@@ -187,7 +143,7 @@ static int let_through(struct vm_event *event, struct error *err)
     if (record_result(session, &event->turn, is_gate, err) < 0) {
         return -1;
     }
-    log_summary(event, is_gate ? "isolation verified" : "isolated");
+    session_log_writes(session, is_gate ? "isolation verified" : "isolated", event->began);
     return 0;
 }
 
@@ -228,7 +184,7 @@ static int watch(struct vm_event *event, struct error *err)
     }
     struct owner *owner = owners_find(&session->owners, event->domain.uuid);
     if (!owner || !owner->runs) {
-        owner = take_cards(session, &event->domain, &event->cards, &event->turn);
+        owner = take_cards(session, event->vm, event->domain.uuid, &event->cards, &event->turn);
     }
     for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
         event->turn.near[ppu] = owners_has(&session->owners, owner, ppu);
@@ -248,7 +204,7 @@ static int watch(struct vm_event *event, struct error *err)
     if (record_result(session, &event->turn, false, err) < 0) {
         return -1;
     }
-    log_summary(event, "running");
+    session_log_writes(session, "running", event->began);
     if (leaked) {
         *err = leak;
     }
@@ -270,30 +226,24 @@ static struct owner *find_what_it_had(struct vm_event *event, const struct runni
                vm_cards_number(session->machine, event->vm, &had, &trouble) < 0)) {
         notes_add(&session->notes, NOTE_WARNING, NOTE_CARD, -1, event->vm, "%s", trouble.text);
     }
-    struct owner *owner = take_cards(session, &event->domain, &had, &event->turn);
+    struct owner *owner = take_cards(session, event->vm, event->domain.uuid, &had, &event->turn);
     memset(event->turn.near, 0, sizeof event->turn.near);
     vm_cards_free(&had);
     return owner;
-}
-
-/* libvirt goes on although QEMU survived its kill (qemuProcessStop ignores that): the domain is no
- * more over than its process. */
-static int keep_living(struct vm_event *event, const struct running_vm *vm, struct error *err)
-{
-    struct session *session = &event->session;
-    const struct owner *owner = owners_find(&session->owners, event->domain.uuid);
-    notes_add(&session->notes, NOTE_WARNING, NOTE_CLAIM, -1, event->vm,
-              "VM '%s' was stopped but its process %ld lives; its cards stay isolated until that ends", event->vm,
-              (long)vm->domain.pid);
-    return owner ? record_claim(session, owner, CLAIM_SEEN, false, err) : 0;
 }
 
 static int end_claim(struct vm_event *event, struct error *err)
 {
     struct session *session = &event->session;
     const struct running_vm *vm = running_vms_find(&session->running, event->domain.uuid);
+    const struct owner *living = vm && vm->lives ? owners_find(&session->owners, event->domain.uuid) : NULL;
     if (vm && vm->lives) {
-        return keep_living(event, vm, err);
+        /* libvirt goes on although QEMU survived its kill (qemuProcessStop ignores that): the domain is no more over than
+         * its process. */
+        notes_add(&session->notes, NOTE_WARNING, NOTE_CLAIM, -1, event->vm,
+                  "VM '%s' was stopped but its process %ld lives; its cards stay isolated until that ends", event->vm,
+                  (long)vm->domain.pid);
+        return living ? record_claim(session, living, CLAIM_SEEN, false, err) : 0;
     }
     if (record_end(session, find_what_it_had(event, vm), &event->turn, err) < 0 ||
         record_catch_up(session, &event->turn, err) < 0) {
@@ -307,12 +257,12 @@ static int end_claim(struct vm_event *event, struct error *err)
         record_result(session, &event->turn, false, err) < 0) {
         return -1;
     }
-    log_summary(event, strcmp(event->operation, "release") == 0 ? "released" : "stopped");
+    session_log_writes(session, strcmp(event->operation, "release") == 0 ? "released" : "stopped", event->began);
     return 0;
 }
 
 /* The end could not be carried out.  The domain must not stay the owner of its cards for that. */
-static int note_end(const struct vm_event *event, struct error *err)
+static int event_note_end(const struct vm_event *event, struct error *err)
 {
     struct error trouble;
     if (check_daemon(event, err) < 0) {
@@ -329,7 +279,7 @@ static int give_back(struct vm_event *event, struct error *err)
 {
     if (state_knows(event->domain.uuid)) {
         if (machine_open(NULL, &event->machine, err) < 0 || machine_survey(event->machine, err) < 0) {
-            return note_end(event, err);
+            return event_note_end(event, err);
         }
     } else {
         int found = vm_cards_find(NULL, &event->domain, &event->machine, &event->cards, &event->notes, err);
@@ -338,7 +288,7 @@ static int give_back(struct vm_event *event, struct error *err)
         }
     }
     if (event_open_session(event, err) < 0 || end_claim(event, err) < 0) {
-        return note_end(event, err);
+        return event_note_end(event, err);
     }
     return 0;
 }
@@ -370,13 +320,6 @@ static int event_run(struct vm_event *event, const char *text, size_t length, st
     return vm_event_may_refuse(event->operation) ? let_through(event, err) : watch(event, err);
 }
 
-/* Whether the settings want a VM that leaks killed, which only a failing `started` does. */
-static bool event_kills(const struct vm_event *event, const struct error *err)
-{
-    return strcmp(event->operation, "started") == 0 && err->status == STATUS_CHECK_FAILED && event->session.machine &&
-           event->session.machine->settings.on_leak == LEAK_KILL;
-}
-
 enum status vm_event_run(const char *vm, const char *operation, const char *text, size_t length, struct error *err)
 {
     static const char *const handled[] = {"prepare", "start", "started", "stopped", "release", "reconnect"};
@@ -402,11 +345,14 @@ enum status vm_event_run(const char *vm, const char *operation, const char *text
     notes_log(&event->session.notes);
     if (result < 0) {
         bool may_refuse = vm_event_may_refuse(operation);
+        /* A failing `started` has libvirt kill the VM. */
+        bool kills = strcmp(operation, "started") == 0 && err->status == STATUS_CHECK_FAILED &&
+                     event->session.machine && event->session.machine->settings.on_leak == LEAK_KILL;
         if (may_refuse) {
             error_wrap(err, "icn-hook: VM '%s' is not started", vm);
         }
         log_message(LOG_LEVEL_ERROR, "%s", err->text);
-        status = may_refuse || event_kills(event, err) ? err->status : STATUS_OK;
+        status = may_refuse || kills ? err->status : STATUS_OK;
     }
     session_close(&event->session);
     machine_close(event->machine);
@@ -435,7 +381,7 @@ int vm_plan_make(struct vm_plan *plan, const char *config, const struct domain *
         return -1;
     }
     plan->turn = memory_alloc(1, sizeof *plan->turn);
-    int result = decide_start(&plan->session, domain, &plan->cards, plan->turn, &owner, err);
+    int result = decide_start(&plan->session, domain->name, domain->uuid, &plan->cards, plan->turn, &owner, err);
     session_unlock(&plan->session);
     if (!owner) {
         memory_free_pointer(&plan->turn);

@@ -229,6 +229,8 @@ static int ppudbg_write_plan(struct registers *registers, const struct writing *
         outcomes[i] = !is_made ? APPLY_NOT_TRIED : is_done ? APPLY_DONE : APPLY_FAILED;
         is_refused |= !is_done && is_near && plan_write_cuts(write) && !writing->keep_going;
     }
+    /* Nobody has a card: opening them all is what the call is for. */
+    is_refused |= !is_done && !writing->keep_going && !has_owner(writing);
     if (is_refused) {
         *err = failure;
         return -1;

@@ -197,8 +197,15 @@ class Stage:
                 assert (found.masks, list(found.ledger)) == (self.expected("b"), [f"{B.uuid}.json"])
             self.end_of_b()
 
+    def restore_enable(self, point):
+        """A plain file is empty before it is written; sysfs keeps what it had."""
+        for bdf in GUIDE_BDFS[:COUNT]:
+            if not (self.host.device(bdf) / "enable").read_text():
+                self.host.set_enable(bdf, 0 if '"1' in point.text else 1)
+
     def killed(self, program, point):
         self.tracer(program).kill(self.arguments(), self.xml(), point)
+        self.restore_enable(point)
         state = State(self.host)
         self.check(state, *(["a", "b"] if self.operation == "start" else ["b"]))
         return state, False

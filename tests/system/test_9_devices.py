@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Cards that come to a VM in other ways, or are held by somebody else."""
 
-import json
+import pytest
 
 from scene import GOLDEN_PAIR, VM, host_address
 
@@ -28,24 +28,34 @@ def test_unmanaged_cards(scene):
     scene.expect_idle("stopped")
 
 
-def test_a_card_held_by_a_program_that_libvirt_does_not_know(scene):
-    bdf = scene.bdfs[2]
+@pytest.fixture(name="holder")
+def fixture_holder(scene):
+    """Has card 2 until it is killed: while it lives, nobody can unbind the card."""
     bind_to_vfio(scene, 2)
+    bdf = scene.bdfs[2]
     group = scene.machine.must(f"basename $(readlink /sys/bus/pci/devices/{bdf}/iommu_group)").strip()
     holding = scene.machine.begin(f"exec /system-test/vfio-holder {group} {bdf}")
     scene.machine.wait_for(f"[ $(cat /sys/bus/pci/devices/{bdf}/enable) = 1 ]")
-    seen = json.loads(scene.icn("status --json").stdout)
-    assert [owner["name"] for owner in seen["ppus"][2]["owners"]] == ["unknown"]
+    yield holding
+    scene.machine.run("pkill -KILL -x vfio-holder")
+
+
+def test_a_card_held_by_a_program_that_libvirt_does_not_know(scene, holder):
+    assert scene.owners()[2] == ["unknown"]
     message = scene.refused_start(VM(2, [2, 3]))
     assert "PPU 2 (0000:03:00.0)" in message, message
     scene.expect({}, "refused")
     vm = VM(1, [0, 1])
     scene.start(vm)
-    scene.expect({0: 0x19, 1: 0x31, 3: 0x30, 6: 0x01, 7: 0x01}, "beside the holder, whose end is out of reach")
+    scene.expect({0: 0x19, 1: 0x31, 3: 0x38, 6: 0x01, 7: 0x01}, "beside the holder, whose end is out of reach")
     scene.end(vm)
     scene.machine.must("pkill -KILL -x vfio-holder")
-    holding.wait()
+    holder.wait()
     scene.expect({0: 0x08, 1: 0x10, 3: 0x08}, "nobody has told us that the holder is gone")
+    assert {finding["ppu"] for finding in scene.findings("owed")} == {0, 1, 3}
+    repaired = scene.icn("repair")
+    assert repaired.status == 0, repaired.output
+    scene.expect_idle("repaired")
     scene.start(vm)
     scene.expect(GOLDEN_PAIR, "alone")
     scene.end(vm)

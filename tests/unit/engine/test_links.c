@@ -333,6 +333,26 @@ static void test_no_evidence_for_strangers(void **state)
     assert_int_equal(link_look(&session, 0, 3).verdict, VERDICT_UNVERIFIED);
 }
 
+/* … nor for a card that was given to vfio anew since: it was unplugged, and may have been reset. */
+static void test_no_evidence_from_before_it_was_bound(void **state)
+{
+    static const int64_t seconds_later[] = {-100, 100};
+    for (size_t i = 0; i < 2; i++) {
+        start(state);
+        running("a", VM_A, "0", 101);
+        running("b", VM_B, "2", 102);
+        simulated_link("/sys/bus/pci/devices/0000:08:00.0/iommu_group", "../../../kernel/iommu_groups/14");
+        simulated_text("/dev/vfio/14", "");
+        gate(0, 0x39, time(NULL) + seconds_later[i], VM_A);
+        look();
+        assert_int_equal(link_look(&session, 0, 3).verdict,
+                         seconds_later[i] > 0 ? VERDICT_GATED : VERDICT_UNVERIFIED);
+        assert_int_equal(links_no_gate(&session, 0), seconds_later[i] < 0);
+        stop(state);
+    }
+    start(state);
+}
+
 /* The whole path: isolate, read back, QEMU opens the cards. */
 static void test_evidence_from_the_gate(void **state)
 {
@@ -654,6 +674,7 @@ int main(void)
         EACH(test_since),
         EACH(test_evidence_is_void_when_owners_change),
         EACH(test_no_evidence_for_strangers),
+        EACH(test_no_evidence_from_before_it_was_bound),
         EACH(test_evidence_from_the_gate),
         EACH(test_pairs),
         EACH(test_pair_that_is_partly_expected),

@@ -14,8 +14,22 @@ static struct session session;
 static struct turn turn;
 static struct error err;
 
+/* The cards that were woken, as ids; they are all awake here. */
+static char woken[CARDS + 1];
+
+void __wrap_registers_wake(struct registers *registers, const struct bdf bdfs[], size_t count);
+void __wrap_registers_wake(struct registers *registers, const struct bdf bdfs[], size_t count)
+{
+    assert_ptr_equal(registers, &session.registers);
+    for (size_t i = 0; i < count; i++) {
+        woken[i] = (char)('0' + machine_ppu_at(session.machine, bdfs[i]));
+    }
+    woken[count] = '\0';
+}
+
 static int start(void **state)
 {
+    snprintf(woken, sizeof woken, "nobody");
     session = (struct session){.state = STATE_CLOSED};
     turn = (struct turn){.intent = INTENT_LOOK};
     err = (struct error){0};
@@ -417,6 +431,24 @@ static void test_reach(void **state)
     }
 }
 
+/* All cards that are to be changed at once, and no other. */
+static void test_woken_cards(void **state)
+{
+    (void)state;
+    make_neighbours("");
+    take(VM_A, "01");
+    decide(INTENT_START);
+    assert_string_equal(woken, "nobody");
+    session_close(&session);
+    scene_session(&session, SESSION_CHANGE);
+    take(VM_A, "01");
+    decide(INTENT_ADOPT);
+    assert_reach("CC..C..C"); /* 3 is wholly another's now */
+    assert_string_equal(woken, "0147");
+    decide(INTENT_WATCH);
+    assert_string_equal(woken, "01");
+}
+
 /* Cards without id are nobody's. */
 static void test_reach_of_cards_without_id(void **state)
 {
@@ -427,7 +459,6 @@ static void test_reach_of_cards_without_id(void **state)
     assert_reach(".C......");
 }
 
-/* Neither is a card without id woken. */
 static void test_nothing_is_planned_when_looking(void **state)
 {
     (void)state;
@@ -876,6 +907,7 @@ int main(void)
         EACH(test_refuse_a_stranger_by_name),
         EACH(test_refuse_in_doubt),
         EACH(test_reach),
+        EACH(test_woken_cards),
         EACH(test_reach_of_cards_without_id),
         EACH(test_nothing_is_planned_when_looking),
         EACH(test_start),

@@ -461,6 +461,29 @@ static void test_stop_with_a_held_card(void **state)
     assert_false(host_has(CARDS_JSON));
 }
 
+/* … and so is one whose registers cannot be written then: `release` tries again, and leaves a debt at the most. */
+static void test_stop_that_release_finishes(void **state)
+{
+    static const bool can_be_written[] = {true, false};
+    for (size_t i = 0; i < 2; i++) {
+        start(state);
+        assert_fine("prepare", vm("01"));
+        scene_bind(addresses[0], "ppu", 1);
+        assert_fine("stopped", vm("01"));
+        assert_true(host_has(claim_of_a));
+        assert_true(host_has(TOMBSTONE_OF(VM_A)));
+        assert_masks((const uint32_t[CARDS]){0x19});
+        if (can_be_written[i]) {
+            scene_let_go(0);
+        }
+        assert_fine("release", vm("01"));
+        assert_false(host_has(claim_of_a));
+        assert_false(host_has(TOMBSTONE_OF(VM_A)));
+        assert_masks((const uint32_t[CARDS]){can_be_written[i] ? 0 : 0x19});
+        assert_int_equal(host_has(CARDS_JSON), !can_be_written[i]);
+    }
+}
+
 /* What is broken refuses starts, but an end is never lost: it is noted, and carried out by whoever comes next. */
 static void test_stop_with_broken_settings(void **state)
 {
@@ -535,6 +558,8 @@ static void test_vendor_tool(void **state)
     assert_refused("prepare", vm("01"), STATUS_HARDWARE, "the firmware refused");
     assert_true(host_has(claim_of_a));
     assert_fine("stopped", vm("01"));
+    assert_true(host_has(claim_of_a));
+    assert_fine("release", vm("01"));
     assert_false(host_has(claim_of_a));
 }
 
@@ -646,6 +671,7 @@ int main(void)
         cmocka_unit_test_setup(test_stop_without_anything, start),
         cmocka_unit_test_setup(test_stop_of_a_vm_that_lives, start),
         cmocka_unit_test_setup(test_stop_with_a_held_card, start),
+        cmocka_unit_test(test_stop_that_release_finishes),
         cmocka_unit_test_setup(test_stop_with_broken_settings, start),
         cmocka_unit_test_setup(test_stop_without_the_lock, start),
         cmocka_unit_test_setup(test_damaged_claim_of_its_own, start),
