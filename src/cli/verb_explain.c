@@ -132,7 +132,7 @@ static void put_entry(const struct explanation *explanation, struct json_object 
     json_object_array_add(array, entry);
 }
 
-/* ARRAY NULL: as text.  Returns how many links there were. */
+/* Into ARRAY, or, if that is NULL, to OUTPUT as text.  Returns how many links there were. */
 static int explain_links(const struct session *session, const struct subject *subject, const struct output *output,
                          struct json_object *array)
 {
@@ -146,7 +146,7 @@ static int explain_links(const struct session *session, const struct subject *su
             explain_link(session, ppu, link, explanation);
             if (array) {
                 put_entry(explanation, array);
-            } else {
+            } else if (output) {
                 char escaped[4 * EXPLANATION_SIZE];
                 text_escape(escaped, sizeof escaped, explanation->text);
                 output_line(output, signs[explanation->view.verdict].colour, escaped);

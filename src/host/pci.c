@@ -125,7 +125,7 @@ static int look_up_at(struct pci *pci, int directory, const char *path, const ch
                       struct error *err)
 {
     struct stat unused;
-    bool fits;
+    bool fits = false;
     int function = openat(directory, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     int number = errno;
     if (function < 0 && !means_missing(number)) {

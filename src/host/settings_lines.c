@@ -64,6 +64,10 @@ static bool has_control_character(const char *start, size_t length)
 /* What is wrong with a line that is neither blank nor a comment, or NULL. */
 static const char *find_line_problem(const char *start, size_t length)
 {
+    _Static_assert(LINE_LIMIT == 198, "the text below says so");
+    if (length > LINE_LIMIT) {
+        return "the line is too long (at most 198 bytes)";
+    }
     if (start[0] == '[') {
         const char *end = memchr(start, ']', length);
         return end == start + length - 1 ? NULL : "a section's line must be [name]";
@@ -103,15 +107,11 @@ static bool read_settings_line(struct line_reading *reading, const char *start, 
 {
     bool damaged = has_control_character(start, length);
     const char *problem = NULL;
-    char too_long[80];
     char line[LINE_LIMIT + 1];
     length = length_without_comment(start, length);
     trim_blanks(&start, &length);
     if (damaged) {
         problem = "the line holds a control character";
-    } else if (length > LINE_LIMIT) {
-        snprintf(too_long, sizeof too_long, "the line is too long (at most %d bytes)", LINE_LIMIT);
-        problem = too_long;
     } else if (length > 0) {
         problem = find_line_problem(start, length);
     }

@@ -188,7 +188,9 @@ static void alarm_end(const struct alarm *alarm)
     sigprocmask(SIG_SETMASK, &alarm->mask, NULL);
     sigaction(SIGALRM, &alarm->action, NULL);
     if (timerisset(&timer.it_value)) {
-        if (timercmp(&timer.it_value, &waited, >)) {
+        bool is_later = timer.it_value.tv_sec != waited.tv_sec ? timer.it_value.tv_sec > waited.tv_sec
+                                                               : timer.it_value.tv_usec > waited.tv_usec;
+        if (is_later) {
             timersub(&timer.it_value, &waited, &timer.it_value);
         } else {
             timer.it_value = (struct timeval){.tv_usec = 1};

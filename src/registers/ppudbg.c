@@ -213,7 +213,7 @@ static int ppudbg_write_plan(struct registers *registers, const struct writing *
 {
     const struct plan *plan = writing->plan;
     struct ppudbg_call call;
-    struct error failure;
+    struct error failure = {.status = STATUS_HARDWARE};
     bool is_done = true;
     bool is_refused = false;
     ppudbg_decide(&call, writing);
