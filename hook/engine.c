@@ -128,25 +128,14 @@ static char **engine_environment(int64_t answer_deadline)
     return environment;
 }
 
-/* 0 or an errno.  The descriptors are all above stderr, and the first two are in
- * place before VERDICT_FD may replace one. */
-static int connect_channels(posix_spawn_file_actions_t *actions, const struct channels *channels)
+/* 0, or why the engine could not be started. */
+static int start_engine(pid_t *child, char *const arguments[], const struct channels *channels, int64_t answer_deadline)
 {
     const struct {
         int from;
         int to;
     } moves[] = {
         {channels->text, STDIN_FILENO}, {channels->stderr_copy, STDERR_FILENO}, {channels->verdict[1], VERDICT_FD}};
-    int number = posix_spawn_file_actions_addopen(actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-    for (size_t i = 0; i < sizeof moves / sizeof moves[0] && number == 0; i++) {
-        number = posix_spawn_file_actions_adddup2(actions, moves[i].from, moves[i].to);
-    }
-    return number;
-}
-
-/* 0, or why the engine could not be started. */
-static int start_engine(pid_t *child, char *const arguments[], const struct channels *channels, int64_t answer_deadline)
-{
     const char *path = engine_path();
     char *engine_arguments[] = {(char *)path, arguments[1], arguments[2], arguments[3], arguments[4], NULL};
     CLEANUP_FREE char **environment = engine_environment(answer_deadline);
@@ -155,7 +144,12 @@ static int start_engine(pid_t *child, char *const arguments[], const struct chan
     if (number != 0) {
         return number;
     }
-    number = connect_channels(&actions, channels);
+    /* The descriptors are all above stderr, and the first two are in place before
+     * VERDICT_FD may replace one. */
+    number = posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+    for (size_t i = 0; i < sizeof moves / sizeof moves[0] && number == 0; i++) {
+        number = posix_spawn_file_actions_adddup2(&actions, moves[i].from, moves[i].to);
+    }
     if (number == 0) {
         number = posix_spawn(child, path, &actions, NULL, engine_arguments, environment);
     }
@@ -177,21 +171,14 @@ static void pass_stderr_on(int fd)
     }
 }
 
-/* The last line of what FD holds; "" if none. */
-static void last_line_on(int fd, char line[LINE_SIZE])
-{
-    char tail[TAIL_SIZE];
-    off_t end = lseek(fd, 0, SEEK_END);
-    off_t start = end > TAIL_SIZE ? end - TAIL_SIZE : 0;
-    ssize_t count = pread(fd, tail, sizeof tail, start);
-    const struct buffer content = {.data = tail, .length = count > 0 ? (size_t)count : 0};
-    buffer_last_line(&content, line, LINE_SIZE);
-}
-
 static int describe_accident(int wait_status, int stderr_copy, struct error *err)
 {
+    char tail[TAIL_SIZE];
     char line[LINE_SIZE];
-    last_line_on(stderr_copy, line);
+    off_t end = lseek(stderr_copy, 0, SEEK_END);
+    ssize_t count = pread(stderr_copy, tail, sizeof tail, end > TAIL_SIZE ? end - TAIL_SIZE : 0);
+    const struct buffer content = {.data = tail, .length = count > 0 ? (size_t)count : 0};
+    buffer_last_line(&content, line, sizeof line);
     const char *colon = *line ? ": " : "";
     if (WIFSIGNALED(wait_status)) {
         return error_set(err, STATUS_HARDWARE, "%s was killed by signal %d (%s)%s%s", engine_path(),
@@ -216,22 +203,6 @@ static int judge_answer(int wait_status, const struct channels *channels, int *s
     return 0;
 }
 
-/* Fills *WAIT_STATUS; or kills the engine because it did not answer. */
-static int wait_for_engine(pid_t child, int64_t milliseconds, int64_t deadline, int *wait_status, struct error *err)
-{
-    if (!wait_for_end(child, deadline)) {
-        kill(child, SIGKILL);
-        bool is_dead = wait_for_end(child, deadline_after_ms(DYING_MS));
-        return error_set(err, STATUS_BUSY, "%s did not answer within %lld s and %s", engine_path(),
-                         (long long)milliseconds / 1000, is_dead ? "was killed" : "does not die");
-    }
-    if (waitpid(child, wait_status, 0) < 0) {
-        int number = errno;
-        return error_set_errno(err, STATUS_HARDWARE, number, "%s cannot be waited for", engine_path());
-    }
-    return 0;
-}
-
 int engine_run(char *const arguments[], struct buffer *text, int *status, struct error *err)
 {
     int64_t milliseconds = wait_ms();
@@ -248,8 +219,15 @@ int engine_run(char *const arguments[], struct buffer *text, int *status, struct
     if (number != 0) {
         return error_set_errno(err, STATUS_HARDWARE, number, "%s cannot be run", engine_path());
     }
-    if (wait_for_engine(child, milliseconds, deadline, &wait_status, err) < 0) {
-        return -1;
+    if (!wait_for_end(child, deadline)) {
+        kill(child, SIGKILL);
+        bool is_dead = wait_for_end(child, deadline_after_ms(DYING_MS));
+        return error_set(err, STATUS_BUSY, "%s did not answer within %lld s and %s", engine_path(),
+                         (long long)milliseconds / 1000, is_dead ? "was killed" : "does not die");
+    }
+    if (waitpid(child, &wait_status, 0) < 0) {
+        number = errno;
+        return error_set_errno(err, STATUS_HARDWARE, number, "%s cannot be waited for", engine_path());
     }
     return judge_answer(wait_status, &channels, status, err);
 }

@@ -51,20 +51,10 @@ const char *plain_skip_blanks(const char *at, const char *end)
     return at;
 }
 
-static bool encoding_is_ascii_based(const char *value, size_t length)
+/* AT is after the word "encoding" of an XML declaration that ends at END. */
+static bool encoding_is_ascii_based(const char *at, const char *end)
 {
     static const char *const names[] = {"UTF-8", "US-ASCII", "ASCII"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (strlen(names[i]) == length && strncasecmp(value, names[i], length) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* AT is behind the word "encoding" of an XML declaration that ends at END. */
-static bool encoding_value_is_ascii_based(const char *at, const char *end)
-{
     at = plain_skip_blanks(at, end);
     if (at == end || *at != '=') {
         return false;
@@ -75,7 +65,13 @@ static bool encoding_value_is_ascii_based(const char *at, const char *end)
     }
     const char *value = at + 1;
     const char *quote = memchr(value, *at, (size_t)(end - value));
-    return quote && encoding_is_ascii_based(value, (size_t)(quote - value));
+    size_t length = quote ? (size_t)(quote - value) : 0;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strlen(names[i]) == length && strncasecmp(value, names[i], length) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool declaration_is_ascii_based(const char *at, const char *end)
@@ -90,7 +86,7 @@ static bool declaration_is_ascii_based(const char *at, const char *end)
         return false;
     }
     const char *encoding = memmem(at, (size_t)(close - at), word, sizeof word - 1);
-    return !encoding || encoding_value_is_ascii_based(encoding + sizeof word - 1, close);
+    return !encoding || encoding_is_ascii_based(encoding + sizeof word - 1, close);
 }
 
 /* "<!" starts nothing but comments and CDATA sections. */
@@ -119,18 +115,14 @@ bool plain_is_bytewise(const char *text, size_t length)
            !has_declarations(at, end);
 }
 
-static bool ends_as_domain(const char *text, size_t length)
-{
-    static const char close[] = "</domain>";
-    while (length > 0 && plain_is_blank(text[length - 1])) {
-        length--;
-    }
-    return length >= sizeof close - 1 && memcmp(text + length - (sizeof close - 1), close, sizeof close - 1) == 0;
-}
-
 bool plain_cannot_hold(const char *text, size_t length)
 {
-    return plain_is_bytewise(text, length) && ends_as_domain(text, length) && !holds(text, length, "&#") &&
-           !holds(text, length, "\\u") && !holds(text, length, "hostdev") && !holds(text, length, "nvme") &&
-           !holds(text, length, "vfio");
+    static const char close[] = "</domain>";
+    const char *end = text + length;
+    while (end > text && plain_is_blank(end[-1])) {
+        end--;
+    }
+    return (size_t)(end - text) >= sizeof close - 1 && memcmp(end - (sizeof close - 1), close, sizeof close - 1) == 0 &&
+           plain_is_bytewise(text, length) && !holds(text, length, "&#") && !holds(text, length, "\\u") &&
+           !holds(text, length, "hostdev") && !holds(text, length, "nvme") && !holds(text, length, "vfio");
 }

@@ -68,14 +68,6 @@ static enum operation_kind operation_kind(const char *operation)
     return OPERATION_OTHER;
 }
 
-/* The engine knows hook mode by this shape; in any other it would take a VM's
- * name for an option. */
-static bool arguments_have_the_shape(int count, char *const arguments[])
-{
-    return count == ARGUMENT_COUNT && (strcmp(arguments[ARGUMENT_SUBOPERATION], "begin") == 0 ||
-                                       strcmp(arguments[ARGUMENT_SUBOPERATION], "end") == 0);
-}
-
 /* The one line on stderr with which the VM's start is refused, and the same to the log.
  * Returns the exit status. */
 static int refuse_start(const char *vm, const struct error *err)
@@ -87,17 +79,6 @@ static int refuse_start(const char *vm, const struct error *err)
     log_message(LOG_LEVEL_ERROR, "%s", err->text);
     file_write_all(STDERR_FILENO, line, (size_t)length);
     return err->status;
-}
-
-static int wrong_arguments(enum operation_kind kind, const char *vm)
-{
-    struct error err;
-    if (kind != OPERATION_START) {
-        return STATUS_OK;
-    }
-    error_set(&err, STATUS_USAGE,
-              "the hook was not called as NAME OPERATION begin|end EXTRA; only libvirt should call it");
-    return refuse_start(vm, &err);
 }
 
 static int no_input(enum operation_kind kind, const char *vm, struct error *err)
@@ -119,7 +100,7 @@ static int append_remedy(struct error *err)
     return error_append(err, "; reinstall icn-hook, then `ldd %s` must find every library", engine_path());
 }
 
-static void note_end(const struct buffer *text)
+static void note_domain_end(const struct buffer *text)
 {
     struct error err;
     char uuid[UUID_SIZE];
@@ -148,24 +129,24 @@ static int without_engine(enum operation_kind kind, const char *vm, const struct
     append_remedy(err);
     log_message(LOG_LEVEL_ERROR, "%s", err->text);
     if (has_claim) {
-        note_end(text);
+        note_domain_end(text);
     }
     return STATUS_OK;
 }
 
-/* Beside a start, only `started` may fail, and only to end a VM that leaks
- * (on_leak = kill). */
-static int with_answer(enum operation_kind kind, const char *operation, int status)
-{
-    bool kills = status == STATUS_CHECK_FAILED && strcmp(operation, "started") == 0;
-    return kind == OPERATION_START || kills ? status : STATUS_OK;
-}
-
-static int answer_call(enum operation_kind kind, char *arguments[])
+static int answer_call(enum operation_kind kind, int count, char *arguments[])
 {
     static struct buffer text; /* lives as long as the program */
     struct error err;
     int status;
+    /* The engine knows hook mode by this shape; in any other it would take a VM's name for
+     * an option. */
+    if (count != ARGUMENT_COUNT || (strcmp(arguments[ARGUMENT_SUBOPERATION], "begin") != 0 &&
+                                    strcmp(arguments[ARGUMENT_SUBOPERATION], "end") != 0)) {
+        error_set(&err, STATUS_USAGE,
+                  "the hook was not called as NAME OPERATION begin|end EXTRA; only libvirt should call it");
+        return kind == OPERATION_START ? refuse_start(arguments[ARGUMENT_NAME], &err) : STATUS_OK;
+    }
     if (file_read_fd(STDIN_FILENO, "the domain's XML on stdin", INPUT_LIMIT, deadline_after_ms(INPUT_MS), &text, &err) <
         0) {
         return no_input(kind, arguments[ARGUMENT_NAME], &err);
@@ -177,7 +158,10 @@ static int answer_call(enum operation_kind kind, char *arguments[])
     if (engine_run(arguments, &text, &status, &err) < 0) {
         return without_engine(kind, arguments[ARGUMENT_NAME], &text, &err);
     }
-    return with_answer(kind, arguments[ARGUMENT_OPERATION], status);
+    /* Besides a start, only `started` may fail, and only to end a VM that leaks
+     * (on_leak = kill). */
+    bool kills = status == STATUS_CHECK_FAILED && strcmp(arguments[ARGUMENT_OPERATION], "started") == 0;
+    return kind == OPERATION_START || kills ? status : STATUS_OK;
 }
 
 int main(int argc, char *argv[])
@@ -194,5 +178,5 @@ int main(int argc, char *argv[])
     }
     memory_set_failure_status(kind == OPERATION_START ? STATUS_HARDWARE : STATUS_OK);
     log_open_hook(argv[ARGUMENT_NAME], argv[ARGUMENT_OPERATION]);
-    return arguments_have_the_shape(argc, argv) ? answer_call(kind, argv) : wrong_arguments(kind, argv[ARGUMENT_NAME]);
+    return answer_call(kind, argc, argv);
 }

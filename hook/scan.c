@@ -107,13 +107,6 @@ static bool judge_type(struct element *element, struct name value)
     return true;
 }
 
-/* <qemu:arg> and <qemu:property>: text for QEMU's command line, where letters
- * can be hidden in XML's way or in JSON's. */
-static bool judge_qemu_text(struct name value)
-{
-    return !name_has(value, "vfio") && !name_has(value, "&#") && !name_has(value, "\\u");
-}
-
 static bool judge_attribute(struct element *element, struct name name, struct name value)
 {
     if (!element->judged) {
@@ -122,8 +115,10 @@ static bool judge_attribute(struct element *element, struct name name, struct na
     if (name_is(name, "type") && !judge_type(element, value)) {
         return false;
     }
+    /* <qemu:arg> and <qemu:property>: text for QEMU's command line, where letters can be
+     * hidden in XML's way or in JSON's. */
     if (name_is(element->local, "arg") || name_is(element->local, "property")) {
-        return judge_qemu_text(value);
+        return !name_has(value, "vfio") && !name_has(value, "&#") && !name_has(value, "\\u");
     }
     return true;
 }
@@ -150,30 +145,6 @@ static bool scan_attribute(struct scanner *scanner, struct element *element)
     }
     scanner->at = quote + 1;
     return judge_attribute(element, name, (struct name){start, (size_t)(quote - start)});
-}
-
-static bool open_element(struct scanner *scanner, struct name name)
-{
-    if (scanner->depth == DEPTH_MAX) {
-        return false;
-    }
-    scanner->open[scanner->depth++] = name;
-    if (scanner->depth == 2 && (name_is(name, "metadata") || name_is(name, "title") || name_is(name, "description"))) {
-        scanner->skipped_depth = scanner->depth;
-    }
-    return true;
-}
-
-static bool close_element(struct scanner *scanner, struct name name)
-{
-    if (scanner->depth == 0) {
-        return false;
-    }
-    if (scanner->skipped_depth == scanner->depth) {
-        scanner->skipped_depth = 0;
-    }
-    struct name opened = scanner->open[--scanner->depth];
-    return opened.length == name.length && memcmp(opened.start, name.start, name.length) == 0;
 }
 
 static bool scan_start_tag(struct scanner *scanner)
@@ -207,7 +178,15 @@ static bool scan_start_tag(struct scanner *scanner)
         return true;
     }
     scanner->at++;
-    return open_element(scanner, element.name);
+    if (scanner->depth == DEPTH_MAX) {
+        return false;
+    }
+    scanner->open[scanner->depth++] = element.name;
+    if (scanner->depth == 2 &&
+        (name_is(element.name, "metadata") || name_is(element.name, "title") || name_is(element.name, "description"))) {
+        scanner->skipped_depth = scanner->depth;
+    }
+    return true;
 }
 
 static bool scan_end_tag(struct scanner *scanner)
@@ -218,29 +197,25 @@ static bool scan_end_tag(struct scanner *scanner)
         return false;
     }
     scanner->at = plain_skip_blanks(scanner->at, scanner->end);
-    if (!scan_sees(scanner, ">")) {
+    if (!scan_sees(scanner, ">") || scanner->depth == 0) {
         return false;
     }
     scanner->at++;
-    return close_element(scanner, name);
-}
-
-static bool scan_text(struct scanner *scanner)
-{
-    const char *start = scanner->at;
-    while (scanner->at < scanner->end && *scanner->at != '<') {
-        scanner->at++;
+    if (scanner->skipped_depth == scanner->depth) {
+        scanner->skipped_depth = 0;
     }
-    if (scanner->depth > 0) {
-        return true;
-    }
-    return plain_skip_blanks(start, scanner->at) == scanner->at;
+    struct name opened = scanner->open[--scanner->depth];
+    return opened.length == name.length && memcmp(opened.start, name.start, name.length) == 0;
 }
 
 static bool scan_piece(struct scanner *scanner)
 {
     if (!scan_sees(scanner, "<")) {
-        return scan_text(scanner);
+        const char *start = scanner->at;
+        while (scanner->at < scanner->end && *scanner->at != '<') {
+            scanner->at++;
+        }
+        return scanner->depth > 0 || plain_skip_blanks(start, scanner->at) == scanner->at;
     }
     if (scan_sees(scanner, "</")) {
         return scan_end_tag(scanner);

@@ -24,3 +24,6 @@ const char *bdf_format(struct bdf bdf, char text[BDF_TEXT_SIZE]);
 
 /* By domain, bus, slot, function: below, equal to or above zero. */
 int bdf_compare(struct bdf a, struct bdf b);
+
+/* The same for qsort over an array of struct bdf. */
+int bdf_order(const void *a, const void *b);

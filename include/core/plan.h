@@ -52,7 +52,7 @@ void plan_build(struct plan *plan, const struct plan_goal goals[], int ppu_count
 enum apply_outcome {
     APPLY_NOT_TRIED, /* a near end failed before, or this register did not take its cut */
     APPLY_DONE,      /* the register took it */
-    APPLY_DEFERRED,  /* a driver holds the near end's registers; to be written later */
+    APPLY_DEFERRED,  /* a driver holds the registers; to be written later */
     APPLY_FAILED,    /* each bit may be as before or as wanted */
 };
 

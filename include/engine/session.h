@@ -81,7 +81,7 @@ const struct card_memory *session_memory(const struct session *session, int ppu)
  * KEEP_GOING: a near end that cannot be cut is only noted. */
 MUST_CHECK int session_write(struct session *session, const bool freed[], bool may_defer, bool keep_going,
                              struct error *err);
-/* Notes the cards that could not be read, but for the subject's own: one cut end is enough, but a guest may be able to
+/* Notes the cards that could not be read, but for those in NEAR (NULL: all): one cut end is enough, but a guest may be able to
  * open it again, so what is left as it is on the other side is worth a line. */
 void session_note_unread(struct session *session, const bool near[]);
 /* Logs the one line that says what was done (WHAT), which writes were made, and how long it took since BEGAN

@@ -55,20 +55,6 @@ void log_open_verbose(void)
     log_is_verbose = true;
 }
 
-static int syslog_priority(enum log_level level)
-{
-    switch (level) {
-    case LOG_LEVEL_ERROR:
-        return LOG_ERR;
-    case LOG_LEVEL_WARNING:
-        return LOG_WARNING;
-    case LOG_LEVEL_NOTICE:
-    case LOG_LEVEL_INFO:
-        break;
-    }
-    return LOG_NOTICE;
-}
-
 /* A log that cannot be written has nowhere to say so. */
 static void append_simulated(const char *message)
 {
@@ -102,7 +88,8 @@ void log_message(enum log_level level, const char *format, ...)
         fprintf(stderr, "icn-hook: %s\n", message);
     }
     if (is_logged && log_target == LOG_TO_SYSLOG) {
-        syslog(syslog_priority(level), "%s%s", context, message);
+        int priority = level == LOG_LEVEL_ERROR ? LOG_ERR : level == LOG_LEVEL_WARNING ? LOG_WARNING : LOG_NOTICE;
+        syslog(priority, "%s%s", context, message);
     } else if (is_logged) {
         append_simulated(message);
     }

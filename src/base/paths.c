@@ -19,22 +19,16 @@ bool paths_simulated(void)
     return environment_value()[0] != '\0';
 }
 
-static size_t sysroot_length(const char *value)
-{
-    size_t length = strlen(value);
-    while (length > 0 && value[length - 1] == '/') {
-        length--;
-    }
-    return length;
-}
-
 /* The environment is read each time, so that a test can change it; the copy
  * lives until the next change. */
 const char *paths_sysroot(void)
 {
     static char *sysroot;
     const char *value = environment_value();
-    size_t length = sysroot_length(value);
+    size_t length = strlen(value);
+    while (length > 0 && value[length - 1] == '/') {
+        length--;
+    }
     if (!sysroot || strlen(sysroot) != length || strncmp(sysroot, value, length) != 0) {
         free(sysroot);
         sysroot = memory_alloc(length + 1, 1);

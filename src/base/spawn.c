@@ -177,33 +177,17 @@ static bool watch_child(pid_t pid, int64_t deadline, struct stream streams[STREA
     return true;
 }
 
-/* Ends what is left of the group and reaps the leader; returns its wait status. */
-static int finish_child(pid_t pid)
-{
-    int status = 0;
-    kill(-pid, SIGKILL);
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-    }
-    return status;
-}
-
-/* The last line of stderr, or of stdout if stderr has none. */
-static void last_line_of(const struct stream streams[STREAM_COUNT], char line[LAST_LINE_SIZE])
-{
-    buffer_last_line(&streams[STREAM_ERR].content, line, LAST_LINE_SIZE);
-    if (!line[0]) {
-        buffer_last_line(&streams[STREAM_OUT].content, line, LAST_LINE_SIZE);
-    }
-}
-
-static int judge_end(const char *program, bool in_time, int wait_status, const struct stream streams[STREAM_COUNT],
-                     struct error *err)
+static int spawn_judge_end(const char *program, bool in_time, int wait_status,
+                           const struct stream streams[STREAM_COUNT], struct error *err)
 {
     char line[LAST_LINE_SIZE];
     if (!in_time) {
         return error_set(err, STATUS_BUSY, "%s did not end in time and was killed", program);
     }
-    last_line_of(streams, line);
+    buffer_last_line(&streams[STREAM_ERR].content, line, sizeof line);
+    if (!line[0]) {
+        buffer_last_line(&streams[STREAM_OUT].content, line, sizeof line);
+    }
     const char *colon = line[0] ? ": " : "";
     if (WIFSIGNALED(wait_status)) {
         return error_set(err, STATUS_HARDWARE, "%s was killed by signal %d%s%s", program, WTERMSIG(wait_status), colon,
@@ -222,12 +206,15 @@ static int supervise(const char *program, pid_t pid, int64_t deadline, struct st
 {
     char warning[LAST_LINE_SIZE];
     bool in_time = watch_child(pid, deadline, streams);
-    int wait_status = finish_child(pid);
+    int wait_status = 0;
+    kill(-pid, SIGKILL); /* what is left of the group */
+    while (waitpid(pid, &wait_status, 0) < 0 && errno == EINTR) {
+    }
     for (int i = 0; i < STREAM_COUNT; i++) {
         read_rest_of(&streams[i]);
         keep_output(&streams[i], "", 0);
     }
-    if (judge_end(program, in_time, wait_status, streams, err) < 0) {
+    if (spawn_judge_end(program, in_time, wait_status, streams, err) < 0) {
         return -1;
     }
     buffer_last_line(&streams[STREAM_ERR].content, warning, sizeof warning);

@@ -10,12 +10,6 @@
 
 #include "base/memory.h"
 
-static bool is_control(char character)
-{
-    unsigned char byte = (unsigned char)character;
-    return byte < 0x20 || byte == 0x7f;
-}
-
 size_t text_utf8_length(const char *text)
 {
     const unsigned char *bytes = (const unsigned char *)text;
@@ -56,7 +50,8 @@ static void copy_escaped(char *target, size_t size, const char *source, bool esc
         return;
     }
     while (*source != '\0') {
-        bool escape = is_control(*source) || (escape_backslash && *source == '\\');
+        unsigned char byte = (unsigned char)*source;
+        bool escape = byte < 0x20 || byte == 0x7f || (escape_backslash && *source == '\\');
         size_t length = text_utf8_length(source);
         size_t taken = length == 0 ? 1 : length;
         size_t needed = escape ? 4 : taken;
@@ -64,7 +59,7 @@ static void copy_escaped(char *target, size_t size, const char *source, bool esc
             break;
         }
         if (escape) {
-            snprintf(target + used, 5, "\\x%02x", (unsigned char)*source);
+            snprintf(target + used, 5, "\\x%02x", byte);
         } else {
             memcpy(target + used, source, taken);
         }

@@ -47,28 +47,6 @@ int command_usage_error(struct error *err, const char *format, ...)
     return error_set(err, STATUS_USAGE, "%s; see icn-hook --help", text);
 }
 
-/* The table in the form that getopt_long wants. */
-struct grammar {
-    struct option *longs; /* owned */
-    char shorts[128];
-};
-
-static void make_grammar(struct grammar *grammar)
-{
-    /* Arguments are wanted in their order, a missing value as ':'. */
-    size_t used = (size_t)snprintf(grammar->shorts, sizeof grammar->shorts, "-:");
-    grammar->longs = memory_alloc(command_option_count + 1, sizeof *grammar->longs);
-    for (size_t i = 0; i < command_option_count; i++) {
-        const struct option_row *row = &command_options[i];
-        grammar->longs[i] =
-            (struct option){row->name, row->value ? required_argument : no_argument, NULL, FIRST_OPTION + (int)i};
-        if (row->letter && used < sizeof grammar->shorts) {
-            used += (size_t)snprintf(grammar->shorts + used, sizeof grammar->shorts - used, "%c%s", row->letter,
-                                     row->value ? ":" : "");
-        }
-    }
-}
-
 static const struct option_row *find_row(int code)
 {
     if (code >= FIRST_OPTION) {
@@ -138,13 +116,6 @@ static const char *likely_verb(const char *word)
     return NULL;
 }
 
-static int unknown_verb(const char *word, struct error *err)
-{
-    const char *likely = likely_verb(word);
-    return likely ? command_usage_error(err, "unknown verb '%s' (did you mean %s?)", word, likely)
-                  : command_usage_error(err, "unknown verb '%s'", word);
-}
-
 /* A word that is not an option: the verb, then its argument.  After --dry-run alone the
  * verb is plan. */
 static int take_word(struct command *command, const char *word, struct error *err)
@@ -155,7 +126,9 @@ static int take_word(struct command *command, const char *word, struct error *er
             return 0;
         }
         if (!command->options.dry_run) {
-            return unknown_verb(word, err);
+            const char *likely = likely_verb(word);
+            return likely ? command_usage_error(err, "unknown verb '%s' (did you mean %s?)", word, likely)
+                          : command_usage_error(err, "unknown verb '%s'", word);
         }
         command->verb = VERB_PLAN;
     }
@@ -166,17 +139,8 @@ static int take_word(struct command *command, const char *word, struct error *er
     return 0;
 }
 
-static int take_colour(struct command *command, const char *when, struct error *err)
-{
-    static const char *const choices[] = {[COLOUR_AUTO] = "auto", [COLOUR_ALWAYS] = "always", [COLOUR_NEVER] = "never"};
-    for (size_t i = 0; i < sizeof choices / sizeof choices[0]; i++) {
-        if (strcmp(when, choices[i]) == 0) {
-            command->options.colour = (enum colour_choice)i;
-            return 0;
-        }
-    }
-    return command_usage_error(err, "--color takes auto, always or never, not '%s'", when);
-}
+static const char *const colour_words[] = {
+    [COLOUR_AUTO] = "auto", [COLOUR_ALWAYS] = "always", [COLOUR_NEVER] = "never"};
 
 static int take_option(struct command *command, const struct option_row *row, const char *value, struct error *err)
 {
@@ -195,7 +159,13 @@ static int take_option(struct command *command, const struct option_row *row, co
         command->options.names[command->options.name_count++] = value;
         return 0;
     case SET_COLOUR:
-        return take_colour(command, value, err);
+        for (size_t i = 0; i < sizeof colour_words / sizeof colour_words[0]; i++) {
+            if (strcmp(value, colour_words[i]) == 0) {
+                command->options.colour = (enum colour_choice)i;
+                return 0;
+            }
+        }
+        return command_usage_error(err, "--color takes auto, always or never, not '%s'", value);
     case CHOOSE:
         return command_choose(command, row->verb, row->name, err);
     case CHOOSE_WITH_FLAG:
@@ -227,19 +197,6 @@ static bool is_whole(const char *word)
     return false;
 }
 
-static int command_complain(int code, const char *word, struct error *err)
-{
-    const struct option_row *row = optopt ? find_row(optopt) : NULL;
-    char letter[] = {'-', (char)optopt, '\0'};
-    if (code == ':' && row) {
-        return command_usage_error(err, "option '%s' needs a value: %s", word, row->value);
-    }
-    if (row) {
-        return command_usage_error(err, "option '--%s' takes no value", row->name);
-    }
-    return command_usage_error(err, "unknown option '%s'", optopt ? letter : word);
-}
-
 /* WORD: where getopt began to read. */
 static int take_code(struct command *command, int code, const char *word, struct error *err)
 {
@@ -250,20 +207,39 @@ static int take_code(struct command *command, int code, const char *word, struct
         return command_usage_error(err, "unknown option '%s'", word);
     }
     if (code == '?' || code == ':') {
-        return command_complain(code, word, err);
+        const struct option_row *row = optopt ? find_row(optopt) : NULL;
+        const char letter[] = {'-', (char)optopt, '\0'};
+        if (code == ':' && row) {
+            return command_usage_error(err, "option '%s' needs a value: %s", word, row->value);
+        }
+        return row ? command_usage_error(err, "option '--%s' takes no value", row->name)
+                   : command_usage_error(err, "unknown option '%s'", optopt ? letter : word);
     }
     const struct option_row *row = find_row(code);
     command->given |= UINT64_C(1) << (row - command_options);
     return take_option(command, row, optarg, err);
 }
 
-static int take_all(int argc, char *argv[], const struct grammar *grammar, struct command *command, struct error *err)
+/* Gives getopt_long the table in the form that it wants. */
+static int take_all(int argc, char *argv[], struct command *command, struct error *err)
 {
+    CLEANUP_FREE struct option *longs = memory_alloc(command_option_count + 1, sizeof *longs);
+    char shorts[128];
+    /* Arguments are wanted in their order, a missing value as ':'. */
+    size_t used = (size_t)snprintf(shorts, sizeof shorts, "-:");
+    for (size_t i = 0; i < command_option_count; i++) {
+        const struct option_row *row = &command_options[i];
+        longs[i] =
+            (struct option){row->name, row->value ? required_argument : no_argument, NULL, FIRST_OPTION + (int)i};
+        if (row->letter && used < sizeof shorts) {
+            used += (size_t)snprintf(shorts + used, sizeof shorts - used, "%c%s", row->letter, row->value ? ":" : "");
+        }
+    }
     int at = 1;
     int code;
     optind = 0;
     opterr = 0;
-    while ((code = getopt_long(argc, argv, grammar->shorts, grammar->longs, NULL)) != -1) {
+    while ((code = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
         if (take_code(command, code, argv[at], err) < 0) {
             return -1;
         }
@@ -277,9 +253,26 @@ static int take_all(int argc, char *argv[], const struct grammar *grammar, struc
     return 0;
 }
 
-/* Every option goes with the verb, and the verb has its argument. */
-static int command_check(const struct command *command, struct error *err)
+int command_parse(int argc, char *argv[], struct command *command, struct error *err)
 {
+    *command = (struct command){.verb = VERB_NONE};
+    if (take_all(argc, argv, command, err) < 0) {
+        /* What getopt did not come to counts too: a program that asked for JSON reads JSON. */
+        command->options.json = false;
+        for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+            command->options.json |= strcmp(argv[i], "--json") == 0;
+        }
+        return -1;
+    }
+    if (command->help || command->version) {
+        return 0;
+    }
+    if (command->verb == VERB_NONE && command->options.dry_run) {
+        command->verb = VERB_PLAN;
+    }
+    if (command->verb == VERB_NONE) {
+        return command_usage_error(err, "no command given");
+    }
     const struct verb *verb = &command_verbs[command->verb];
     for (size_t i = 0; i < command_option_count; i++) {
         if ((command->given >> i & 1) != 0 && !option_fits(&command_options[i], command->verb)) {
@@ -290,35 +283,4 @@ static int command_check(const struct command *command, struct error *err)
         return command_usage_error(err, "'%s' needs an argument: %s", verb->name, verb->argument);
     }
     return 0;
-}
-
-/* What getopt did not come to counts too: a program that asked for JSON reads JSON. */
-static bool has_json(int argc, char *argv[])
-{
-    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
-        if (strcmp(argv[i], "--json") == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-int command_parse(int argc, char *argv[], struct command *command, struct error *err)
-{
-    struct grammar grammar = {0};
-    *command = (struct command){.verb = VERB_NONE};
-    make_grammar(&grammar);
-    int result = take_all(argc, argv, &grammar, command, err);
-    free(grammar.longs);
-    if (result < 0) {
-        command->options.json = has_json(argc, argv);
-        return -1;
-    }
-    if (command->help || command->version) {
-        return 0;
-    }
-    if (command->verb == VERB_NONE && command->options.dry_run) {
-        command->verb = VERB_PLAN;
-    }
-    return command->verb == VERB_NONE ? command_usage_error(err, "no command given") : command_check(command, err);
 }

@@ -20,42 +20,6 @@ static const char *const edges[] = {
     [VERDICT_LEAK] = "color=red, penwidth=4",
 };
 
-/* Within the quotes of a label, where Graphviz knows backslashes and &entities;. */
-static void graph_put_escaped(FILE *stream, const char *text)
-{
-    for (; *text; text++) {
-        if (*text == '&') {
-            fputs("&amp;", stream);
-        } else {
-            fprintf(stream, "%s%c", *text == '\\' || *text == '"' ? "\\" : "", *text);
-        }
-    }
-}
-
-static const char *fill_of(const struct session *session, int ppu)
-{
-    int owner = session->owners.of[ppu];
-    if (owner == OWNER_IDLE) {
-        return "white";
-    }
-    return owner > OWNER_IDLE ? palette[(owner - 1) % PALETTE_SIZE] : "gray80";
-}
-
-static void graph_put_card(const struct session *session, FILE *stream, int ppu)
-{
-    char bdf[BDF_TEXT_SIZE] = "no card";
-    char owner[OWNER_TEXT_SIZE];
-    char escaped[4 * OWNER_TEXT_SIZE];
-    if (session->machine->mapped[ppu]) {
-        bdf_format(session->machine->card[ppu], bdf);
-    }
-    text_escape(escaped, sizeof escaped, owners_text(&session->owners, ppu, owner));
-    fprintf(stream, "    ppu%d [label=\"PPU %d\\n%s%s\\n", ppu, ppu, bdf,
-            session->machine->mapped[ppu] && !session->cards[ppu].state.present ? " (absent)" : "");
-    graph_put_escaped(stream, escaped);
-    fprintf(stream, "\", fillcolor=\"%s\"];\n", fill_of(session, ppu));
-}
-
 /* NO_NODE also of a card that is absent. */
 static int node_of(const struct session *session, int ppu)
 {
@@ -82,25 +46,25 @@ static void graph_put_node(const struct session *session, FILE *stream, int firs
     }
     for (int ppu = first; ppu < session->machine->topology.ppu_count; ppu++) {
         if (node_of(session, ppu) == node) {
-            graph_put_card(session, stream, ppu);
+            char bdf[BDF_TEXT_SIZE] = "no card";
+            char name[OWNER_TEXT_SIZE];
+            int owner = session->owners.of[ppu];
+            char escaped[4 * OWNER_TEXT_SIZE];
+            if (session->machine->mapped[ppu]) {
+                bdf_format(session->machine->card[ppu], bdf);
+            }
+            text_escape(escaped, sizeof escaped, owners_text(&session->owners, ppu, name));
+            fprintf(stream, "    ppu%d [label=\"PPU %d\\n%s%s\\n", ppu, ppu, bdf,
+                    session->machine->mapped[ppu] && !session->cards[ppu].state.present ? " (absent)" : "");
+            /* Graphviz knows &entities; too. */
+            view_put_quoted(stream, escaped, '&', "&amp;");
+            fprintf(stream, "\", fillcolor=\"%s\"];\n",
+                    owner == OWNER_IDLE  ? "white"
+                    : owner > OWNER_IDLE ? palette[(owner - 1) % PALETTE_SIZE]
+                                         : "gray80");
         }
     }
     fputs(node != NO_NODE ? "  }\n" : "", stream);
-}
-
-static void graph_put_pair(const struct session *session, FILE *stream, int a, int b)
-{
-    struct pair pair = pair_look(session, a, b);
-    if (pair.wired == 0) {
-        return;
-    }
-    fprintf(stream, "  ppu%d -- ppu%d [%s", a, b, edges[pair.verdict]);
-    if (pair.verdict == VERDICT_NEEDLESS && pair.open > 0) {
-        fprintf(stream, ", label=\"%d of %d\"", pair.open, pair.wired);
-    } else if (pair.wired > 1) {
-        fprintf(stream, ", label=\"%d\"", pair.wired);
-    }
-    fputs("];\n", stream);
 }
 
 void graph_print(const struct session *session, FILE *stream)
@@ -108,7 +72,8 @@ void graph_print(const struct session *session, FILE *stream)
     int count = session->machine->topology.ppu_count;
     fputs("graph icn {\n"
           "  layout=fdp; K=1.2; sep=\"+25,25\"; overlap=false; splines=true; fontname=\"sans-serif\"; labelloc=b;\n"
-          "  label=\"line: open   dashes: cut   dots: cannot be read   blue dashes: cut when read back at the start   orange dots: must be cut, not verified   red: leak\";\n"
+          "  label=\"line: open   dashes: cut   dots: cannot be read   blue dashes: cut when read back at the start   "
+          "orange dots: must be cut, not verified   red: leak\";\n"
           "  node [shape=box, style=\"rounded,filled\", fontname=\"sans-serif\"];\n"
           "  edge [fontname=\"sans-serif\"];\n",
           stream);
@@ -119,7 +84,17 @@ void graph_print(const struct session *session, FILE *stream)
     }
     for (int a = 0; a < count; a++) {
         for (int b = a + 1; b < count; b++) {
-            graph_put_pair(session, stream, a, b);
+            struct pair pair = pair_look(session, a, b);
+            if (pair.wired == 0) {
+                continue;
+            }
+            fprintf(stream, "  ppu%d -- ppu%d [%s", a, b, edges[pair.verdict]);
+            if (pair.verdict == VERDICT_NEEDLESS && pair.open > 0) {
+                fprintf(stream, ", label=\"%d of %d\"", pair.open, pair.wired);
+            } else if (pair.wired > 1) {
+                fprintf(stream, ", label=\"%d\"", pair.wired);
+            }
+            fputs("];\n", stream);
         }
     }
     fputs("}\n", stream);

@@ -53,27 +53,6 @@ bool hook_mode_is_meant(int argc, char *const argv[])
            (argv[1][0] != '-' && command_find_verb(argv[1]) == VERB_NONE && is_operation(argv[2], argv[3]));
 }
 
-/* The hook program is gone, so libvirt does not wait for us any more: the domain's next
- * hook is at work, or will be, and what this call would do comes too late. */
-static void die_with_the_hook(int verdict)
-{
-    struct pollfd reader = {.fd = verdict, .events = 0};
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (poll(&reader, 1, 0) > 0 && (reader.revents & POLLERR)) {
-        raise(SIGKILL); /* it went before that was asked for */
-    }
-}
-
-/* The hook program believes some statuses only with this byte: the dynamic loader and
- * libpci exit with them too. */
-static void give_verdict(int fd, int status)
-{
-    unsigned char byte = (unsigned char)status;
-    if (fd >= 0 && write(fd, &byte, 1) != 1) {
-        log_message(LOG_LEVEL_WARNING, "the hook program did not take the verdict %d", status);
-    }
-}
-
 static int run_operation(char *const argv[])
 {
     struct error err = {0};
@@ -103,12 +82,23 @@ int hook_mode_run(char *const argv[])
     int verdict = hook_call_verdict_fd();
     if (verdict >= 0) {
         fcntl(verdict, F_SETFD, FD_CLOEXEC);
-        die_with_the_hook(verdict);
+        /* The hook program is gone, so libvirt does not wait for us any more: the domain's next
+         * hook is at work, or will be, and what this call would do comes too late. */
+        struct pollfd reader = {.fd = verdict, .events = 0};
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (poll(&reader, 1, 0) > 0 && (reader.revents & POLLERR)) {
+            raise(SIGKILL); /* it went before that was asked for */
+        }
     }
     hook_call_believe_deadline();
     log_open_hook(argv[1], argv[2]);
     memory_set_failure_status(vm_event_may_refuse(argv[2]) ? STATUS_HARDWARE : STATUS_OK);
     int status = run_operation(argv);
-    give_verdict(verdict, status);
+    /* The hook program believes some statuses only with this byte: the dynamic loader and
+     * libpci exit with them too. */
+    unsigned char byte = (unsigned char)status;
+    if (verdict >= 0 && write(verdict, &byte, 1) != 1) {
+        log_message(LOG_LEVEL_WARNING, "the hook program did not take the verdict %d", status);
+    }
     return status;
 }

@@ -37,8 +37,8 @@ void json_put_time(struct json_object *object, const char *key, int64_t seconds)
     time_t moment = (time_t)seconds;
     char text[sizeof "-2147483648-12-31T23:59:59Z"];
     struct tm utc;
-    bool is_known = seconds != 0 && gmtime_r(&moment, &utc) &&
-                    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc) > 0;
+    bool is_known =
+        seconds != 0 && gmtime_r(&moment, &utc) && strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc) > 0;
     json_put_text(object, key, is_known ? text : NULL);
 }
 

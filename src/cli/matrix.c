@@ -35,11 +35,6 @@ static int count_digits(int number)
     return snprintf(NULL, 0, "%d", number);
 }
 
-static const struct card *card_of(const struct matrix *matrix, int ppu)
-{
-    return &matrix->session->cards[ppu];
-}
-
 /* The text goes to the right end of a cell; COLUMN counts from 0 in its block. */
 static void add_cell(struct table *table, const struct matrix *matrix, int column, enum colour colour, const char *text)
 {
@@ -73,19 +68,6 @@ static void add_pair(struct table *table, struct matrix *matrix, int column, int
         }
     }
     add_cell(table, matrix, column, colour, text);
-}
-
-static void add_row(struct table *table, struct matrix *matrix, int row, int first, int end)
-{
-    table_add(table, COLOUR_BOLD, "%d", row);
-    table_add(table, COLOUR_PLAIN, "%s", "");
-    for (int other = first; other < end; other++) {
-        add_pair(table, matrix, other - first, row, other);
-    }
-    if (matrix->all_facts) {
-        card_cells_add_place(table, matrix->session, row);
-    }
-    card_cells_add_owner(table, matrix->session, row);
 }
 
 /* The ids above the columns; upright, a digit per line, if they are wider than a
@@ -124,68 +106,38 @@ static bool has_a_link_into(const struct matrix *matrix, int row, int first, int
     return false;
 }
 
-static void print_block(struct matrix *matrix, int first, int end)
-{
-    bool is_whole = first == 0 && end == matrix->count;
-    struct table table;
-    table_open(&table, matrix->all_facts ? 3 + PLACE_CELLS : 3);
-    table.right[0] = true;
-    table.right[4] = table.right[5] = matrix->all_facts;
-    int head_lines = matrix->cell <= matrix->digits ? count_digits(end - 1) : 1;
-    for (int line = head_lines - 1; line >= 0; line--) {
-        add_head(&table, matrix, first, end, line);
-    }
-    for (int row = 0; row < matrix->count; row++) {
-        if (is_whole || has_a_link_into(matrix, row, first, end)) {
-            add_row(&table, matrix, row, first, end);
-        }
-    }
-    table_print(&table, matrix->output);
-    table_free(&table);
-}
-
 static int cells_width(const struct matrix *matrix, int count)
 {
     return count * matrix->cell + (matrix->cell == 1 ? (count - 1) / GROUP : 0);
-}
-
-static int facts_width(const struct matrix *matrix)
-{
-    int driver = (int)strlen("DRIVER");
-    for (int ppu = 0; ppu < matrix->count; ppu++) {
-        int width = (int)strlen(card_of(matrix, ppu)->state.driver);
-        driver = width > driver ? width : driver;
-    }
-    return (int)strlen("0000:00:00.0"
-                       "NUMA"
-                       "GROUP") +
-           driver + PLACE_CELLS * GAP;
-}
-
-static int owner_width(const struct matrix *matrix)
-{
-    int widest = (int)strlen("OWNER");
-    for (int ppu = 0; ppu < matrix->count; ppu++) {
-        char owner[OWNER_TEXT_SIZE];
-        int width = table_text_width(owners_text(&matrix->session->owners, ppu, owner));
-        widest = width > widest ? width : widest;
-    }
-    return widest < OWNER_ROOM ? widest : OWNER_ROOM;
 }
 
 /* The widest cells that leave room for all facts, else for the owners, else the
  * narrowest.  Returns how many fit side by side. */
 static int lay_out(struct matrix *matrix)
 {
-    int room = matrix->output->width - (int)strlen("PPU") - owner_width(matrix) - 2 * GAP;
     int wide = matrix->digits + 2 > 3 ? matrix->digits + 2 : 3;
     if (matrix->output->width == 0) {
         matrix->all_facts = true;
         matrix->cell = matrix->count <= EASY_COUNT ? wide : 1;
         return matrix->count;
     }
+    int owner = (int)strlen("OWNER");
+    int driver = (int)strlen("DRIVER");
+    for (int ppu = 0; ppu < matrix->count; ppu++) {
+        char name[OWNER_TEXT_SIZE];
+        int width = table_text_width(owners_text(&matrix->session->owners, ppu, name));
+        owner = width > owner ? width : owner;
+        width = (int)strlen(matrix->session->cards[ppu].state.driver);
+        driver = width > driver ? width : driver;
+    }
+    owner = owner < OWNER_ROOM ? owner : OWNER_ROOM;
+    int room = matrix->output->width - (int)strlen("PPU") - owner - 2 * GAP;
     for (int all_facts = 1; all_facts >= 0; all_facts--) {
-        int facts = all_facts ? facts_width(matrix) : 0;
+        int facts = all_facts ? (int)strlen("0000:00:00.0"
+                                            "NUMA"
+                                            "GROUP") +
+                                    driver + PLACE_CELLS * GAP
+                              : 0;
         for (matrix->cell = wide; matrix->cell > 0; matrix->cell--) {
             if (cells_width(matrix, matrix->count) + facts <= room) {
                 matrix->all_facts = all_facts;
@@ -213,7 +165,30 @@ void matrix_print(const struct session *session, const struct output *output)
     for (int first = 0; first < matrix.count; first += fitting) {
         int end = first + fitting < matrix.count ? first + fitting : matrix.count;
         fputs(first > 0 ? "\n" : "", output->stream);
-        print_block(&matrix, first, end);
+        bool is_whole = first == 0 && end == matrix.count;
+        struct table table;
+        table_open(&table, matrix.all_facts ? 3 + PLACE_CELLS : 3);
+        table.right[0] = true;
+        table.right[4] = table.right[5] = matrix.all_facts;
+        int head_lines = matrix.cell <= matrix.digits ? count_digits(end - 1) : 1;
+        for (int line = head_lines - 1; line >= 0; line--) {
+            add_head(&table, &matrix, first, end, line);
+        }
+        for (int row = 0; row < matrix.count; row++) {
+            if (is_whole || has_a_link_into(&matrix, row, first, end)) {
+                table_add(&table, COLOUR_BOLD, "%d", row);
+                table_add(&table, COLOUR_PLAIN, "%s", "");
+                for (int other = first; other < end; other++) {
+                    add_pair(&table, &matrix, other - first, row, other);
+                }
+                if (matrix.all_facts) {
+                    card_cells_add_place(&table, matrix.session, row);
+                }
+                card_cells_add_owner(&table, matrix.session, row);
+            }
+        }
+        table_print(&table, matrix.output);
+        table_free(&table);
     }
     sign_print_legend(output, "X itself  . no link  1 number of open links", matrix.used);
 }

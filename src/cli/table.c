@@ -149,14 +149,6 @@ static int cell_width(const struct table_cell *cell)
     return width;
 }
 
-static void print_piece(const struct output *output, const struct piece *piece, size_t length)
-{
-    enum colour colour = output->in_colour ? piece->colour : COLOUR_PLAIN;
-    colour_begin(output->stream, colour);
-    fwrite(piece->text, 1, length, output->stream);
-    colour_end(output->stream, colour);
-}
-
 /* What does not fit into ROOM is cut.  Returns how wide what was printed is. */
 static int print_cell(const struct output *output, const struct table_cell *cell, int room)
 {
@@ -168,7 +160,10 @@ static int print_cell(const struct output *output, const struct table_cell *cell
     for (size_t i = 0; i < cell->count; i++) {
         const char *text = cell->pieces[i].text;
         size_t length = fit(text, &left);
-        print_piece(output, &cell->pieces[i], length);
+        enum colour colour = output->in_colour ? cell->pieces[i].colour : COLOUR_PLAIN;
+        colour_begin(output->stream, colour);
+        fwrite(cell->pieces[i].text, 1, length, output->stream);
+        colour_end(output->stream, colour);
         if (text[length]) {
             break;
         }
@@ -198,19 +193,6 @@ static void print_row(const struct table *table, const struct output *output, co
     fputc('\n', output->stream);
 }
 
-/* The column that may shrink leaves its room to the last one. */
-static void shrink(const struct table *table, int width, int widths[])
-{
-    int missing = -width - GAP;
-    int *shrinking = &widths[table->shrinking];
-    for (size_t column = 0; column < table->columns; column++) {
-        missing += widths[column] + GAP;
-    }
-    if (table->shrinking > 0 && width > 0 && missing > 0 && *shrinking > SHRUNK_WIDTH) {
-        *shrinking = *shrinking - missing > SHRUNK_WIDTH ? *shrinking - missing : SHRUNK_WIDTH;
-    }
-}
-
 void table_print(const struct table *table, const struct output *output)
 {
     int widths[TABLE_COLUMNS_MAX] = {0};
@@ -221,7 +203,15 @@ void table_print(const struct table *table, const struct output *output)
         int *widest = &widths[i % table->columns];
         *widest = width > *widest ? width : *widest;
     }
-    shrink(table, output->width, widths);
+    /* The column that may shrink leaves its room to the last one. */
+    int missing = -output->width - GAP;
+    int *shrinking = &widths[table->shrinking];
+    for (size_t column = 0; column < table->columns; column++) {
+        missing += widths[column] + GAP;
+    }
+    if (table->shrinking > 0 && output->width > 0 && missing > 0 && *shrinking > SHRUNK_WIDTH) {
+        *shrinking = *shrinking - missing > SHRUNK_WIDTH ? *shrinking - missing : SHRUNK_WIDTH;
+    }
     for (size_t i = 0; i + table->columns <= table->cell_count; i += table->columns) {
         print_row(table, output, &table->cells[i], widths);
     }

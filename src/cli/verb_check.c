@@ -8,18 +8,17 @@
 #include "engine/groups.h"
 #include "engine/policy.h"
 
-static void check_put_drift(const struct session *session, struct json_object *drift, int ppu)
-{
-    if (links_missing(session, ppu) != 0) {
-        struct json_object *entry = json_object_new_object();
-        json_put_number(entry, "ppu", ppu);
-        json_put_mask(entry, "mask", session->cards[ppu].reading.mask);
-        json_put_mask(entry, "required", policy_required(session, ppu));
-        json_object_array_add(drift, entry);
-    }
-}
+/* What `check LIST` found of each group. */
+struct list_check {
+    struct session *session;
+    struct card_groups groups;
+    enum status of[PPU_MAX];
+    enum status status; /* of the whole list */
+    struct notes findings;
+};
 
-static void check_print_json(const struct session *session, enum status status)
+/* CHECK: of a list, or NULL: of all cards. */
+static void check_print_json(const struct session *session, enum status status, const struct list_check *check)
 {
     struct coverage coverage = coverage_count(session);
     struct json_object *object = json_object_new_object();
@@ -28,21 +27,33 @@ static void check_print_json(const struct session *session, enum status status)
     view_put_leaks(session, object);
     struct json_object *drift = json_put_array(object, "drift");
     for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
-        check_put_drift(session, drift, ppu);
+        bool is_meant = !check || check->groups.of[ppu] != IN_NO_GROUP;
+        if (is_meant && links_missing(session, ppu) != 0) {
+            struct json_object *entry = json_object_new_object();
+            json_put_number(entry, "ppu", ppu);
+            json_put_mask(entry, "mask", session->cards[ppu].reading.mask);
+            json_put_mask(entry, "required", policy_required(session, ppu));
+            json_object_array_add(drift, entry);
+        }
     }
-    json_put_array(object, "groups");
+    struct json_object *groups = json_put_array(object, "groups");
+    for (int group = 0; check && group < check->groups.count; group++) {
+        enum status found = check->of[group];
+        struct json_object *entry = json_object_new_object();
+        struct json_object *cards = json_put_array(entry, "cards");
+        for (int ppu = -1; (ppu = card_groups_next(&check->groups, group, ppu)) >= 0;) {
+            json_object_array_add(cards, json_object_new_int(ppu));
+        }
+        json_put_bool(entry, "ok", found == STATUS_OK);
+        json_put_text(entry, "verdict",
+                      found == STATUS_OK           ? "isolated"
+                      : found == STATUS_UNVERIFIED ? "unverified"
+                                                   : "not isolated");
+        json_object_array_add(groups, entry);
+    }
     json_put_coverage(object, &coverage);
-    json_put_findings(object, &session->notes);
+    json_put_findings(object, check ? &check->findings : &session->notes);
     json_print(object);
-}
-
-static int count_drifting(const struct session *session)
-{
-    int count = 0;
-    for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
-        count += links_missing(session, ppu) != 0;
-    }
-    return count;
 }
 
 static void check_print_text(const struct session *session, enum status status)
@@ -58,26 +69,12 @@ static void check_print_text(const struct session *session, enum status status)
     } else if (status == STATUS_UNVERIFIED) {
         puts("CANNOT BE VERIFIED: no leak is known, but not every cut can be shown");
     } else {
+        int drifting = 0;
+        for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
+            drifting += links_missing(session, ppu) != 0;
+        }
         printf("FAILED: pairs of cards that leak: %d; cards that lack cuts: %d%s\n", view_count_leaks(session),
-               count_drifting(session), session_doubt(session, "") ? "; not every owner is known" : "");
-    }
-}
-
-/* What `check LIST` found of each group. */
-struct list_check {
-    struct session *session;
-    struct card_groups groups;
-    enum status of[PPU_MAX];
-    enum status status; /* of the whole list */
-    struct notes findings;
-};
-
-/* For this check the members of a group own their cards, and nobody else owns any. */
-static void check_list_own(struct list_check *check)
-{
-    for (int ppu = 0; ppu < check->session->machine->topology.ppu_count; ppu++) {
-        int group = check->groups.of[ppu];
-        check->session->owners.of[ppu] = group == IN_NO_GROUP ? OWNER_IDLE : group + 1;
+               drifting, session_doubt(session, "") ? "; not every owner is known" : "");
     }
 }
 
@@ -90,9 +87,11 @@ static void check_list_note(struct list_check *check, enum severity severity, en
     text_list_free(lines);
 }
 
-/* Why cards of the list cannot be read, where nothing was read back either. */
-static void check_list_note_unread(struct list_check *check)
+static void check_list_run(struct list_check *check)
 {
+    bool any_fault = false;
+    bool any_unverified = false;
+    /* Why cards of the list cannot be read, where nothing was read back either. */
     for (size_t i = 0; i < check->session->notes.count; i++) {
         const struct note *note = &check->session->notes.items[i];
         bool is_of_list = note->ppu >= 0 && check->groups.of[note->ppu] != IN_NO_GROUP;
@@ -100,14 +99,11 @@ static void check_list_note_unread(struct list_check *check)
             notes_add(&check->findings, note->severity, note->code, note->ppu, NULL, "%s", note->text);
         }
     }
-}
-
-static void check_list_run(struct list_check *check)
-{
-    bool any_fault = false;
-    bool any_unverified = false;
-    check_list_note_unread(check);
-    check_list_own(check);
+    /* For this check the members of a group own their cards, and nobody else owns any. */
+    for (int ppu = 0; ppu < check->session->machine->topology.ppu_count; ppu++) {
+        int group = check->groups.of[ppu];
+        check->session->owners.of[ppu] = group == IN_NO_GROUP ? OWNER_IDLE : group + 1;
+    }
     for (int group = 0; group < check->groups.count; group++) {
         struct text_list faults = {0};
         struct text_list unverified = {0};
@@ -121,46 +117,6 @@ static void check_list_run(struct list_check *check)
         check_list_note(check, NOTE_ERROR, NOTE_CUT_MISSING, &faults);
     }
     check->status = any_fault ? STATUS_CHECK_FAILED : any_unverified ? STATUS_UNVERIFIED : STATUS_OK;
-}
-
-static const char *check_list_verdict(enum status status)
-{
-    return status == STATUS_OK ? "isolated" : status == STATUS_UNVERIFIED ? "unverified" : "not isolated";
-}
-
-static void check_list_put_groups(const struct list_check *check, struct json_object *object)
-{
-    struct json_object *array = json_put_array(object, "groups");
-    for (int group = 0; group < check->groups.count; group++) {
-        struct json_object *entry = json_object_new_object();
-        struct json_object *cards = json_put_array(entry, "cards");
-        for (int ppu = -1; (ppu = card_groups_next(&check->groups, group, ppu)) >= 0;) {
-            json_object_array_add(cards, json_object_new_int(ppu));
-        }
-        json_put_bool(entry, "ok", check->of[group] == STATUS_OK);
-        json_put_text(entry, "verdict", check_list_verdict(check->of[group]));
-        json_object_array_add(array, entry);
-    }
-}
-
-static void check_list_print_json(const struct list_check *check)
-{
-    const struct session *session = check->session;
-    struct coverage coverage = coverage_count(session);
-    struct json_object *object = json_object_new_object();
-    json_put_text(object, "schema", "icn-hook/check/2");
-    json_put_bool(object, "ok", check->status == STATUS_OK);
-    view_put_leaks(session, object);
-    struct json_object *drift = json_put_array(object, "drift");
-    for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
-        if (check->groups.of[ppu] != IN_NO_GROUP) {
-            check_put_drift(session, drift, ppu);
-        }
-    }
-    check_list_put_groups(check, object);
-    json_put_coverage(object, &coverage);
-    json_put_findings(object, &check->findings);
-    json_print(object);
 }
 
 static int check_list_count(const struct list_check *check, enum status status)
@@ -196,35 +152,28 @@ static void check_list_print_text(const struct list_check *check)
     }
 }
 
-static int check_list(const struct options *options, struct error *err)
+int verb_check(const struct options *options, struct error *err)
 {
     struct session session;
     struct list_check check = {.session = &session};
     int status = view_open(&session, options, err);
-    if (status == 0) {
+    if (status == 0 && options->argument) {
         status = card_groups_parse(session.machine, options->argument, &check.groups, err);
     }
-    if (status == 0) {
+    if (status == 0 && options->argument) {
         check_list_run(&check);
-        (options->json ? check_list_print_json : check_list_print_text)(&check);
         status = (int)check.status;
+    } else if (status == 0) {
+        status = (int)links_judge(&session);
+    }
+    if (status >= 0 && options->json) {
+        check_print_json(&session, (enum status)status, options->argument ? &check : NULL);
+    } else if (status >= 0 && options->argument) {
+        check_list_print_text(&check);
+    } else if (status >= 0) {
+        check_print_text(&session, (enum status)status);
     }
     notes_free(&check.findings);
-    session_close(&session);
-    return status;
-}
-
-int verb_check(const struct options *options, struct error *err)
-{
-    struct session session;
-    if (options->argument) {
-        return check_list(options, err);
-    }
-    int status = view_open(&session, options, err);
-    if (status == 0) {
-        status = (int)links_judge(&session);
-        (options->json ? check_print_json : check_print_text)(&session, (enum status)status);
-    }
     session_close(&session);
     return status;
 }

@@ -19,7 +19,7 @@ enum { NODE_MAX = 1024 };
 
 /* The host, as far as it can be looked at. */
 struct host {
-    struct session session; /* without a machine: settings or topology cannot be used */
+    struct session session;
     bool owners_are_known;
 };
 
@@ -35,15 +35,6 @@ static void offer(const char *word, const char *value, const char *what)
 {
     if (word[0] && is_one_word_of_a_line(word)) {
         printf("%s\t%s\t%s\n", word, value ? value : "-", is_one_word_of_a_line(what) ? what : "");
-    }
-}
-
-static void offer_verbs(void)
-{
-    for (enum verb_id verb = 0; verb < VERB_COUNT; verb++) {
-        if (!command_verbs[verb].hidden) {
-            offer(command_verbs[verb].name, command_verbs[verb].argument, command_verbs[verb].what);
-        }
     }
 }
 
@@ -81,21 +72,6 @@ static void offer_options(const char *name)
     }
 }
 
-/* Its session is to be closed in each case. */
-static void complete_look(struct host *host, const char *config)
-{
-    struct machine *machine = NULL;
-    struct error err;
-    *host = (struct host){.session = {.state = STATE_CLOSED}};
-    if (machine_open(config, &machine, &err) < 0 || machine_survey(machine, &err) < 0) {
-        machine_close(machine);
-        return;
-    }
-    machine->settings.lock_timeout = 0;
-    host->owners_are_known = session_open(&host->session, machine, SESSION_LOOK, &err) == 0;
-    session_unlock(&host->session);
-}
-
 static bool is_present(const struct host *host, int ppu, struct pci_state *state)
 {
     if (!host->session.machine->mapped[ppu]) {
@@ -105,40 +81,27 @@ static bool is_present(const struct host *host, int ppu, struct pci_state *state
     return state->present;
 }
 
-static void offer_card(const struct host *host, int ppu)
-{
-    char id[12];
-    char bdf[BDF_TEXT_SIZE];
-    char owner[OWNER_TEXT_SIZE] = "";
-    char what[OWNER_TEXT_SIZE + 40];
-    snprintf(id, sizeof id, "%d", ppu);
-    bdf_format(host->session.machine->card[ppu], bdf);
-    if (host->owners_are_known) {
-        owners_text(&host->session.owners, ppu, owner);
-    }
-    snprintf(what, sizeof what, "%s%s%s", bdf, owner[0] ? ", " : "", owner);
-    offer(id, NULL, what);
-    snprintf(what, sizeof what, "PPU %d%s%s", ppu, owner[0] ? ", " : "", owner);
-    offer(bdf, NULL, what);
-}
-
 static void offer_cards(const struct host *host)
 {
     for (int ppu = 0; ppu < host->session.machine->topology.ppu_count; ppu++) {
         struct pci_state state;
-        if (is_present(host, ppu, &state)) {
-            offer_card(host, ppu);
+        char id[12];
+        char bdf[BDF_TEXT_SIZE];
+        char owner[OWNER_TEXT_SIZE] = "";
+        char what[OWNER_TEXT_SIZE + 40];
+        if (!is_present(host, ppu, &state)) {
+            continue;
         }
+        snprintf(id, sizeof id, "%d", ppu);
+        bdf_format(host->session.machine->card[ppu], bdf);
+        if (host->owners_are_known) {
+            owners_text(&host->session.owners, ppu, owner);
+        }
+        snprintf(what, sizeof what, "%s%s%s", bdf, owner[0] ? ", " : "", owner);
+        offer(id, NULL, what);
+        snprintf(what, sizeof what, "PPU %d%s%s", ppu, owner[0] ? ", " : "", owner);
+        offer(bdf, NULL, what);
     }
-}
-
-static int complete_count_cards(const struct owners *owners, size_t owner)
-{
-    int count = 0;
-    for (size_t i = 0; i < owners->holding_count; i++) {
-        count += owners->holdings[i].owner == owner;
-    }
-    return count;
 }
 
 static void offer_owners(const struct host *host, bool only_groups)
@@ -147,23 +110,16 @@ static void offer_owners(const struct host *host, bool only_groups)
     for (size_t i = 0; host->owners_are_known && i < owners->count; i++) {
         const struct owner *owner = &owners->items[i];
         bool is_group = owner->kind == OWNER_KIND_GROUP;
-        int cards = complete_count_cards(owners, i);
+        int cards = 0;
         char what[48];
+        for (size_t j = 0; j < owners->holding_count; j++) {
+            cards += owners->holdings[j].owner == i;
+        }
         if (cards > 0 && (is_group || (owner->kind == OWNER_KIND_VM && !only_groups))) {
             snprintf(what, sizeof what, "%s, %d card%s", is_group ? "group" : "VM", cards, cards > 1 ? "s" : "");
             offer(owner->name, NULL, what);
         }
     }
-}
-
-static void offer_names(const struct host *host)
-{
-    offer_owners(host, false);
-}
-
-static void offer_groups(const struct host *host)
-{
-    offer_owners(host, true);
 }
 
 static void offer_nodes(const struct host *host)
@@ -181,40 +137,38 @@ static void offer_nodes(const struct host *host)
     }
 }
 
-static const struct {
-    const char *kind;
-    void (*offer)(const struct host *host);
-} host_kinds[] = {
-    {"cards", offer_cards},
-    {"names", offer_names},
-    {"groups", offer_groups},
-    {"nodes", offer_nodes},
-};
-
-static void offer_from_host(const char *kind, const char *config)
-{
-    for (size_t i = 0; i < sizeof host_kinds / sizeof host_kinds[0]; i++) {
-        if (strcmp(kind, host_kinds[i].kind) == 0) {
-            struct host host;
-            complete_look(&host, config);
-            if (host.session.machine) {
-                host_kinds[i].offer(&host);
-            }
-            session_close(&host.session);
-        }
-    }
-}
-
 int verb_complete(const struct options *options, struct error *err)
 {
-    (void)err;
     static const char options_of[] = "options:";
-    if (strcmp(options->argument, "verbs") == 0) {
-        offer_verbs();
-    } else if (strncmp(options->argument, options_of, strlen(options_of)) == 0) {
-        offer_options(options->argument + strlen(options_of));
-    } else {
-        offer_from_host(options->argument, options->config);
+    const char *kind = options->argument;
+    struct host host = {.session = {.state = STATE_CLOSED}};
+    struct machine *machine = NULL;
+    if (strcmp(kind, "verbs") == 0) {
+        for (enum verb_id verb = 0; verb < VERB_COUNT; verb++) {
+            if (!command_verbs[verb].hidden) {
+                offer(command_verbs[verb].name, command_verbs[verb].argument, command_verbs[verb].what);
+            }
+        }
+        return STATUS_OK;
     }
+    if (strncmp(kind, options_of, strlen(options_of)) == 0) {
+        offer_options(kind + strlen(options_of));
+        return STATUS_OK;
+    }
+    if (machine_open(options->config, &machine, err) < 0 || machine_survey(machine, err) < 0) {
+        machine_close(machine);
+        return STATUS_OK;
+    }
+    machine->settings.lock_timeout = 0;
+    host.owners_are_known = session_open(&host.session, machine, SESSION_LOOK, err) == 0;
+    session_unlock(&host.session);
+    if (strcmp(kind, "cards") == 0) {
+        offer_cards(&host);
+    } else if (strcmp(kind, "nodes") == 0) {
+        offer_nodes(&host);
+    } else if (strcmp(kind, "names") == 0 || strcmp(kind, "groups") == 0) {
+        offer_owners(&host, strcmp(kind, "groups") == 0);
+    }
+    session_close(&host.session);
     return STATUS_OK;
 }

@@ -4,7 +4,6 @@
 #include "cli/output.h"
 #include "cli/commands.h"
 #include "cli/json.h"
-#include "cli/verb_log.h"
 #include "cli/verb_plan.h"
 #include "cli/verbs.h"
 #include "doctor/examination.h"
@@ -17,26 +16,21 @@ static const char *const words[] = {[RESULT_PASS] = "PASS", [RESULT_WARN] = "WAR
 static const enum colour colours[] = {
     [RESULT_PASS] = COLOUR_GREEN, [RESULT_WARN] = COLOUR_MAGENTA, [RESULT_FAIL] = COLOUR_RED};
 
-static void print_finding(const struct finding *finding, bool in_colour)
-{
-    enum colour colour = in_colour ? colours[finding->result] : COLOUR_PLAIN;
-    int used = printf("  %s: %s", finding->group, finding->text);
-    printf("%*s : ", used < RESULT_COLUMN ? RESULT_COLUMN - used : 0, "");
-    colour_begin(stdout, colour);
-    fputs(words[finding->result], stdout);
-    colour_end(stdout, colour);
-    putchar('\n');
-    if (finding->remedy) {
-        printf("      (%s)\n", finding->remedy);
-    }
-}
-
 static void doctor_print_text(const struct report *report, const struct options *options, const struct preview *preview)
 {
     bool in_colour = colour_is_wanted(options->colour, stdout);
     for (size_t i = 0; i < report->count; i++) {
         if (!options->quiet || report->findings[i].result != RESULT_PASS) {
-            print_finding(&report->findings[i], in_colour);
+            enum colour colour = in_colour ? colours[report->findings[i].result] : COLOUR_PLAIN;
+            int used = printf("  %s: %s", report->findings[i].group, report->findings[i].text);
+            printf("%*s : ", used < RESULT_COLUMN ? RESULT_COLUMN - used : 0, "");
+            colour_begin(stdout, colour);
+            fputs(words[report->findings[i].result], stdout);
+            colour_end(stdout, colour);
+            putchar('\n');
+            if (report->findings[i].remedy) {
+                printf("      (%s)\n", report->findings[i].remedy);
+            }
         }
     }
     if (preview && !options->quiet) {
@@ -96,50 +90,37 @@ static int doctor_probe(const struct options *options, struct error *err)
     return status;
 }
 
-static int examine_host(const struct options *options)
-{
-    struct examination examination;
-    examination_open(&examination, options->config);
-    examination.connect = options->connect;
-    examination_run(&examination);
-    int status = doctor_finish(&examination.report, options, NULL);
-    examination_close(&examination);
-    return status;
-}
-
-static void report_verdict(struct report *report, const struct preview *preview)
-{
-    if (preview->is_refused) {
-        report_add(report, "domain", "plan", RESULT_FAIL, NULL, "%s", preview->reason.text);
-    } else {
-        report_pass(report, "domain", "plan", preview->plan.isolates ? "VM '%s' would be isolated" : "VM '%s' uses no PPU",
-                    preview->domain.name);
-    }
-}
-
-static int examine_domain(const struct options *options, struct error *err)
-{
-    struct preview preview;
-    struct examination examination;
-    int status = preview_open(&preview, options, err);
-    if (status == 0) {
-        examination_open(&examination, options->config);
-        examination.connect = options->connect;
-        examination.cards = &preview.plan.cards;
-        examination_run(&examination);
-        examination_check_domain(&examination, &preview.placement);
-        report_verdict(&examination.report, &preview);
-        status = doctor_finish(&examination.report, options, &preview);
-        examination_close(&examination);
-    }
-    preview_close(&preview);
-    return status;
-}
-
 int verb_doctor(const struct options *options, struct error *err)
 {
     if (options->probe) {
         return doctor_probe(options, err);
     }
-    return options->argument || options->domain ? examine_domain(options, err) : examine_host(options);
+    bool is_of_domain = options->argument || options->domain;
+    struct preview preview;
+    struct examination examination;
+    if (is_of_domain && preview_open(&preview, options, err) < 0) {
+        preview_close(&preview);
+        return -1;
+    }
+    examination_open(&examination, options->config);
+    struct report *report = &examination.report;
+    examination.connect = options->connect;
+    examination.cards = is_of_domain ? &preview.plan.cards : NULL;
+    examination_run(&examination);
+    if (is_of_domain) {
+        examination_check_domain(&examination, &preview.placement);
+        if (preview.is_refused) {
+            report_add(report, "domain", "plan", RESULT_FAIL, NULL, "%s", preview.reason.text);
+        } else {
+            report_pass(report, "domain", "plan",
+                        preview.plan.isolates ? "VM '%s' would be isolated" : "VM '%s' uses no PPU",
+                        preview.domain.name);
+        }
+    }
+    int status = doctor_finish(report, options, is_of_domain ? &preview : NULL);
+    examination_close(&examination);
+    if (is_of_domain) {
+        preview_close(&preview);
+    }
+    return status;
 }

@@ -36,37 +36,6 @@ static int explain_find_card(const struct machine *machine, const char *text, si
     return bdf_parse(word, &bdf) ? machine_ppu_at(machine, bdf) : NO_CARD;
 }
 
-static bool explain_find_owner(const struct session *session, const char *name, struct subject *subject)
-{
-    const struct owners *owners = &session->owners;
-    bool is_found = false;
-    for (size_t i = 0; i < owners->holding_count; i++) {
-        const struct owner *owner = &owners->items[owners->holdings[i].owner];
-        if (owner->kind != OWNER_KIND_STRANGER &&
-            (strcmp(owner->name, name) == 0 || strcmp(owner->uuid, name) == 0)) {
-            subject->near[owners->holdings[i].ppu] = true;
-            is_found = true;
-        }
-    }
-    return is_found;
-}
-
-static bool find_pair(const struct machine *machine, const char *text, struct subject *subject)
-{
-    const char *dash = strchr(text, '-');
-    if (!dash) {
-        return false;
-    }
-    int near = explain_find_card(machine, text, (size_t)(dash - text));
-    int peer = explain_find_card(machine, dash + 1, strlen(dash + 1));
-    if (near == NO_CARD || peer == NO_CARD || near == peer) {
-        return false;
-    }
-    subject->near[near] = true;
-    subject->peer = peer;
-    return true;
-}
-
 /* A VM may be called "0-6"; no VM is called as a card. */
 static bool explain_find_subject(const struct session *session, const char *text, struct subject *subject)
 {
@@ -76,7 +45,27 @@ static bool explain_find_subject(const struct session *session, const char *text
         subject->near[card] = true;
         return true;
     }
-    return explain_find_owner(session, text, subject) || find_pair(session->machine, text, subject);
+    const struct owners *owners = &session->owners;
+    bool is_owner = false;
+    for (size_t i = 0; i < owners->holding_count; i++) {
+        const struct owner *owner = &owners->items[owners->holdings[i].owner];
+        if (owner->kind != OWNER_KIND_STRANGER && (strcmp(owner->name, text) == 0 || strcmp(owner->uuid, text) == 0)) {
+            subject->near[owners->holdings[i].ppu] = true;
+            is_owner = true;
+        }
+    }
+    const char *dash = strchr(text, '-');
+    if (is_owner || !dash) {
+        return is_owner;
+    }
+    int near = explain_find_card(session->machine, text, (size_t)(dash - text));
+    int peer = explain_find_card(session->machine, dash + 1, strlen(dash + 1));
+    if (near == NO_CARD || peer == NO_CARD || near == peer) {
+        return false;
+    }
+    subject->near[near] = true;
+    subject->peer = peer;
+    return true;
 }
 
 static int compare_names(const void *a, const void *b)
@@ -116,13 +105,6 @@ static bool is_meant(const struct subject *subject, int ppu, int peer)
         return peer == subject->peer;
     }
     return !subject->near[peer] || ppu < peer;
-}
-
-static void print_line(const struct explanation *explanation, const struct output *output)
-{
-    char escaped[4 * EXPLANATION_SIZE];
-    text_escape(escaped, sizeof escaped, explanation->text);
-    output_line(output, signs[explanation->view.verdict].colour, escaped);
 }
 
 static void put_entry(const struct explanation *explanation, struct json_object *array)
@@ -165,38 +147,14 @@ static int explain_links(const struct session *session, const struct subject *su
             if (array) {
                 put_entry(explanation, array);
             } else {
-                print_line(explanation, output);
+                char escaped[4 * EXPLANATION_SIZE];
+                text_escape(escaped, sizeof escaped, explanation->text);
+                output_line(output, signs[explanation->view.verdict].colour, escaped);
             }
             count++;
         }
     }
     return count;
-}
-
-static void explain_print_json(const struct session *session, const struct subject *subject, const char *text,
-                               const struct error *doubt)
-{
-    struct json_object *object = json_object_new_object();
-    json_put_text(object, "schema", "icn-hook/explain/1");
-    json_put_text(object, "subject", text);
-    explain_links(session, subject, NULL, json_put_array(object, "links"));
-    json_put_text(object, "doubt", doubt ? doubt->text : NULL);
-    json_print(object);
-}
-
-static void explain_print_text(const struct session *session, const struct subject *subject, const struct options *options,
-                               const struct error *doubt)
-{
-    struct output output;
-    output_open(&output, options);
-    if (explain_links(session, subject, &output, NULL) == 0) {
-        output_line(&output, COLOUR_PLAIN,
-                    subject->peer != NO_CARD ? "The topology has no link between these cards."
-                                             : "The topology has no link of this card.");
-    }
-    if (doubt) {
-        printf("Not every owner is known: %s\n", doubt->text);
-    }
 }
 
 int verb_explain(const struct options *options, struct error *err)
@@ -209,9 +167,23 @@ int verb_explain(const struct options *options, struct error *err)
     } else if (status == 0) {
         const struct error *doubt = session_doubt(&session, "");
         if (options->json) {
-            explain_print_json(&session, &subject, options->argument, doubt);
+            struct json_object *object = json_object_new_object();
+            json_put_text(object, "schema", "icn-hook/explain/1");
+            json_put_text(object, "subject", options->argument);
+            explain_links(&session, &subject, NULL, json_put_array(object, "links"));
+            json_put_text(object, "doubt", doubt ? doubt->text : NULL);
+            json_print(object);
         } else {
-            explain_print_text(&session, &subject, options, doubt);
+            struct output output;
+            output_open(&output, options);
+            if (explain_links(&session, &subject, &output, NULL) == 0) {
+                output_line(&output, COLOUR_PLAIN,
+                            subject.peer != NO_CARD ? "The topology has no link between these cards."
+                                                    : "The topology has no link of this card.");
+            }
+            if (doubt) {
+                printf("Not every owner is known: %s\n", doubt->text);
+            }
         }
     }
     session_close(&session);

@@ -7,7 +7,6 @@
 
 #include "cli/json.h"
 #include "cli/options.h"
-#include "cli/verb_log.h"
 #include "engine/groups.h"
 
 /* What came of apply, release or reset, and how it is shown. */
@@ -45,13 +44,6 @@ static struct json_object *groups_begin_json(const struct groups_outcome *outcom
     return object;
 }
 
-static void groups_put_address(const struct groups_outcome *outcome, struct json_object *entry, int ppu)
-{
-    char bdf[BDF_TEXT_SIZE];
-    json_put_number(entry, "ppu", ppu);
-    json_put_text(entry, "bdf", bdf_format(outcome->session.machine->card[ppu], bdf));
-}
-
 static void groups_put_cards(struct json_object *object, const struct groups_outcome *outcome,
                              const struct party *party, enum card_form form)
 {
@@ -62,7 +54,9 @@ static void groups_put_cards(struct json_object *object, const struct groups_out
             continue;
         }
         struct json_object *entry = json_object_new_object();
-        groups_put_address(outcome, entry, party->ppus[i]);
+        char bdf[BDF_TEXT_SIZE];
+        json_put_number(entry, "ppu", party->ppus[i]);
+        json_put_text(entry, "bdf", bdf_format(outcome->session.machine->card[party->ppus[i]], bdf));
         json_object_array_add(ppus, entry);
     }
 }
@@ -94,21 +88,6 @@ static void groups_end_json(const struct groups_outcome *outcome, struct json_ob
     json_print(object);
 }
 
-/* The error, with who keeps a reset from being made, and what was done before it. */
-static int groups_fail(const struct groups_outcome *outcome, const struct error *err)
-{
-    int status = verbs_report(false, err);
-    if (outcome->options->json) {
-        struct json_object *object = json_error(err);
-        if (outcome->report.exposed.count > 0) {
-            groups_put_parties(object, "exposed", outcome, &outcome->report.exposed, CARDS_BY_ID);
-        }
-        groups_put_writes(outcome, object);
-        json_print(object);
-    }
-    return status;
-}
-
 static void groups_print(const struct groups_outcome *outcome, const char *is)
 {
     for (size_t i = 0; i < outcome->report.groups.count; i++) {
@@ -116,30 +95,26 @@ static void groups_print(const struct groups_outcome *outcome, const char *is)
         printf("group '%s' %s", group->name, is);
         for (size_t card = 0; card < group->ppu_count; card++) {
             char text[CARD_TEXT_SIZE];
-            printf("%s%s", card > 0 ? ", " : ": ", machine_card_text(outcome->session.machine, group->ppus[card], text));
+            printf("%s%s", card > 0 ? ", " : ": ",
+                   machine_card_text(outcome->session.machine, group->ppus[card], text));
         }
         puts("");
-    }
-}
-
-static void groups_print_writes(const struct groups_outcome *outcome)
-{
-    puts("Register writes, in this order (bit set = link cut):");
-    for (size_t i = 0; i < outcome->report.write_count; i++) {
-        const struct plan_write *write = &outcome->report.writes[i];
-        char card[CARD_TEXT_SIZE];
-        printf("  %-24s 0x%08" PRIx32 " -> 0x%08" PRIx32 "\n", machine_card_text(outcome->session.machine, write->ppu, card),
-               write->from, write->to);
-    }
-    if (outcome->report.write_count == 0) {
-        puts("  none: every link is as it must be");
     }
 }
 
 static void groups_print_rest(const struct groups_outcome *outcome)
 {
     if (outcome->options->dry_run && !outcome->failed) {
-        groups_print_writes(outcome);
+        puts("Register writes, in this order (bit set = link cut):");
+        for (size_t i = 0; i < outcome->report.write_count; i++) {
+            const struct plan_write *write = &outcome->report.writes[i];
+            char card[CARD_TEXT_SIZE];
+            printf("  %-24s 0x%08" PRIx32 " -> 0x%08" PRIx32 "\n",
+                   machine_card_text(outcome->session.machine, write->ppu, card), write->from, write->to);
+        }
+        if (outcome->report.write_count == 0) {
+            puts("  none: every link is as it must be");
+        }
     }
     /* Where nothing was done the error says it all. */
     bool is_of_interest = !outcome->failed || outcome->report.write_count > 0;
@@ -148,10 +123,19 @@ static void groups_print_rest(const struct groups_outcome *outcome)
     }
 }
 
-/* Reports the error, if any, frees, and returns the exit status. */
+/* Reports the error, if any, with who keeps a reset from being made and what was done before it; frees, and returns
+ * the exit status. */
 static int groups_close(struct groups_outcome *outcome, const struct error *err)
 {
-    int status = outcome->failed ? groups_fail(outcome, err) : STATUS_OK;
+    int status = outcome->failed ? verbs_report(false, err) : STATUS_OK;
+    if (outcome->failed && outcome->options->json) {
+        struct json_object *object = json_error(err);
+        if (outcome->report.exposed.count > 0) {
+            groups_put_parties(object, "exposed", outcome, &outcome->report.exposed, CARDS_BY_ID);
+        }
+        groups_put_writes(outcome, object);
+        json_print(object);
+    }
     group_report_free(&outcome->report);
     session_close(&outcome->session);
     return status;
@@ -178,13 +162,6 @@ static int apply_list(struct groups_outcome *outcome, const struct options *opti
     return groups_apply(&outcome->session, &groups, options->names, options->name_count, &outcome->report, err);
 }
 
-static void apply_print_json(const struct groups_outcome *outcome)
-{
-    struct json_object *object = groups_begin_json(outcome, "icn-hook/apply/1");
-    groups_put_parties(object, "groups", outcome, &outcome->report.groups, CARDS_WITH_ADDRESS);
-    groups_end_json(outcome, object);
-}
-
 int verb_apply(const struct options *options, struct error *err)
 {
     struct groups_outcome outcome = {.options = options, .session = {.state = STATE_CLOSED}};
@@ -193,40 +170,33 @@ int verb_apply(const struct options *options, struct error *err)
         groups_print(&outcome, options->dry_run ? "would be isolated" : "is isolated");
         groups_print_rest(&outcome);
     } else if (!outcome.failed) {
-        apply_print_json(&outcome);
+        struct json_object *object = groups_begin_json(&outcome, "icn-hook/apply/1");
+        groups_put_parties(object, "groups", &outcome, &outcome.report.groups, CARDS_WITH_ADDRESS);
+        groups_end_json(&outcome, object);
     }
     return groups_close(&outcome, err);
-}
-
-static int release_group(struct groups_outcome *outcome, const struct options *options, struct error *err)
-{
-    if (groups_start(outcome, err) < 0) {
-        return -1;
-    }
-    return groups_release(&outcome->session, options->argument, &outcome->report, err);
-}
-
-static void release_print_json(const struct groups_outcome *outcome)
-{
-    struct json_object *object = groups_begin_json(outcome, "icn-hook/release/1");
-    const struct party *group = outcome->report.groups.count > 0 ? outcome->report.groups.items : NULL;
-    json_put_text(object, "name", group ? group->name : outcome->options->argument);
-    json_put_text(object, "uuid", group ? group->uuid : NULL);
-    groups_put_cards(object, outcome, group, CARDS_WITH_ADDRESS);
-    groups_end_json(outcome, object);
 }
 
 int verb_release(const struct options *options, struct error *err)
 {
     struct groups_outcome outcome = {.options = options, .session = {.state = STATE_CLOSED}};
-    groups_finish(&outcome, release_group(&outcome, options, err), "release", options->argument, err);
+    int result = groups_start(&outcome, err);
+    if (result == 0) {
+        result = groups_release(&outcome.session, options->argument, &outcome.report, err);
+    }
+    groups_finish(&outcome, result, "release", options->argument, err);
     if (!options->json) {
         if (!outcome.failed) {
             groups_print(&outcome, options->dry_run ? "would be released" : "is released");
         }
         groups_print_rest(&outcome);
     } else if (!outcome.failed) {
-        release_print_json(&outcome);
+        struct json_object *object = groups_begin_json(&outcome, "icn-hook/release/1");
+        const struct party *group = outcome.report.groups.count > 0 ? outcome.report.groups.items : NULL;
+        json_put_text(object, "name", group ? group->name : options->argument);
+        json_put_text(object, "uuid", group ? group->uuid : NULL);
+        groups_put_cards(object, &outcome, group, CARDS_WITH_ADDRESS);
+        groups_end_json(&outcome, object);
     }
     return groups_close(&outcome, err);
 }
@@ -244,52 +214,37 @@ static int reset_host(struct groups_outcome *outcome, const struct options *opti
     return groups_reset(&outcome->session, options->force, &outcome->report, err);
 }
 
-static void reset_print_json(const struct groups_outcome *outcome)
+int verb_reset(const struct options *options, struct error *err)
 {
-    struct json_object *object = groups_begin_json(outcome, "icn-hook/reset/1");
-    struct json_object *ended = json_put_array(object, "ended");
-    for (size_t i = 0; i < outcome->report.groups.count; i++) {
-        json_object_array_add(ended, json_object_new_string(outcome->report.groups.items[i].name));
-    }
-    groups_put_parties(object, "exposed", outcome, &outcome->report.exposed, CARDS_BY_ID);
-    groups_end_json(outcome, object);
-}
-
-/* A refusal names them itself. */
-static void reset_name_exposed(const struct groups_outcome *outcome)
-{
-    for (size_t i = 0; outcome->options->force && i < outcome->report.exposed.count; i++) {
-        const struct party *party = &outcome->report.exposed.items[i];
-        fprintf(stderr, "icn-hook: %s: '%s' (PPU", outcome->options->dry_run ? "would be exposed" : "exposed",
-                party->name);
+    struct groups_outcome outcome = {.options = options, .session = {.state = STATE_CLOSED}};
+    groups_finish(&outcome, reset_host(&outcome, options, err), "reset", "all groups end", err);
+    /* A refusal names them itself. */
+    for (size_t i = 0; options->force && i < outcome.report.exposed.count; i++) {
+        const struct party *party = &outcome.report.exposed.items[i];
+        fprintf(stderr, "icn-hook: %s: '%s' (PPU", options->dry_run ? "would be exposed" : "exposed", party->name);
         for (size_t card = 0; card < party->ppu_count; card++) {
             fprintf(stderr, "%s%d", card > 0 ? ", " : " ", party->ppus[card]);
         }
         fputs(")\n", stderr);
     }
-}
-
-static void reset_print_text(const struct groups_outcome *outcome)
-{
-    groups_print(outcome, outcome->options->dry_run ? "would be ended" : "is ended");
-    groups_print_rest(outcome);
-    if (!outcome->failed && !outcome->options->dry_run) {
-        bool isolates = outcome->session.machine->settings.idle == IDLE_ISOLATE;
-        bool is_whole = !notes_have(&outcome->session.notes, NOTE_CARD);
-        printf("%s %s.\n", is_whole ? "All cards have their links" : "All cards but those named above have their links",
-               isolates ? "cut" : "back");
-    }
-}
-
-int verb_reset(const struct options *options, struct error *err)
-{
-    struct groups_outcome outcome = {.options = options, .session = {.state = STATE_CLOSED}};
-    groups_finish(&outcome, reset_host(&outcome, options, err), "reset", "all groups end", err);
-    reset_name_exposed(&outcome);
     if (!options->json) {
-        reset_print_text(&outcome);
+        groups_print(&outcome, outcome.options->dry_run ? "would be ended" : "is ended");
+        groups_print_rest(&outcome);
+        if (!outcome.failed && !outcome.options->dry_run) {
+            bool isolates = outcome.session.machine->settings.idle == IDLE_ISOLATE;
+            bool is_whole = !notes_have(&outcome.session.notes, NOTE_CARD);
+            printf("%s %s.\n",
+                   is_whole ? "All cards have their links" : "All cards but those named above have their links",
+                   isolates ? "cut" : "back");
+        }
     } else if (!outcome.failed) {
-        reset_print_json(&outcome);
+        struct json_object *object = groups_begin_json(&outcome, "icn-hook/reset/1");
+        struct json_object *ended = json_put_array(object, "ended");
+        for (size_t i = 0; i < outcome.report.groups.count; i++) {
+            json_object_array_add(ended, json_object_new_string(outcome.report.groups.items[i].name));
+        }
+        groups_put_parties(object, "exposed", &outcome, &outcome.report.exposed, CARDS_BY_ID);
+        groups_end_json(&outcome, object);
     }
     return groups_close(&outcome, err);
 }

@@ -13,73 +13,48 @@
 #include "doctor/examination.h"
 #include "hypervisor/libvirt.h"
 
-static int plan_read_text(const char *file, struct buffer *text, struct error *err)
-{
-    return strcmp(file, "-") == 0
-               ? file_read_fd(STDIN_FILENO, "standard input", DOMAIN_XML_LIMIT, NO_DEADLINE, text, err)
-               : file_read(file, DOMAIN_XML_LIMIT, text, NULL, err);
-}
-
-/* A text that is no domain's XML leaves a domain without a name. */
-static int plan_parse_domain(const char *name, const struct buffer *text, struct domain *domain, struct error *err)
-{
-    if (domain_parse(text->data, text->length, name, domain, err) == 0) {
-        return 0;
-    }
-    domain->name = memory_copy_text("");
-    return error_set(err, err->status, "%s; correct the VM with virsh edit", err->text);
-}
-
-static void note_unread_near_ends(struct vm_plan *plan)
-{
-    struct session *session = &plan->session;
-    for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
-        const struct card *card = &session->cards[ppu];
-        char text[CARD_TEXT_SIZE];
-        if (plan->turn->near[ppu] && card->was_read && !session_is_read(session, ppu)) {
-            notes_add(&session->notes, NOTE_WARNING, NOTE_CARD, ppu, NULL, "%s: %s; its mask is not known now",
-                      machine_card_text(session->machine, ppu, text), card->reading.why);
-        }
-    }
-}
-
+/* NAME: what the text is called in messages. */
 static int plan_judge(struct preview *preview, const struct options *options, const char *name,
                       const struct buffer *text, struct error *err)
 {
     struct vm_plan *plan = &preview->plan;
-    if (plan_parse_domain(name, text, &preview->domain, err) < 0) {
+    if (domain_parse(text->data, text->length, name, &preview->domain, err) < 0) {
+        preview->domain.name = memory_copy_text("");
+        error_set(err, err->status, "%s; correct the VM with virsh edit", err->text);
         return error_wrap(err, "icn-hook: no VM would be started with this XML");
     }
     domain_placement_read(text->data, text->length, &preview->placement);
     int result = vm_plan_make(plan, options->config, &preview->domain, err);
     if (plan->turn) {
-        note_unread_near_ends(plan);
+        struct session *session = &plan->session;
+        for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
+            const struct card *card = &session->cards[ppu];
+            char name_of[CARD_TEXT_SIZE];
+            if (plan->turn->near[ppu] && card->was_read && !session_is_read(session, ppu)) {
+                notes_add(&session->notes, NOTE_WARNING, NOTE_CARD, ppu, NULL, "%s: %s; its mask is not known now",
+                          machine_card_text(session->machine, ppu, name_of), card->reading.why);
+            }
+        }
         vm_cards_advise_links(plan->session.machine, plan->turn->near, WITH_HINT, &plan->session.notes);
         examination_warn(&plan->session, &plan->cards, &preview->placement, &plan->session.notes);
     }
     return result < 0 ? error_wrap(err, "icn-hook: VM '%s' would not be started", preview->domain.name) : 0;
 }
 
-/* The text, and NAME: what it is called in messages. */
-static int plan_fetch(const struct options *options, struct buffer *text, const char **name, struct error *err)
-{
-    if (options->domain) {
-        *name = options->domain;
-        return libvirt_domain_xml(options->connect ? options->connect : LIBVIRT_USUAL_URI, options->domain, text, err);
-    }
-    *name = strcmp(options->argument, "-") == 0 ? "standard input" : options->argument;
-    return plan_read_text(options->argument, text, err);
-}
-
 int preview_open(struct preview *preview, const struct options *options, struct error *err)
 {
     struct buffer text = {0};
-    const char *name;
     *preview = (struct preview){.plan = {.session = {.state = STATE_CLOSED}}};
     if (options->domain && options->argument) {
         return command_usage_error(err, "--domain cannot be combined with the file '%s'", options->argument);
     }
-    if (plan_fetch(options, &text, &name, err) < 0) {
+    const char *uri = options->connect ? options->connect : LIBVIRT_USUAL_URI;
+    bool is_stdin = !options->domain && strcmp(options->argument, "-") == 0;
+    const char *name = options->domain ? options->domain : is_stdin ? "standard input" : options->argument;
+    int result = options->domain ? libvirt_domain_xml(uri, options->domain, &text, err)
+                 : is_stdin      ? file_read_fd(STDIN_FILENO, name, DOMAIN_XML_LIMIT, NO_DEADLINE, &text, err)
+                                 : file_read(options->argument, DOMAIN_XML_LIMIT, &text, NULL, err);
+    if (result < 0) {
         return -1;
     }
     preview->is_refused = plan_judge(preview, options, name, &text, &preview->reason) < 0;
@@ -92,20 +67,6 @@ void preview_close(struct preview *preview)
     vm_plan_free(&preview->plan);
     domain_placement_free(&preview->placement);
     domain_free(&preview->domain);
-}
-
-static void plan_put_devices(const struct preview *preview, struct json_object *object)
-{
-    struct json_object *array = json_put_array(object, "devices");
-    for (size_t i = 0; i < preview->plan.cards.count; i++) {
-        const struct vm_card *card = &preview->plan.cards.items[i];
-        struct json_object *entry = json_object_new_object();
-        char bdf[BDF_TEXT_SIZE];
-        json_put_text(entry, "bdf", bdf_format(card->card, bdf));
-        json_put_text(entry, "via", via_text(card->via));
-        json_put_known_number(entry, "ppu", card->ppu);
-        json_object_array_add(array, entry);
-    }
 }
 
 /* The links of the VM's cards as they would be. */
@@ -143,7 +104,16 @@ void preview_put_plan(const struct preview *preview, struct json_object *object)
 {
     json_put_text(object, "verdict", preview->is_refused ? "refuse" : preview->plan.isolates ? "isolate" : "pass");
     json_put_text(object, "reason", preview->is_refused ? preview->reason.text : NULL);
-    plan_put_devices(preview, object);
+    struct json_object *array = json_put_array(object, "devices");
+    for (size_t i = 0; i < preview->plan.cards.count; i++) {
+        const struct vm_card *card = &preview->plan.cards.items[i];
+        struct json_object *entry = json_object_new_object();
+        char bdf[BDF_TEXT_SIZE];
+        json_put_text(entry, "bdf", bdf_format(card->card, bdf));
+        json_put_text(entry, "via", via_text(card->via));
+        json_put_known_number(entry, "ppu", card->ppu);
+        json_object_array_add(array, entry);
+    }
     if (preview->plan.isolates) {
         const struct session *session = &preview->plan.session;
         json_put_writes(object, session->machine, session->plan->writes, session->plan->count);
@@ -153,29 +123,6 @@ void preview_put_plan(const struct preview *preview, struct json_object *object)
         json_put_array(object, "links");
     }
     json_put_warnings(object, &preview->plan.notes, &preview->plan.session.notes);
-}
-
-static const char *describe_role(const struct session *session, const struct plan_write *write)
-{
-    if (write->role == ROLE_NEAR) {
-        return "card of the VM";
-    }
-    return session->owners.of[write->ppu] == OWNER_IDLE ? "idle card" : "card of others";
-}
-
-static void plan_print_writes(const struct preview *preview)
-{
-    const struct session *session = &preview->plan.session;
-    printf("VM '%s' would be isolated. Register writes, in this order (bit set = link cut):\n", preview->domain.name);
-    for (size_t i = 0; i < session->plan->count; i++) {
-        const struct plan_write *write = &session->plan->writes[i];
-        char card[CARD_TEXT_SIZE];
-        printf("  %-24s 0x%08x -> 0x%08x  %s\n", machine_card_text(session->machine, write->ppu, card), write->from,
-               write->to, describe_role(session, write));
-    }
-    if (session->plan->count == 0) {
-        puts("  none: every link is as it must be");
-    }
 }
 
 static void plan_print_warnings(const struct notes *notes)
@@ -191,21 +138,26 @@ void preview_print(const struct preview *preview)
         return;
     }
     if (preview->plan.isolates) {
-        plan_print_writes(preview);
+        const struct session *session = &preview->plan.session;
+        printf("VM '%s' would be isolated. Register writes, in this order (bit set = link cut):\n",
+               preview->domain.name);
+        for (size_t i = 0; i < session->plan->count; i++) {
+            const struct plan_write *write = &session->plan->writes[i];
+            char card[CARD_TEXT_SIZE];
+            printf("  %-24s 0x%08x -> 0x%08x  %s\n", machine_card_text(session->machine, write->ppu, card), write->from,
+                   write->to,
+                   write->role == ROLE_NEAR                       ? "card of the VM"
+                   : session->owners.of[write->ppu] == OWNER_IDLE ? "idle card"
+                                                                  : "card of others");
+        }
+        if (session->plan->count == 0) {
+            puts("  none: every link is as it must be");
+        }
     } else {
         printf("VM '%s' uses no PPU: nothing to do.\n", preview->domain.name);
     }
     plan_print_warnings(&preview->plan.notes);
     plan_print_warnings(&preview->plan.session.notes);
-}
-
-static void plan_print_json(const struct preview *preview)
-{
-    struct json_object *object = json_object_new_object();
-    json_put_text(object, "schema", "icn-hook/plan/1");
-    preview_put_domain(preview, object);
-    preview_put_plan(preview, object);
-    json_print(object);
 }
 
 int verb_plan(const struct options *options, struct error *err)
@@ -220,7 +172,15 @@ int verb_plan(const struct options *options, struct error *err)
             fprintf(stderr, "%s\n", preview.reason.text);
             status = (int)preview.reason.status;
         }
-        (options->json ? plan_print_json : preview_print)(&preview);
+        if (options->json) {
+            struct json_object *object = json_object_new_object();
+            json_put_text(object, "schema", "icn-hook/plan/1");
+            preview_put_domain(&preview, object);
+            preview_put_plan(&preview, object);
+            json_print(object);
+        } else {
+            preview_print(&preview);
+        }
     }
     preview_close(&preview);
     return status;

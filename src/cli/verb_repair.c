@@ -4,36 +4,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "cli/verb_log.h"
 #include "cli/view.h"
 #include "engine/policy.h"
 #include "engine/reconcile.h"
-
-static void repair_put_debts(const struct session *session, struct json_object *object)
-{
-    struct json_object *debts = json_put_array(object, "debts");
-    for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
-        uint32_t owed;
-        if (policy_owes(session, ppu, &owed)) {
-            struct json_object *entry = json_object_new_object();
-            json_put_number(entry, "ppu", ppu);
-            json_put_mask(entry, "owed", owed);
-            json_object_array_add(debts, entry);
-        }
-    }
-}
-
-static void repair_print_json(const struct session *session, const struct repair_report *report)
-{
-    struct json_object *object = json_object_new_object();
-    json_put_text(object, "schema", "icn-hook/repair/1");
-    json_put_bool(object, "dry_run", session->access == SESSION_LOOK);
-    json_put_writes(object, session->machine, report->writes, report->write_count);
-    repair_put_debts(session, object);
-    json_put_coverage(object, &report->coverage);
-    json_put_findings(object, &session->notes);
-    json_print(object);
-}
 
 /* What was changed, then what stays to be said. */
 static void repair_print_notes(const struct notes *notes, bool changes)
@@ -76,7 +49,27 @@ int verb_repair(const struct options *options, struct error *err)
         verb_log_writes("repair", result < 0 ? err : NULL, "the whole host", report.writes, report.write_count);
     }
     if (result == 0) {
-        (options->json ? repair_print_json : repair_print_text)(&session, &report);
+        if (options->json) {
+            struct json_object *object = json_object_new_object();
+            json_put_text(object, "schema", "icn-hook/repair/1");
+            json_put_bool(object, "dry_run", session.access == SESSION_LOOK);
+            json_put_writes(object, session.machine, report.writes, report.write_count);
+            struct json_object *debts = json_put_array(object, "debts");
+            for (int ppu = 0; ppu < session.machine->topology.ppu_count; ppu++) {
+                uint32_t owed;
+                if (policy_owes(&session, ppu, &owed)) {
+                    struct json_object *entry = json_object_new_object();
+                    json_put_number(entry, "ppu", ppu);
+                    json_put_mask(entry, "owed", owed);
+                    json_object_array_add(debts, entry);
+                }
+            }
+            json_put_coverage(object, &report.coverage);
+            json_put_findings(object, &session.notes);
+            json_print(object);
+        } else {
+            repair_print_text(&session, &report);
+        }
         result = (int)links_judge(&session); /* as check would */
     }
     repair_report_free(&report);

@@ -11,40 +11,6 @@
 #include "cli/verbs.h"
 #include "engine/policy.h"
 
-static void status_put_owners(const struct session *session, int ppu, struct json_object *array)
-{
-    const struct owners *owners = &session->owners;
-    const struct holding *holding = NULL;
-    while ((holding = owners_next_holding(owners, ppu, holding))) {
-        const struct owner *owner = &owners->items[holding->owner];
-        struct json_object *entry = json_object_new_object();
-        json_put_text(entry, "name", owner->kind == OWNER_KIND_STRANGER ? "unknown" : owner->name);
-        json_put_text(entry, "uuid", owner->uuid[0] ? owner->uuid : NULL);
-        json_put_text(entry, "kind", owner_kind_text(owner->kind));
-        json_object_array_add(array, entry);
-    }
-}
-
-static void status_put_links(const struct session *session, int ppu, struct json_object *array)
-{
-    for (int link = 0; link < LINK_MAX; link++) {
-        if (session->machine->topology.peer[ppu][link] == NO_PEER) {
-            continue;
-        }
-        struct link_view view = link_look(session, ppu, link);
-        struct json_object *entry = json_object_new_object();
-        json_put_number(entry, "link", link);
-        json_put_number(entry, "peer", view.peer);
-        json_put_end(entry, "near", view.near);
-        json_put_end(entry, "far", view.far);
-        json_put_live(entry, "live", view.live);
-        json_put_bool(entry, "allowed", view.allowed);
-        json_put_text(entry, "evidence", verdict_evidence_text(view.verdict));
-        json_put_time(entry, "since", view.since);
-        json_object_array_add(array, entry);
-    }
-}
-
 /* null unless IS_KNOWN. */
 static void status_put_mask(struct json_object *entry, const char *key, bool is_known, uint32_t mask)
 {
@@ -71,11 +37,38 @@ static struct json_object *status_card_object(const struct session *session, int
     json_put_bool(entry, "in_use", session->owners.held[ppu]);
     json_put_known_number(entry, "iommu_group", present ? card->state.iommu_group : -1);
     json_put_known_number(entry, "numa_node", present ? card->state.numa_node : -1);
-    status_put_owners(session, ppu, json_put_array(entry, "owners"));
+    const struct owners *owners = &session->owners;
+    struct json_object *owners_of_card = json_put_array(entry, "owners");
+    for (size_t i = 0; i < owners->holding_count; i++) {
+        const struct owner *owner = &owners->items[owners->holdings[i].owner];
+        if (owners->holdings[i].ppu == ppu) {
+            struct json_object *named = json_object_new_object();
+            json_put_text(named, "name", owner->kind == OWNER_KIND_STRANGER ? "unknown" : owner->name);
+            json_put_text(named, "uuid", owner->uuid[0] ? owner->uuid : NULL);
+            json_put_text(named, "kind", owner_kind_text(owner->kind));
+            json_object_array_add(owners_of_card, named);
+        }
+    }
     status_put_mask(entry, "mask", session_is_read(session, ppu), card->reading.mask);
     json_put_mask(entry, "expected", policy_expected(session, ppu));
     status_put_mask(entry, "owed", owes, owed);
-    status_put_links(session, ppu, json_put_array(entry, "links"));
+    struct json_object *links = json_put_array(entry, "links");
+    for (int link = 0; link < LINK_MAX; link++) {
+        if (session->machine->topology.peer[ppu][link] == NO_PEER) {
+            continue;
+        }
+        struct link_view view = link_look(session, ppu, link);
+        struct json_object *end = json_object_new_object();
+        json_put_number(end, "link", link);
+        json_put_number(end, "peer", view.peer);
+        json_put_end(end, "near", view.near);
+        json_put_end(end, "far", view.far);
+        json_put_live(end, "live", view.live);
+        json_put_bool(end, "allowed", view.allowed);
+        json_put_text(end, "evidence", verdict_evidence_text(view.verdict));
+        json_put_time(end, "since", view.since);
+        json_object_array_add(links, end);
+    }
     return entry;
 }
 
@@ -114,20 +107,6 @@ static void status_add_links(struct table *table, const struct session *session,
     }
 }
 
-/* As wide as a mask: "gate 09:12", or the day if it was another one. */
-static const char *status_gate_text(int64_t seconds, char text[TIME_TEXT_SIZE])
-{
-    time_t moment = (time_t)seconds;
-    time_t now = time(NULL);
-    struct tm then = {0};
-    struct tm today = {0};
-    localtime_r(&moment, &then);
-    localtime_r(&now, &today);
-    bool is_today = then.tm_year == today.tm_year && then.tm_yday == today.tm_yday;
-    strftime(text, TIME_TEXT_SIZE, is_today ? "gate %H:%M" : "gate %m-%d", &then);
-    return text;
-}
-
 /* What was read now; for a card in use, when it was read back before QEMU opened it. */
 static bool status_add_mask(struct table *table, const struct session *session, int ppu)
 {
@@ -139,29 +118,20 @@ static bool status_add_mask(struct table *table, const struct session *session, 
         return false;
     }
     if (links_gate(session, ppu, &mask, &at)) {
-        table_add(table, COLOUR_PLAIN, "%s", status_gate_text(at, when));
+        /* As wide as a mask: "gate 09:12", or the day if it was another one. */
+        time_t now = time(NULL);
+        time_t moment = (time_t)at;
+        struct tm then = {0};
+        struct tm today = {0};
+        localtime_r(&moment, &then);
+        localtime_r(&now, &today);
+        bool is_today = then.tm_year == today.tm_year && then.tm_yday == today.tm_yday;
+        strftime(when, sizeof when, is_today ? "gate %H:%M" : "gate %m-%d", &then);
+        table_add(table, COLOUR_PLAIN, "%s", when);
         return true;
     }
     table_add(table, COLOUR_PLAIN, "unknown");
     return false;
-}
-
-static void status_print_verdict(const struct session *session, const struct output *output)
-{
-    struct coverage coverage = coverage_count(session);
-    char text[COVERAGE_TEXT_SIZE];
-    fprintf(output->stream, "%s\n", coverage_text(&coverage, text));
-    switch (links_judge(session)) {
-    case STATUS_OK:
-        output_line(output, COLOUR_GREEN, "Every link that must be cut is verified.");
-        break;
-    case STATUS_UNVERIFIED:
-        output_line(output, COLOUR_MAGENTA, "NOT VERIFIED: see above.");
-        break;
-    default:
-        output_line(output, COLOUR_RED, "NOT ISOLATED: see above.");
-        break;
-    }
 }
 
 static void status_print_text(const struct session *session, const struct output *output)
@@ -193,32 +163,19 @@ static void status_print_text(const struct session *session, const struct output
     for (size_t i = 0; i < session->notes.count; i++) {
         fprintf(output->stream, "%s\n", session->notes.items[i].text);
     }
-    status_print_verdict(session, output);
-}
-
-static int status_show(const struct session *session, const struct options *options, struct error *err)
-{
-    struct output output;
-    output_open(&output, options);
-    if (options->json) {
-        status_print_json(session, &output);
-    } else if (options->prometheus) {
-        prometheus_print(session, output.stream);
-    } else {
-        status_print_text(session, &output);
-    }
-    return output_close(&output, err);
-}
-
-/* Metrics of the last look that succeeded would say that all is well for ever. */
-static void status_report_down(const struct options *options)
-{
-    struct output output;
-    struct error unused;
-    output_open(&output, options);
-    prometheus_print_down(output.stream);
-    if (output_close(&output, &unused) < 0) {
-        fprintf(stderr, "icn-hook: warning: %s\n", unused.text);
+    struct coverage coverage = coverage_count(session);
+    char text[COVERAGE_TEXT_SIZE];
+    fprintf(output->stream, "%s\n", coverage_text(&coverage, text));
+    switch (links_judge(session)) {
+    case STATUS_OK:
+        output_line(output, COLOUR_GREEN, "Every link that must be cut is verified.");
+        break;
+    case STATUS_UNVERIFIED:
+        output_line(output, COLOUR_MAGENTA, "NOT VERIFIED: see above.");
+        break;
+    default:
+        output_line(output, COLOUR_RED, "NOT ISOLATED: see above.");
+        break;
     }
 }
 
@@ -233,9 +190,25 @@ int verb_status(const struct options *options, struct error *err)
     }
     int result = view_open(&session, options, err);
     if (result == 0) {
-        result = status_show(&session, options, err);
+        struct output output;
+        output_open(&output, options);
+        if (options->json) {
+            status_print_json(&session, &output);
+        } else if (options->prometheus) {
+            prometheus_print(&session, output.stream);
+        } else {
+            status_print_text(&session, &output);
+        }
+        result = output_close(&output, err);
     } else if (options->prometheus) {
-        status_report_down(options);
+        /* Metrics of the last look that succeeded would say that all is well for ever. */
+        struct output output;
+        struct error unused;
+        output_open(&output, options);
+        prometheus_print_down(output.stream);
+        if (output_close(&output, &unused) < 0) {
+            fprintf(stderr, "icn-hook: warning: %s\n", unused.text);
+        }
     }
     session_close(&session);
     return result;

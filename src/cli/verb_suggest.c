@@ -22,27 +22,6 @@ static bool parse_decimal(const char *text, uint64_t max, uint64_t *number)
     return text[strspn(text, "0123456789")] == '\0' && text_parse_number(text, max, number);
 }
 
-static int suggest_read_options(struct answer *answer, struct error *err)
-{
-    const struct options *options = answer->options;
-    uint64_t node;
-
-    if (!parse_decimal(options->argument, UINT64_MAX, &answer->wanted) || answer->wanted == 0) {
-        return command_usage_error(err, "the number of cards must be 1 or more, not '%s'", options->argument);
-    }
-    answer->numa_node = ANY_NODE;
-    if (options->numa) {
-        if (!parse_decimal(options->numa, INT_MAX, &node)) {
-            return command_usage_error(err, "--numa takes the number of a node, not '%s'", options->numa);
-        }
-        answer->numa_node = (int)node;
-    }
-    if (options->json && options->xml) {
-        return command_usage_error(err, "suggest takes --json or --xml, not both");
-    }
-    return 0;
-}
-
 static int next_chosen(const struct answer *answer, int ppu)
 {
     do {
@@ -96,36 +75,41 @@ static void suggest_print_xml(const struct answer *answer)
     suggest_print_warnings(answer, stderr, "icn-hook: ");
 }
 
-static void suggest_print_nodes(const struct suggestion *suggestion)
-{
-    printf("NUMA nodes: ");
-    for (int i = 0; i < suggestion->node_count; i++) {
-        printf("%s%d", i > 0 ? ", " : "", suggestion->nodes[i]);
-    }
-    bool some_unknown = suggestion->node_count < suggestion->choice.numa_nodes;
-    printf("%s%s\n", some_unknown && suggestion->node_count > 0 ? ", " : "", some_unknown ? "unknown" : "");
-}
-
 static void suggest_print_text(const struct answer *answer)
 {
     const struct choice *choice = &answer->suggestion.choice;
     char card[CARD_TEXT_SIZE];
     for (int ppu = next_chosen(answer, -1); ppu >= 0; ppu = next_chosen(answer, ppu)) {
-        printf("%s%s", machine_card_text(answer->session.machine, ppu, card), next_chosen(answer, ppu) >= 0 ? ", " : "\n");
+        printf("%s%s", machine_card_text(answer->session.machine, ppu, card),
+               next_chosen(answer, ppu) >= 0 ? ", " : "\n");
     }
     printf("links among them: %d\n", choice->links);
     printf("links to other idle cards that would be lost: %d\n", choice->stranded);
-    suggest_print_nodes(&answer->suggestion);
-    puts(choice->exact ? "compared all choices: this is the best" : "the best choice found; there are too many to compare them all");
+    printf("NUMA nodes: ");
+    for (int i = 0; i < answer->suggestion.node_count; i++) {
+        printf("%s%d", i > 0 ? ", " : "", answer->suggestion.nodes[i]);
+    }
+    bool some_unknown = answer->suggestion.node_count < answer->suggestion.choice.numa_nodes;
+    printf("%s%s\n", some_unknown && answer->suggestion.node_count > 0 ? ", " : "", some_unknown ? "unknown" : "");
+    puts(choice->exact ? "compared all choices: this is the best"
+                       : "the best choice found; there are too many to compare them all");
     suggest_print_warnings(answer, stdout, "");
 }
 
 int verb_suggest(const struct options *options, struct error *err)
 {
     struct answer answer = {.options = options};
-    if (suggest_read_options(&answer, err) < 0) {
-        return -1;
+    uint64_t node = 0;
+    if (!parse_decimal(options->argument, UINT64_MAX, &answer.wanted) || answer.wanted == 0) {
+        return command_usage_error(err, "the number of cards must be 1 or more, not '%s'", options->argument);
     }
+    if (options->numa && !parse_decimal(options->numa, INT_MAX, &node)) {
+        return command_usage_error(err, "--numa takes the number of a node, not '%s'", options->numa);
+    }
+    if (options->json && options->xml) {
+        return command_usage_error(err, "suggest takes --json or --xml, not both");
+    }
+    answer.numa_node = options->numa ? (int)node : ANY_NODE;
     int result = session_start(&answer.session, options->config, SESSION_LOOK, err);
     if (result == 0) {
         session_unlock(&answer.session);

@@ -12,7 +12,6 @@
 #include "cli/commands.h"
 #include "cli/json.h"
 #include "cli/output.h"
-#include "cli/verb_log.h"
 #include "cli/view.h"
 #include "engine/topology_make.h"
 #include "host/topology_file.h"
@@ -75,18 +74,6 @@ static void topo_put_counts(struct json_object *object, const struct topology *t
     json_put_known_number(object, "links", topology ? topo_count_links(topology) : -1);
 }
 
-static void topo_print_validation(const struct output *output, const struct topology *topology, const char *error,
-                                  const struct text_list *warnings)
-{
-    struct json_object *object = json_object_new_object();
-    json_put_text(object, "schema", "icn-hook/validate/1");
-    json_put_bool(object, "ok", !error);
-    topo_put_counts(object, topology);
-    json_put_text(object, "error", error);
-    json_put_list(object, "warnings", warnings);
-    json_write(output->stream, object);
-}
-
 static int topo_validate(const struct options *options, struct error *err)
 {
     CLEANUP_FREE struct topology *topology = memory_alloc(1, sizeof *topology);
@@ -102,7 +89,13 @@ static int topo_validate(const struct options *options, struct error *err)
         fprintf(stderr, "icn-hook: %s\n", fault.text);
     }
     if (options->json) {
-        topo_print_validation(&output, is_valid ? topology : NULL, is_valid ? NULL : fault.text, &warnings);
+        struct json_object *object = json_object_new_object();
+        json_put_text(object, "schema", "icn-hook/validate/1");
+        json_put_bool(object, "ok", is_valid);
+        topo_put_counts(object, is_valid ? topology : NULL);
+        json_put_text(object, "error", is_valid ? NULL : fault.text);
+        json_put_list(object, "warnings", &warnings);
+        json_write(output.stream, object);
     } else if (is_valid) {
         fprintf(output.stream, "%s: valid, %d cards, %d links\n",
                 strcmp(options->validate, "-") == 0 ? "standard input" : options->validate, topology->ppu_count,
@@ -113,35 +106,6 @@ static int topo_validate(const struct options *options, struct error *err)
         return -1;
     }
     return is_valid ? STATUS_OK : (int)fault.status;
-}
-
-static void topo_report(const struct options *options, const char *path, const struct topology_made *made)
-{
-    if (options->json) {
-        struct json_object *object = json_object_new_object();
-        json_put_text(object, "schema", "icn-hook/generate/1");
-        json_put_text(object, "file", path);
-        topo_put_counts(object, &made->topology);
-        json_put_list(object, "warnings", &made->warnings);
-        json_print(object);
-    } else {
-        printf("%s: written, %d cards, %d links\n", path, made->topology.ppu_count,
-               topo_count_links(&made->topology));
-    }
-}
-
-/* PATH: the file to be replaced. */
-static int topo_write(const struct options *options, const char *path, const struct topology_made *made,
-                      struct error *err)
-{
-    int result = output_replace_file(path, made->text.data, made->text.length, err);
-    verb_log_result("topo", result < 0 ? err : NULL, "%s written: %d cards, %d links", path, made->topology.ppu_count,
-                    topo_count_links(&made->topology));
-    if (result == 0) {
-        topo_warn(&made->warnings);
-        topo_report(options, path, made);
-    }
-    return result;
 }
 
 static int topo_generate(const struct options *options, struct error *err)
@@ -156,7 +120,24 @@ static int topo_generate(const struct options *options, struct error *err)
     if (topology_make(options->config, made, err) < 0) {
         return -1;
     }
-    int result = topo_write(options, options->output ? options->output : usual, made, err);
+    const char *path = options->output ? options->output : usual; /* the file to be replaced */
+    int result = output_replace_file(path, made->text.data, made->text.length, err);
+    verb_log_result("topo", result < 0 ? err : NULL, "%s written: %d cards, %d links", path, made->topology.ppu_count,
+                    topo_count_links(&made->topology));
+    if (result == 0) {
+        topo_warn(&made->warnings);
+        if (options->json) {
+            struct json_object *object = json_object_new_object();
+            json_put_text(object, "schema", "icn-hook/generate/1");
+            json_put_text(object, "file", path);
+            topo_put_counts(object, &made->topology);
+            json_put_list(object, "warnings", &made->warnings);
+            json_print(object);
+        } else {
+            printf("%s: written, %d cards, %d links\n", path, made->topology.ppu_count,
+                   topo_count_links(&made->topology));
+        }
+    }
     topology_made_free(made);
     return result;
 }
@@ -207,29 +188,6 @@ static void topo_put_pair(const struct session *session, int a, int b, struct js
     json_object_array_add(array, object);
 }
 
-static void topo_put_card(const struct session *session, int ppu, struct json_object *array)
-{
-    const struct card *card = &session->cards[ppu];
-    bool is_mapped = session->machine->mapped[ppu];
-    bool is_present = is_mapped && card->state.present;
-    char bdf[BDF_TEXT_SIZE];
-    struct json_object *object = json_object_new_object();
-    json_put_number(object, "ppu", ppu);
-    json_put_text(object, "bdf", is_mapped ? bdf_format(session->machine->card[ppu], bdf) : NULL);
-    json_put_bool(object, "present", is_present);
-    json_put_text(object, "driver", card->state.driver[0] ? card->state.driver : NULL);
-    json_put_known_number(object, "numa_node", is_present ? card->state.numa_node : -1);
-    json_put_known_number(object, "iommu_group", is_present ? card->state.iommu_group : -1);
-    struct json_object *owners = json_put_array(object, "owners");
-    const struct holding *holding = NULL;
-    while ((holding = owners_next_holding(&session->owners, ppu, holding))) {
-        const struct owner *owner = &session->owners.items[holding->owner];
-        const char *name = owner->kind == OWNER_KIND_STRANGER ? "unknown" : owner->name;
-        json_object_array_add(owners, json_object_new_string(name));
-    }
-    json_object_array_add(array, object);
-}
-
 static void topo_print_json(const struct session *session, FILE *stream)
 {
     int count = session->machine->topology.ppu_count;
@@ -237,7 +195,26 @@ static void topo_print_json(const struct session *session, FILE *stream)
     json_put_text(object, "schema", "icn-hook/topo/1");
     struct json_object *ppus = json_put_array(object, "ppus");
     for (int ppu = 0; ppu < count; ppu++) {
-        topo_put_card(session, ppu, ppus);
+        const struct card *card = &session->cards[ppu];
+        bool is_mapped = session->machine->mapped[ppu];
+        bool is_present = is_mapped && card->state.present;
+        char bdf[BDF_TEXT_SIZE];
+        struct json_object *entry = json_object_new_object();
+        json_put_number(entry, "ppu", ppu);
+        json_put_text(entry, "bdf", is_mapped ? bdf_format(session->machine->card[ppu], bdf) : NULL);
+        json_put_bool(entry, "present", is_present);
+        json_put_text(entry, "driver", card->state.driver[0] ? card->state.driver : NULL);
+        json_put_known_number(entry, "numa_node", is_present ? card->state.numa_node : -1);
+        json_put_known_number(entry, "iommu_group", is_present ? card->state.iommu_group : -1);
+        struct json_object *owners = json_put_array(entry, "owners");
+        for (size_t i = 0; i < session->owners.holding_count; i++) {
+            const struct owner *owner = &session->owners.items[session->owners.holdings[i].owner];
+            if (session->owners.holdings[i].ppu == ppu) {
+                const char *name = owner->kind == OWNER_KIND_STRANGER ? "unknown" : owner->name;
+                json_object_array_add(owners, json_object_new_string(name));
+            }
+        }
+        json_object_array_add(ppus, entry);
     }
     struct json_object *pairs = json_put_array(object, "pairs");
     for (int a = 0; a < count; a++) {
@@ -246,17 +223,6 @@ static void topo_print_json(const struct session *session, FILE *stream)
         }
     }
     json_write(stream, object);
-}
-
-static void topo_print_text(const struct session *session, const struct output *output)
-{
-    enum status status = links_judge(session);
-    matrix_print(session, output);
-    if (status == STATUS_UNVERIFIED) {
-        output_line(output, COLOUR_MAGENTA, "NOT VERIFIED: see icn-hook check");
-    } else if (status != STATUS_OK) {
-        output_line(output, COLOUR_RED, "NOT ISOLATED: see icn-hook check");
-    }
 }
 
 static int topo_show(const struct options *options, struct error *err)
@@ -271,7 +237,13 @@ static int topo_show(const struct options *options, struct error *err)
         } else if (options->dot) {
             graph_print(&session, output.stream);
         } else {
-            topo_print_text(&session, &output);
+            enum status status = links_judge(&session);
+            matrix_print(&session, &output);
+            if (status == STATUS_UNVERIFIED) {
+                output_line(&output, COLOUR_MAGENTA, "NOT VERIFIED: see icn-hook check");
+            } else if (status != STATUS_OK) {
+                output_line(&output, COLOUR_RED, "NOT ISOLATED: see icn-hook check");
+            }
         }
         result = output_close(&output, err);
     }

@@ -2,34 +2,52 @@
 #include "cli/verbs.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/memory.h"
+#include "base/text.h"
 #include "cli/commands.h"
 #include "cli/json.h"
 
-/* "status | head": the reader of a pipe has what it wanted.  The kernel reports it as
- * an error or a hang-up of the writing end (fs/pipe.c, net/unix/af_unix.c). */
-static bool reader_is_gone(void)
+void verb_log_result(const char *verb, const struct error *err, const char *format, ...)
 {
-    struct pollfd standard_output = {.fd = STDOUT_FILENO};
-    return poll(&standard_output, 1, 0) == 1 && (standard_output.revents & (POLLERR | POLLHUP)) != 0;
+    va_list arguments;
+    va_start(arguments, format);
+    CLEANUP_FREE char *text = text_format(format, arguments);
+    va_end(arguments);
+    log_open_verb(verb);
+    log_message(err ? LOG_LEVEL_ERROR : LOG_LEVEL_NOTICE, "%s", err ? err->text : text);
 }
 
-static int finish_output(int status)
+static void list_writes(char *line, size_t size, const struct plan_write writes[], size_t count, bool cuts)
 {
-    if (fflush(stdout) == 0 && !ferror(stdout)) {
-        return status;
+    size_t used = 0;
+    snprintf(line, size, " nothing");
+    for (size_t i = 0; i < count && used < size; i++) {
+        if (plan_write_cuts(&writes[i]) == cuts) {
+            used += (size_t)snprintf(line + used, size - used, " %d:0x%08" PRIx32 ">0x%08" PRIx32, writes[i].ppu,
+                                     writes[i].from, writes[i].to);
+        }
     }
-    int number = errno;
-    if (reader_is_gone()) {
-        return status;
-    }
-    fprintf(stderr, "icn-hook: cannot write to standard output: %s\n", strerror(number));
-    return status != STATUS_OK ? status : STATUS_HARDWARE;
+}
+
+void verb_log_writes(const char *verb, const struct error *err, const char *what, const struct plan_write writes[],
+                     size_t count)
+{
+    char cuts[1000];
+    char opened[1000];
+    list_writes(cuts, sizeof cuts, writes, count, true);
+    list_writes(opened, sizeof opened, writes, count, false);
+    log_open_verb(verb);
+    log_message(err ? LOG_LEVEL_ERROR : LOG_LEVEL_NOTICE, "%s; cut:%s; restored:%s", err ? err->text : what, cuts,
+                opened);
 }
 
 int verbs_report(bool json, const struct error *err)
@@ -48,26 +66,34 @@ int verbs_call(verb_function *verb, const struct options *options)
     return status < 0 ? verbs_report(options->json, &err) : status;
 }
 
-static int run_command(const struct command *command)
-{
-    if (command->help) {
-        command_help(command->verb);
-        return STATUS_OK;
-    }
-    if (command->version) {
-        puts("icn-hook " PACKAGE_VERSION);
-        return STATUS_OK;
-    }
-    if (command->options.verbose) {
-        log_open_verbose();
-    }
-    return verbs_call(command_verbs[command->verb].run, &command->options);
-}
-
 int verbs_run(int argc, char *argv[])
 {
     struct command command;
     struct error err;
     bool is_clear = command_parse(argc, argv, &command, &err) == 0;
-    return finish_output(is_clear ? run_command(&command) : verbs_report(command.options.json, &err));
+    int status = STATUS_OK;
+    if (!is_clear) {
+        status = verbs_report(command.options.json, &err);
+    } else if (command.help) {
+        command_help(command.verb);
+    } else if (command.version) {
+        puts("icn-hook " PACKAGE_VERSION);
+    } else {
+        if (command.options.verbose) {
+            log_open_verbose();
+        }
+        status = verbs_call(command_verbs[command.verb].run, &command.options);
+    }
+    if (fflush(stdout) == 0 && !ferror(stdout)) {
+        return status;
+    }
+    /* "status | head": the reader of a pipe has what it wanted.  The kernel reports it as
+     * an error or a hang-up of the writing end (fs/pipe.c, net/unix/af_unix.c). */
+    int number = errno;
+    struct pollfd standard_output = {.fd = STDOUT_FILENO};
+    if (poll(&standard_output, 1, 0) == 1 && (standard_output.revents & (POLLERR | POLLHUP)) != 0) {
+        return status;
+    }
+    fprintf(stderr, "icn-hook: cannot write to standard output: %s\n", strerror(number));
+    return status != STATUS_OK ? status : STATUS_HARDWARE;
 }

@@ -3,6 +3,8 @@
 
 #include "base/error.h"
 #include "cli/options.h"
+#include "core/plan.h"
+#include "engine/machine.h"
 
 /* Parses the command line, runs the verb, and returns the exit status. */
 int verbs_run(int argc, char *argv[]);
@@ -20,6 +22,15 @@ int verbs_call(verb_function *verb, const struct options *options);
 /* The one line on stderr, and with --json the error's object on stdout; returns the
  * exit status. */
 int verbs_report(bool json, const struct error *err);
+
+/* The line in the log of a verb that changed something, or tried to. */
+
+/* The formatted text, or, if it failed, ERR's. */
+void verb_log_result(const char *verb, const struct error *err, const char *format, ...) PRINTF_LIKE(3, 4);
+
+/* WHAT, or ERR's text, and the registers that were written: "red; cut: 0:0x00000000>0x00000019; restored: nothing". */
+void verb_log_writes(const char *verb, const struct error *err, const char *what, const struct plan_write writes[],
+                     size_t count);
 
 verb_function verb_plan;
 verb_function verb_status;

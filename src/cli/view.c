@@ -7,17 +7,6 @@
 
 #include "doctor/examination.h"
 
-/* Only when it is asked for, and without the lock: a daemon may take its time. */
-static void note_differences(struct session *session, const char *uri)
-{
-    struct error err;
-    int count;
-    if (cross_check(uri, session, &count, &err) < 0) {
-        notes_add(&session->notes, NOTE_WARNING, NOTE_LIBVIRT, -1, NULL, "%s; nothing was compared with libvirt",
-                  err.text);
-    }
-}
-
 int view_open(struct session *session, const struct options *options, struct error *err)
 {
     if (session_start(session, options->config, SESSION_LOOK, err) < 0) {
@@ -27,7 +16,13 @@ int view_open(struct session *session, const struct options *options, struct err
     session_unlock(session);
     links_find(session);
     if (options->connect) {
-        note_differences(session, options->connect);
+        /* Without the lock: a daemon may take its time. */
+        struct error fault;
+        int count;
+        if (cross_check(options->connect, session, &count, &fault) < 0) {
+            notes_add(&session->notes, NOTE_WARNING, NOTE_LIBVIRT, -1, NULL, "%s; nothing was compared with libvirt",
+                      fault.text);
+        }
     }
     return 0;
 }
@@ -146,4 +141,15 @@ void card_cells_add_owner(struct table *table, const struct session *session, in
     char owner[OWNER_TEXT_SIZE];
     table_add(table, session->owners.of[ppu] == OWNER_IDLE ? COLOUR_PLAIN : COLOUR_BOLD, "%s",
               owners_text(&session->owners, ppu, owner));
+}
+
+void view_put_quoted(FILE *stream, const char *text, char special, const char *instead)
+{
+    for (; *text; text++) {
+        if (*text == special) {
+            fputs(instead, stream);
+        } else {
+            fprintf(stream, "%s%c", *text == '\\' || *text == '"' ? "\\" : "", *text);
+        }
+    }
 }

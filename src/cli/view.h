@@ -35,6 +35,9 @@ void card_cells_add_place(struct table *table, const struct session *session, in
 
 void card_cells_add_owner(struct table *table, const struct session *session, int ppu);
 
+/* Prints TEXT for within quotes: a backslash before each backslash and quote, and INSTEAD of each SPECIAL. */
+void view_put_quoted(FILE *stream, const char *text, char special, const char *instead);
+
 /* Prints the cards and their links as a matrix that fits into the terminal. */
 void matrix_print(const struct session *session, const struct output *output);
 

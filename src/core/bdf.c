@@ -89,3 +89,8 @@ int bdf_compare(struct bdf a, struct bdf b)
 {
     return (bdf_key(a) > bdf_key(b)) - (bdf_key(a) < bdf_key(b));
 }
+
+int bdf_order(const void *a, const void *b)
+{
+    return bdf_compare(*(const struct bdf *)a, *(const struct bdf *)b);
+}

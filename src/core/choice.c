@@ -153,14 +153,6 @@ static void trial_begin(struct trial *trial, const struct choice_cards *cards)
     }
 }
 
-/* The value with CARD added. */
-static int64_t trial_value(const struct trial *trial, const struct choice_cards *cards, int card)
-{
-    bool new_node = trial->on_node[cards->node[card]] == 0;
-    return trial->value[trial->size] + (int64_t)trial->gain[trial->size].of[card] * LINK_VALUE -
-           (new_node ? NODE_VALUE : 0) - cards->degree[card];
-}
-
 static void trial_add(struct trial *trial, const struct choice_cards *cards, int card)
 {
     const union link_counts *before = &trial->gain[trial->size];
@@ -168,17 +160,11 @@ static void trial_add(struct trial *trial, const struct choice_cards *cards, int
     for (int word = 0; word < trial->words; word++) {
         after->words[word] = before->words[word] + trial->links[card].words[word];
     }
-    trial->value[trial->size + 1] = trial_value(trial, cards, card);
+    bool new_node = trial->on_node[cards->node[card]] == 0;
+    trial->value[trial->size + 1] = trial->value[trial->size] + (int64_t)before->of[card] * LINK_VALUE -
+                                    (new_node ? NODE_VALUE : 0) - cards->degree[card];
     trial->on_node[cards->node[card]]++;
     trial->card[trial->size++] = (int16_t)card;
-}
-
-/* Returns the card that was added last. */
-static int trial_take_back(struct trial *trial, const struct choice_cards *cards)
-{
-    int card = trial->card[--trial->size];
-    trial->on_node[cards->node[card]]--;
-    return card;
 }
 
 /* Tries each card from FIRST on as the last one. */
@@ -214,7 +200,9 @@ static void choice_try_all(const struct choice_cards *cards, bool in[])
         if (trial.size == 0) {
             break;
         }
-        next = trial_take_back(&trial, cards) + 1;
+        int last = trial.card[--trial.size];
+        trial.on_node[cards->node[last]]--;
+        next = last + 1;
     }
     for (int i = 0; i < cards->wanted; i++) {
         in[trial.best[i]] = true;

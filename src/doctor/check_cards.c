@@ -11,18 +11,6 @@
 
 #define GROUP "cards"
 
-static void check_present(struct examination *examination)
-{
-    struct card_findings findings = {0};
-    for (int ppu = 0; ppu < examination->machine->topology.ppu_count; ppu++) {
-        if (card_concerns(examination, ppu) && !card_at(examination, ppu)->state.present) {
-            card_findings_add(&findings, ppu, RESULT_FAIL, "check that it is plugged in and powered, or correct [map]",
-                              "not on the PCI bus");
-        }
-    }
-    card_findings_report(&findings, examination, GROUP, "present", "%d on the PCI bus", card_count(examination));
-}
-
 /* "vfio-pci 2, none 6", in the order of the cards. */
 static void check_drivers(struct examination *examination)
 {
@@ -49,44 +37,30 @@ static void check_drivers(struct examination *examination)
     }
 }
 
-static void judge_reading(struct card_findings *findings, const struct examination *examination, int ppu)
-{
-    const struct reading *reading = &card_at(examination, ppu)->reading;
-    switch (reading->kind) {
-    case READING_NONE:
-    case READING_FINE:
-        return;
-    case READING_UNVERIFIABLE:
-        /* What QEMU has open nobody else can read. */
-        if (!examination->session.owners.held[ppu]) {
-            card_findings_add(findings, ppu, RESULT_WARN,
-                              "it is read when a VM starts; --probe CARD tries an idle card", "%s", reading->why);
-        }
-        return;
-    case READING_GONE:
-        card_findings_add(findings, ppu, RESULT_FAIL, "no VM can take it before it answers", "%s", reading->why);
-        return;
-    case READING_FAILED:
-        if (strstr(reading->why, "(this needs root)")) {
-            card_findings_add(findings, ppu, RESULT_WARN, NEEDS_ROOT, "%s", "its registers");
-        } else {
-            card_findings_add(findings, ppu, RESULT_FAIL, "compare [registers] with the hardware's description", "%s",
-                              reading->why);
-        }
-        return;
-    }
-}
-
 static void check_registers(struct examination *examination)
 {
     struct card_findings findings = {0};
     int read = 0;
     int held = 0;
     for (int ppu = 0; ppu < examination->machine->topology.ppu_count; ppu++) {
-        if (card_is_looked_at(examination, ppu)) {
-            read += session_is_read(&examination->session, ppu);
-            held += examination->session.owners.held[ppu];
-            judge_reading(&findings, examination, ppu);
+        const struct reading *reading = &card_at(examination, ppu)->reading;
+        bool is_held = examination->session.owners.held[ppu];
+        if (!card_is_looked_at(examination, ppu)) {
+            continue;
+        }
+        read += session_is_read(&examination->session, ppu);
+        held += is_held;
+        /* What QEMU has open nobody else can read. */
+        if (reading->kind == READING_UNVERIFIABLE && !is_held) {
+            card_findings_add(&findings, ppu, RESULT_WARN,
+                              "it is read when a VM starts; --probe CARD tries an idle card", "%s", reading->why);
+        } else if (reading->kind == READING_GONE) {
+            card_findings_add(&findings, ppu, RESULT_FAIL, "no VM can take it before it answers", "%s", reading->why);
+        } else if (reading->kind == READING_FAILED && strstr(reading->why, "(this needs root)")) {
+            card_findings_add(&findings, ppu, RESULT_WARN, NEEDS_ROOT, "%s", "its registers");
+        } else if (reading->kind == READING_FAILED) {
+            card_findings_add(&findings, ppu, RESULT_FAIL, "compare [registers] with the hardware's description", "%s",
+                              reading->why);
         }
     }
     if (read == 0 && findings.count == 0) {
@@ -112,32 +86,28 @@ static bool any_link(const struct examination *examination, int ppu, enum verdic
     return false;
 }
 
-/* The worst that is known of the card's links. */
-static void judge_links(struct card_findings *findings, const struct examination *examination, int ppu)
-{
-    if (any_link(examination, ppu, VERDICT_LEAK)) {
-        card_findings_add(findings, ppu, RESULT_FAIL,
-                          "icn-hook repair; stop the VM if the link stays open (icn-hook check names it)",
-                          "an open link across a VM's boundary");
-    } else if (links_missing(&examination->session, ppu) != 0) {
-        card_findings_add(findings, ppu, RESULT_FAIL, "icn-hook repair; icn-hook check names the masks",
-                          "cuts are missing");
-    } else if (links_no_gate(&examination->session, ppu)) {
-        card_findings_add(findings, ppu, RESULT_WARN, "restart the VM to have its cuts verified",
-                          "not read back for its VM before QEMU opened it");
-    } else if (any_link(examination, ppu, VERDICT_UNVERIFIED)) {
-        card_findings_add(findings, ppu, RESULT_WARN, "icn-hook check names them; restart the VM to have them verified",
-                          "links that must be cut, and nothing shows that they are");
-    }
-}
-
 static void cards_check_links(struct examination *examination)
 {
     struct card_findings findings = {0};
     struct coverage coverage = coverage_count(&examination->session);
     for (int ppu = 0; ppu < examination->machine->topology.ppu_count; ppu++) {
         if (card_is_looked_at(examination, ppu)) {
-            judge_links(&findings, examination, ppu);
+            /* The worst that is known of the card's links. */
+            if (any_link(examination, ppu, VERDICT_LEAK)) {
+                card_findings_add(&findings, ppu, RESULT_FAIL,
+                                  "icn-hook repair; stop the VM if the link stays open (icn-hook check names it)",
+                                  "an open link across a VM's boundary");
+            } else if (links_missing(&examination->session, ppu) != 0) {
+                card_findings_add(&findings, ppu, RESULT_FAIL, "icn-hook repair; icn-hook check names the masks",
+                                  "cuts are missing");
+            } else if (links_no_gate(&examination->session, ppu)) {
+                card_findings_add(&findings, ppu, RESULT_WARN, "restart the VM to have its cuts verified",
+                                  "not read back for its VM before QEMU opened it");
+            } else if (any_link(examination, ppu, VERDICT_UNVERIFIED)) {
+                card_findings_add(&findings, ppu, RESULT_WARN,
+                                  "icn-hook check names them; restart the VM to have them verified",
+                                  "links that must be cut, and nothing shows that they are");
+            }
         }
     }
     card_findings_report(&findings, examination, GROUP, "links",
@@ -161,17 +131,13 @@ static int virtual_functions(const struct examination *examination, int ppu)
     return count > (int)links ? count : (int)links;
 }
 
-/* A domain that takes a virtual function wants them enabled. */
-static bool is_passed_whole(const struct examination *examination, int ppu)
-{
-    return !examination->cards || card_function_is_taken(examination, examination->machine->card[ppu]);
-}
-
 void check_virtual_functions(struct examination *examination)
 {
     struct card_findings findings = {0};
     for (int ppu = 0; ppu < examination->machine->topology.ppu_count; ppu++) {
-        bool counts = card_is_looked_at(examination, ppu) && is_passed_whole(examination, ppu);
+        /* A domain that takes a virtual function wants them enabled. */
+        bool counts = card_is_looked_at(examination, ppu) &&
+                      (!examination->cards || card_function_is_taken(examination, examination->machine->card[ppu]));
         int count = counts ? virtual_functions(examination, ppu) : 0;
         if (count > 0) {
             card_findings_add(&findings, ppu, RESULT_WARN,
@@ -187,7 +153,14 @@ void check_cards(struct examination *examination)
     if (!examination->is_looked_at || card_count(examination) == 0) {
         return;
     }
-    check_present(examination);
+    struct card_findings findings = {0};
+    for (int ppu = 0; ppu < examination->machine->topology.ppu_count; ppu++) {
+        if (card_concerns(examination, ppu) && !card_at(examination, ppu)->state.present) {
+            card_findings_add(&findings, ppu, RESULT_FAIL, "check that it is plugged in and powered, or correct [map]",
+                              "not on the PCI bus");
+        }
+    }
+    card_findings_report(&findings, examination, GROUP, "present", "%d on the PCI bus", card_count(examination));
     check_drivers(examination);
     check_registers(examination);
     cards_check_links(examination);

@@ -38,11 +38,6 @@ struct hook_file {
     bool is_hidden;              /* only root can look */
 };
 
-static bool may_stand_in_path(char c)
-{
-    return c > ' ' && c < 0x7f;
-}
-
 /* The hook program holds the engine's path as a whole text. */
 static void find_engine(const struct buffer *program, char engine[HOOK_PATH_SIZE])
 {
@@ -51,7 +46,7 @@ static void find_engine(const struct buffer *program, char engine[HOOK_PATH_SIZE
     const char *found;
     while ((found = memmem(from, (size_t)(end - from), "/icn-hook", strlen("/icn-hook") + 1))) {
         const char *start = found;
-        while (start > program->data && may_stand_in_path(start[-1])) {
+        while (start > program->data && start[-1] > ' ' && start[-1] < 0x7f) {
             start--;
         }
         if (start[0] == '/' && strcmp(start, PATH_STATE) != 0 && strlen(start) < HOOK_PATH_SIZE) {
@@ -85,36 +80,6 @@ static void look_at(struct hook_file *hook, const char *path)
         find_engine(&program, hook->engine);
     }
     buffer_free(&program);
-}
-
-static void find_hook(struct hook_file *hook)
-{
-    CLEANUP_FREE char *more = paths_resolve(MORE_HOOKS);
-    struct dirent **names = NULL;
-    look_at(hook, MAIN_HOOK);
-    int count = scandir(more, &names, NULL, alphasort);
-    for (int i = 0; i < count; i++) {
-        CLEANUP_FREE char *path = NULL;
-        if (names[i]->d_name[0] != '.' && asprintf(&path, "%s/%s", MORE_HOOKS, names[i]->d_name) > 0) {
-            look_at(hook, path);
-        }
-        free(names[i]);
-    }
-    free(names);
-}
-
-static void report_absence(struct report *report, const struct hook_file *hook)
-{
-    if (hook->is_hidden) {
-        report_add(report, GROUP, "installed", RESULT_WARN, NEEDS_ROOT, "installed at " MAIN_HOOK " or not");
-    } else if (hook->other_main) {
-        report_add(report, GROUP, "installed", RESULT_FAIL,
-                   "put icn-hook's hook program into " MORE_HOOKS ", or call it from there",
-                   MAIN_HOOK " is another program, and ours is not in qemu.d");
-    } else {
-        report_add(report, GROUP, "installed", RESULT_FAIL,
-                   "install icn-hook; until then VMs start with all links open", "not installed at " MAIN_HOOK);
-    }
 }
 
 static void check_mode(struct report *report, const struct hook_file *hook)
@@ -161,18 +126,6 @@ static void check_engine(struct report *report, const struct hook_file *hook)
     }
 }
 
-/* A claim names the daemon whose hook made it. */
-static bool has_called_us(const struct examination *examination, const struct daemon *daemon)
-{
-    for (size_t i = 0; examination->is_looked_at && i < examination->session.state.claim_count; i++) {
-        const struct claim *claim = &examination->session.state.claims[i];
-        if (claim->has_daemon && claim->daemon.pid == daemon->pid && claim->daemon.start == daemon->ticks) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Whether a daemon was reloaded nobody tells afterwards; so a hook that is newer
  * than its daemon is only a warning. */
 static void check_known(struct examination *examination, const struct hook_file *hook, const struct daemon *daemon)
@@ -180,7 +133,13 @@ static void check_known(struct examination *examination, const struct hook_file 
     struct report *report = &examination->report;
     char remedy[128];
     snprintf(remedy, sizeof remedy, "systemctl reload %s, unless that was done since", daemon->name);
-    if (has_called_us(examination, daemon)) {
+    /* A claim names the daemon whose hook made it. */
+    bool has_called_us = false;
+    for (size_t i = 0; examination->is_looked_at && i < examination->session.state.claim_count; i++) {
+        const struct claim *claim = &examination->session.state.claims[i];
+        has_called_us |= claim->has_daemon && claim->daemon.pid == daemon->pid && claim->daemon.start == daemon->ticks;
+    }
+    if (has_called_us) {
         report_pass(report, GROUP, "known", "%s (pid %ld) has called it", daemon->name, (long)daemon->pid);
     } else if (daemon->started < 0) {
         report_add(report, GROUP, "known", RESULT_WARN, remedy, "when %s (pid %ld) looked for hooks is not known",
@@ -194,26 +153,33 @@ static void check_known(struct examination *examination, const struct hook_file 
     }
 }
 
-static void check_daemons(struct examination *examination, const struct hook_file *hook)
-{
-    struct daemon daemons[DAEMON_MAX];
-    int count = daemon_find(daemons);
-    for (int i = 0; i < count; i++) {
-        check_known(examination, hook, &daemons[i]);
-    }
-    if (count == 0) {
-        report_add(&examination->report, GROUP, "known", RESULT_WARN, "start libvirt",
-                   "neither libvirtd nor virtqemud is running; they will find it when they start");
-    }
-}
-
 void check_hook(struct examination *examination)
 {
     struct report *report = &examination->report;
     struct hook_file hook = {0};
-    find_hook(&hook);
+    CLEANUP_FREE char *more = paths_resolve(MORE_HOOKS);
+    struct dirent **names = NULL;
+    look_at(&hook, MAIN_HOOK);
+    int entries = scandir(more, &names, NULL, alphasort);
+    for (int i = 0; i < entries; i++) {
+        CLEANUP_FREE char *path = NULL;
+        if (names[i]->d_name[0] != '.' && asprintf(&path, "%s/%s", MORE_HOOKS, names[i]->d_name) > 0) {
+            look_at(&hook, path);
+        }
+        free(names[i]);
+    }
+    free(names);
     if (hook.path[0] == '\0') {
-        report_absence(report, &hook);
+        if (hook.is_hidden) {
+            report_add(report, GROUP, "installed", RESULT_WARN, NEEDS_ROOT, "installed at " MAIN_HOOK " or not");
+        } else if (hook.other_main) {
+            report_add(report, GROUP, "installed", RESULT_FAIL,
+                       "put icn-hook's hook program into " MORE_HOOKS ", or call it from there",
+                       MAIN_HOOK " is another program, and ours is not in qemu.d");
+        } else {
+            report_add(report, GROUP, "installed", RESULT_FAIL,
+                       "install icn-hook; until then VMs start with all links open", "not installed at " MAIN_HOOK);
+        }
         return;
     }
     report_pass(report, GROUP, "installed", "installed at %s", hook.path);
@@ -223,5 +189,13 @@ void check_hook(struct examination *examination)
     }
     check_mode(report, &hook);
     check_engine(report, &hook);
-    check_daemons(examination, &hook);
+    struct daemon daemons[DAEMON_MAX];
+    int count = daemon_find(daemons);
+    for (int i = 0; i < count; i++) {
+        check_known(examination, &hook, &daemons[i]);
+    }
+    if (count == 0) {
+        report_add(report, GROUP, "known", RESULT_WARN, "start libvirt",
+                   "neither libvirtd nor virtqemud is running; they will find it when they start");
+    }
 }

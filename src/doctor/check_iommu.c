@@ -46,8 +46,15 @@ static int count_entries(const char *directory)
     return count;
 }
 
-static void check_on(struct report *report)
+static bool module_is_available(const char *list, const char *release)
 {
+    CLEANUP_FREE char *text = fact_text("/lib/modules/%s/%s", release, list);
+    return text && (strstr(text, "/vfio-pci.ko") || strstr(text, "/vfio_pci.ko"));
+}
+
+void check_iommu(struct examination *examination)
+{
+    struct report *report = &examination->report;
     int count = count_entries("/sys/class/iommu");
     if (count > 0) {
         report_pass(report, GROUP, "on", "the kernel uses %d IOMMU%s", count, count > 1 ? "s" : "");
@@ -55,16 +62,6 @@ static void check_on(struct report *report)
         report_add(report, GROUP, "on", RESULT_FAIL,
                    "switch it on in the firmware; on Intel also boot with intel_iommu=on", "the kernel uses no IOMMU");
     }
-}
-
-static bool module_is_available(const char *list, const char *release)
-{
-    CLEANUP_FREE char *text = fact_text("/lib/modules/%s/%s", release, list);
-    return text && (strstr(text, "/vfio-pci.ko") || strstr(text, "/vfio_pci.ko"));
-}
-
-static void check_module(struct report *report)
-{
     CLEANUP_FREE char *release = fact_text(PATH_PROC "/sys/kernel/osrelease");
     if (fact_exists("/sys/module/vfio_pci") || fact_exists(PATH_SYSFS_PCI "/drivers/vfio-pci")) {
         report_pass(report, GROUP, "vfio", "vfio-pci is loaded");
@@ -75,11 +72,7 @@ static void check_module(struct report *report)
         report_add(report, GROUP, "vfio", RESULT_FAIL, "install the kernel's modules; modprobe vfio-pci",
                    "vfio-pci is neither loaded nor installed");
     }
-}
-
-/* Two switches that make groups or interrupts look safer than they are. */
-static void check_switches(struct report *report)
-{
+    /* Two switches that make groups or interrupts look safer than they are. */
     CLEANUP_FREE char *unsafe = fact_text("/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts");
     CLEANUP_FREE char *command_line = fact_text(PATH_PROC "/cmdline");
     bool overrides = command_line && strstr(command_line, "pcie_acs_override");
@@ -96,41 +89,19 @@ static void check_switches(struct report *report)
     }
 }
 
-void check_iommu(struct examination *examination)
-{
-    check_on(&examination->report);
-    check_module(&examination->report);
-    check_switches(&examination->report);
-}
-
-static void check_has_group(struct examination *examination)
-{
-    struct card_findings findings = {0};
-    for (int ppu = 0; ppu < examination->machine->topology.ppu_count; ppu++) {
-        if (card_is_looked_at(examination, ppu) && card_at(examination, ppu)->state.iommu_group < 0) {
-            card_findings_add(&findings, ppu, RESULT_FAIL,
-                              "switch the IOMMU on in the firmware; on Intel also boot with intel_iommu=on",
-                              "in no IOMMU group");
-        }
-    }
-    card_findings_report(&findings, examination, CARDS, "group", "each in an IOMMU group");
-}
-
-/* PCI class 0x06: bridges, which the kernel leaves out of account. */
-static bool is_bridge(const char *function)
-{
-    CLEANUP_FREE char *class = fact_text(PATH_PCI_DEVICES "/%s/class", function);
-    return class && strncmp(class, "0x06", 4) == 0;
-}
-
 /* One function that shares the group of card PPU. */
 static void judge_member(struct card_findings *findings, const struct examination *examination, int ppu,
                          const char *name)
 {
     struct bdf function;
     struct pci_state state;
-    if (!bdf_parse(name, &function) || bdf_compare(function, examination->machine->card[ppu]) == 0 || is_bridge(name) ||
+    if (!bdf_parse(name, &function) || bdf_compare(function, examination->machine->card[ppu]) == 0 ||
         card_function_is_taken(examination, function)) {
+        return;
+    }
+    /* PCI class 0x06: bridges, which the kernel leaves out of account. */
+    CLEANUP_FREE char *class = fact_text(PATH_PCI_DEVICES "/%s/class", name);
+    if (class && strncmp(class, "0x06", 4) == 0) {
         return;
     }
     sysfs_read_state(function, &state);
@@ -208,9 +179,21 @@ void iommu_groups_ask(struct examination *examination)
     }
 }
 
-static void check_viable(struct examination *examination)
+void check_iommu_groups(struct examination *examination)
 {
+    if (!examination->is_looked_at || card_count(examination) == 0) {
+        return;
+    }
     struct card_findings findings = {0};
+    for (int ppu = 0; ppu < examination->machine->topology.ppu_count; ppu++) {
+        if (card_is_looked_at(examination, ppu) && card_at(examination, ppu)->state.iommu_group < 0) {
+            card_findings_add(&findings, ppu, RESULT_FAIL,
+                              "switch the IOMMU on in the firmware; on Intel also boot with intel_iommu=on",
+                              "in no IOMMU group");
+        }
+    }
+    card_findings_report(&findings, examination, CARDS, "group", "each in an IOMMU group");
+    check_group_members(examination);
     for (int ppu = 0; ppu < examination->machine->topology.ppu_count; ppu++) {
         if (!card_is_looked_at(examination, ppu)) {
             continue;
@@ -227,14 +210,4 @@ static void check_viable(struct examination *examination)
         }
     }
     card_findings_report(&findings, examination, CARDS, "viable", "every IOMMU group offered by vfio is viable");
-}
-
-void check_iommu_groups(struct examination *examination)
-{
-    if (!examination->is_looked_at || card_count(examination) == 0) {
-        return;
-    }
-    check_has_group(examination);
-    check_group_members(examination);
-    check_viable(examination);
 }

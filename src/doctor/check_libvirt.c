@@ -11,18 +11,6 @@
 
 #define GROUP "libvirt"
 
-/* Started since the session looked: there is a claim now. */
-static bool is_new(const struct session *session, const char *uuid)
-{
-    return !owners_find(&session->owners, uuid) && !state_claim(&session->state, uuid) && state_knows(uuid);
-}
-
-static bool owns(const struct session *session, const char *uuid, int ppu)
-{
-    const struct owner *owner = owners_find(&session->owners, uuid);
-    return owner && owners_has(&session->owners, owner, ppu);
-}
-
 static void note_difference(struct session *session, const char *vm, const char *format, ...) PRINTF_LIKE(3, 4);
 static void note_difference(struct session *session, const char *vm, const char *format, ...)
 {
@@ -36,6 +24,7 @@ static void note_difference(struct session *session, const char *vm, const char 
 /* Returns how many PPUs the domain takes: one of them unknown here is one difference. */
 static int compare_cards(struct session *session, const struct libvirt_domain *reported, const struct vm_cards *cards)
 {
+    const struct owner *owner = owners_find(&session->owners, reported->uuid);
     int count = 0;
     for (size_t i = 0; i < cards->count; i++) {
         char card[CARD_TEXT_SIZE];
@@ -44,7 +33,10 @@ static int compare_cards(struct session *session, const struct libvirt_domain *r
             continue;
         }
         count++;
-        if (!owns(session, reported->uuid, ppu) && !is_new(session, reported->uuid)) {
+        /* Without an owner it may have started since the session looked: there is a claim now. */
+        bool is_known = owner ? owners_has(&session->owners, owner, ppu)
+                              : !state_claim(&session->state, reported->uuid) && state_knows(reported->uuid);
+        if (!is_known) {
             note_difference(session, reported->name,
                             "libvirt runs VM '%s' with %s, and neither its claim nor its status file names that card",
                             reported->name, machine_card_text(session->machine, ppu, card));
@@ -80,16 +72,6 @@ static int compare_domain(struct session *session, const struct libvirt_domain *
     return count > 0;
 }
 
-static bool is_reported(const struct libvirt_domains *domains, const char *uuid)
-{
-    for (size_t i = 0; i < domains->count; i++) {
-        if (strcmp(domains->items[i].uuid, uuid) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* One that is being started or stopped libvirt may report or not, and one may have ended since the session looked. */
 static bool should_run(const struct session *session, const struct owner *owner)
 {
@@ -113,7 +95,11 @@ int cross_check(const char *uri, struct session *session, int *count, struct err
     }
     for (size_t i = 0; i < session->owners.count; i++) {
         const struct owner *owner = &session->owners.items[i];
-        if (should_run(session, owner) && !is_reported(&domains, owner->uuid)) {
+        bool is_reported = false;
+        for (size_t j = 0; j < domains.count; j++) {
+            is_reported |= strcmp(domains.items[j].uuid, owner->uuid) == 0;
+        }
+        if (!is_reported && should_run(session, owner)) {
             note_difference(session, owner->name,
                             "VM '%s' runs with cards by its claim or its status file, but libvirt does not report it",
                             owner->name);

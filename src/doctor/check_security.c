@@ -11,61 +11,6 @@
 #define GROUP "security"
 #define HOOK "/etc/libvirt/hooks/qemu"
 
-static bool uses_mmio(const struct examination *examination)
-{
-    return examination->machine && examination->machine->settings.backend == BACKEND_MMIO;
-}
-
-/* kernel_lockdown(7): mapping a PCI resource is refused in both levels. */
-static void check_lockdown(struct examination *examination)
-{
-    CLEANUP_FREE char *levels = fact_text("/sys/kernel/security/lockdown");
-    bool is_locked = levels && (strstr(levels, "[integrity]") || strstr(levels, "[confidentiality]"));
-    if (is_locked && uses_mmio(examination)) {
-        report_add(&examination->report, GROUP, "lockdown", RESULT_FAIL,
-                   "boot without lockdown (often: Secure Boot off)",
-                   "the kernel is locked down: no register can be mapped");
-    } else if (is_locked) {
-        report_pass(&examination->report, GROUP, "lockdown", "the kernel is locked down; no register is mapped here");
-    } else {
-        report_pass(&examination->report, GROUP, "lockdown", "the kernel is not locked down");
-    }
-}
-
-/* With IO_STRICT_DEVMEM a BAR that a driver claimed cannot be mapped: masks of cards
- * in use stay unread, and a root process cannot rewrite them either. */
-static void check_strict_devmem(struct examination *examination)
-{
-    CLEANUP_FREE char *release = fact_text(PATH_PROC "/sys/kernel/osrelease");
-    CLEANUP_FREE char *command_line = fact_text(PATH_PROC "/cmdline");
-    CLEANUP_FREE char *config = release ? fact_text("/boot/config-%s", release) : NULL;
-    if (command_line && strstr(command_line, "iomem=relaxed")) {
-        report_add(&examination->report, GROUP, "devmem", RESULT_WARN, "boot without iomem=relaxed",
-                   "registers of cards in use are open to every root process");
-    } else if (config && strstr(config, "\nCONFIG_IO_STRICT_DEVMEM=y")) {
-        report_pass(&examination->report, GROUP, "devmem", "registers of cards in use are closed (IO_STRICT_DEVMEM)");
-    } else {
-        report_pass(&examination->report, GROUP, "devmem", "iomem=relaxed is not set");
-    }
-}
-
-/* The profile of libvirtd and that of virtqemud (usr.sbin.libvirtd of Debian's libvirt
- * 9.0 and 11.3) run hooks within themselves, and let go of programs of these
- * directories: the engine, and with it ppudbg wherever it lies, is not confined.
- * Nothing else can be executed. */
-static bool profile_lets_run(const char *path)
-{
-    static const char *const directories[] = {"/bin/", "/sbin/", "/usr/bin/", "/usr/sbin/"};
-    static const char hooks[] = "/etc/libvirt/hooks/";
-    for (size_t i = 0; i < sizeof directories / sizeof directories[0]; i++) {
-        size_t length = strlen(directories[i]);
-        if (strncmp(path, directories[i], length) == 0 && !strchr(path + length, '/')) {
-            return true;
-        }
-    }
-    return strncmp(path, hooks, sizeof hooks - 1) == 0;
-}
-
 static bool is_confined(void)
 {
     struct daemon daemons[DAEMON_MAX];
@@ -79,16 +24,21 @@ static bool is_confined(void)
     return false;
 }
 
+/* The profile of libvirtd and that of virtqemud (usr.sbin.libvirtd of Debian's libvirt
+ * 9.0 and 11.3) run hooks within themselves, and let go of programs of these
+ * directories: the engine, and with it ppudbg wherever it lies, is not confined.
+ * Nothing else can be executed. */
 bool security_lets_hook_run(const char *path)
 {
-    return !is_confined() || profile_lets_run(path);
-}
-
-static void check_apparmor(struct examination *examination)
-{
-    if (is_confined()) {
-        report_pass(&examination->report, GROUP, "apparmor", "libvirtd's AppArmor profile lets hooks run");
+    static const char *const directories[] = {"/bin/", "/sbin/", "/usr/bin/", "/usr/sbin/"};
+    static const char hooks[] = "/etc/libvirt/hooks/";
+    for (size_t i = 0; i < sizeof directories / sizeof directories[0]; i++) {
+        size_t length = strlen(directories[i]);
+        if (strncmp(path, directories[i], length) == 0 && !strchr(path + length, '/')) {
+            return true;
+        }
     }
+    return strncmp(path, hooks, sizeof hooks - 1) == 0 || !is_confined();
 }
 
 /* The label that Fedora's policy has for files below /etc/libvirt/hooks; RHEL 9's has
@@ -112,8 +62,33 @@ static void check_selinux(struct examination *examination)
 
 void check_security(struct examination *examination)
 {
-    check_lockdown(examination);
-    check_strict_devmem(examination);
-    check_apparmor(examination);
+    struct report *report = &examination->report;
+    /* kernel_lockdown(7): mapping a PCI resource is refused in both levels. */
+    CLEANUP_FREE char *levels = fact_text("/sys/kernel/security/lockdown");
+    bool is_locked = levels && (strstr(levels, "[integrity]") || strstr(levels, "[confidentiality]"));
+    if (is_locked && examination->machine && examination->machine->settings.backend == BACKEND_MMIO) {
+        report_add(report, GROUP, "lockdown", RESULT_FAIL, "boot without lockdown (often: Secure Boot off)",
+                   "the kernel is locked down: no register can be mapped");
+    } else if (is_locked) {
+        report_pass(report, GROUP, "lockdown", "the kernel is locked down; no register is mapped here");
+    } else {
+        report_pass(report, GROUP, "lockdown", "the kernel is not locked down");
+    }
+    /* With IO_STRICT_DEVMEM a BAR that a driver claimed cannot be mapped: masks of cards
+     * in use stay unread, and a root process cannot rewrite them either. */
+    CLEANUP_FREE char *release = fact_text(PATH_PROC "/sys/kernel/osrelease");
+    CLEANUP_FREE char *command_line = fact_text(PATH_PROC "/cmdline");
+    CLEANUP_FREE char *config = release ? fact_text("/boot/config-%s", release) : NULL;
+    if (command_line && strstr(command_line, "iomem=relaxed")) {
+        report_add(report, GROUP, "devmem", RESULT_WARN, "boot without iomem=relaxed",
+                   "registers of cards in use are open to every root process");
+    } else if (config && strstr(config, "\nCONFIG_IO_STRICT_DEVMEM=y")) {
+        report_pass(report, GROUP, "devmem", "registers of cards in use are closed (IO_STRICT_DEVMEM)");
+    } else {
+        report_pass(report, GROUP, "devmem", "iomem=relaxed is not set");
+    }
+    if (is_confined()) {
+        report_pass(report, GROUP, "apparmor", "libvirtd's AppArmor profile lets hooks run");
+    }
     check_selinux(examination);
 }

@@ -1,45 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <stdio.h>
+#include <unistd.h>
 
+#include "base/file.h"
 #include "base/memory.h"
 #include "base/paths.h"
+#include "core/ownership.h"
 #include "doctor/checks.h"
 #include "doctor/facts.h"
 #include "host/topology_file.h"
+#include "registers/ppudbg.h"
 
 #define GROUP "configuration"
-
-static void check_file(struct examination *examination)
-{
-    struct report *report = &examination->report;
-    const char *path = examination->config ? examination->config : PATH_SETTINGS;
-    if (!examination->machine) {
-        report_add(report, GROUP, "settings", RESULT_FAIL, "correct it; until then no VM with cards can start", "%s",
-                   examination->settings_error.text);
-    } else if (fact_exists("%s", path)) {
-        report_pass(report, GROUP, "settings", "%s is valid", path);
-    } else {
-        report_pass(report, GROUP, "settings", "no %s: the defaults hold", path);
-    }
-}
-
-/* Who writes the configuration decides which links are cut. */
-static void check_protection(struct examination *examination)
-{
-    const char *const paths[] = {examination->config ? examination->config : PATH_SETTINGS,
-                                 examination->machine ? examination->machine->settings.topology : PATH_TOPOLOGY};
-    int faults = 0;
-    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
-        if (fact_exists("%s", paths[i]) && !fact_is_safe(paths[i])) {
-            faults++;
-            report_add(&examination->report, GROUP, "protected", RESULT_FAIL, "chown root: it, and chmod 0644",
-                       "users other than root can change %s", paths[i]);
-        }
-    }
-    if (faults == 0) {
-        report_pass(&examination->report, GROUP, "protected", "only root can change it");
-    }
-}
+#define TOOL "ppudbg"
 
 /* The topology by itself, then whether it fits the cards. */
 static void check_topology(struct examination *examination, const struct machine *machine)
@@ -59,15 +32,6 @@ static void check_topology(struct examination *examination, const struct machine
         report_add(report, GROUP, "ids", RESULT_FAIL, "until then no VM with cards can start", "%s",
                    examination->survey_error.text);
     }
-}
-
-static int count_mapped(const struct machine *machine)
-{
-    int count = 0;
-    for (int ppu = 0; ppu < machine->topology.ppu_count; ppu++) {
-        count += machine->mapped[ppu];
-    }
-    return count;
 }
 
 /* Cards that match and have no id: no VM may take them. */
@@ -93,7 +57,10 @@ static void check_unpinned(struct examination *examination, const struct machine
 static void settings_check_ids(struct examination *examination, const struct machine *machine)
 {
     struct report *report = &examination->report;
-    int mapped = count_mapped(machine);
+    int mapped = 0;
+    for (int ppu = 0; ppu < machine->topology.ppu_count; ppu++) {
+        mapped += machine->mapped[ppu];
+    }
     if (machine->settings.map_count == 0) {
         char bdf[BDF_TEXT_SIZE];
         char remedy[160];
@@ -115,12 +82,91 @@ static void settings_check_ids(struct examination *examination, const struct mac
 
 void check_settings(struct examination *examination)
 {
-    check_file(examination);
-    check_protection(examination);
+    struct report *report = &examination->report;
+    const char *path = examination->config ? examination->config : PATH_SETTINGS;
+    if (!examination->machine) {
+        report_add(report, GROUP, "settings", RESULT_FAIL, "correct it; until then no VM with cards can start", "%s",
+                   examination->settings_error.text);
+    } else if (fact_exists("%s", path)) {
+        report_pass(report, GROUP, "settings", "%s is valid", path);
+    } else {
+        report_pass(report, GROUP, "settings", "no %s: the defaults hold", path);
+    }
+    /* Who writes the configuration decides which links are cut. */
+    const char *const paths[] = {examination->config ? examination->config : PATH_SETTINGS,
+                                 examination->machine ? examination->machine->settings.topology : PATH_TOPOLOGY};
+    int faults = 0;
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        if (fact_exists("%s", paths[i]) && !fact_is_safe(paths[i])) {
+            faults++;
+            report_add(&examination->report, GROUP, "protected", RESULT_FAIL, "chown root: it, and chmod 0644",
+                       "users other than root can change %s", paths[i]);
+        }
+    }
+    if (faults == 0) {
+        report_pass(&examination->report, GROUP, "protected", "only root can change it");
+    }
     if (examination->machine) {
         check_topology(examination, examination->machine);
     }
     if (examination->machine && examination->is_surveyed) {
         settings_check_ids(examination, examination->machine);
+    }
+}
+
+/* The tool talks to the cards, so it is asked only while no VM has one. */
+static void check_answer(struct examination *examination)
+{
+    struct report *report = &examination->report;
+    struct buffer output = {0};
+    bool any_owner = false;
+    for (int ppu = 0; examination->is_looked_at && ppu < examination->machine->topology.ppu_count; ppu++) {
+        any_owner |= examination->session.owners.of[ppu] != OWNER_IDLE;
+    }
+    struct error err;
+    if (geteuid() != 0 && !paths_simulated()) {
+        report_add(report, TOOL, "answers", RESULT_WARN, NEEDS_ROOT, "whether it answers");
+    } else if (any_owner) {
+        report_pass(report, TOOL, "answers", "not asked while a VM has cards");
+    } else if (ppudbg_read_topology(&examination->machine->settings, &output, &err) == 0) {
+        report_pass(report, TOOL, "answers", "ppudbg --topo_read answers");
+        buffer_free(&output);
+    } else {
+        report_add(report, TOOL, "answers", RESULT_FAIL, "ppudbg --topo_read needs the vendor's driver", "%s",
+                   err.text);
+    }
+}
+
+/* Of interest if it is what writes the registers, or lies there ready for that. */
+void check_ppudbg(struct examination *examination)
+{
+    struct report *report = &examination->report;
+    if (!examination->machine) {
+        return;
+    }
+    const char *name = examination->machine->settings.ppudbg_path;
+    bool is_backend = examination->machine->settings.backend == BACKEND_PPUDBG;
+    CLEANUP_FREE char *path = ppudbg_path(&examination->machine->settings);
+    if (access(path, F_OK) < 0) {
+        if (is_backend) {
+            report_add(report, TOOL, "installed", RESULT_FAIL, "install it, or set path in [ppudbg]",
+                       "%s, which is to write the registers, is not there", name);
+        }
+        return;
+    }
+    if (access(path, X_OK) < 0) {
+        report_add(report, TOOL, "installed", is_backend ? RESULT_FAIL : RESULT_WARN, "chmod 0755 it",
+                   "%s cannot be executed", name);
+        return;
+    }
+    report_pass(report, TOOL, "installed", "%s can be executed", name);
+    if (fact_is_safe(path)) {
+        report_pass(report, TOOL, "protected", "only root can change it");
+    } else {
+        report_add(report, TOOL, "protected", RESULT_FAIL, "chown root: it, and chmod 0755",
+                   "users other than root can change what root runs");
+    }
+    if (is_backend) {
+        check_answer(examination);
     }
 }

@@ -10,18 +10,6 @@
 #define GROUP "state"
 #define SWITCHED_OFF "the next start or stop of a VM with cards switches it off, or icn-hook repair"
 
-static void report_closed(struct examination *examination)
-{
-    const struct error *err = &examination->session_error;
-    CLEANUP_FREE char *path = paths_resolve(PATH_STATE);
-    if (geteuid() != 0 && access(path, R_OK | X_OK) < 0) {
-        report_add(&examination->report, GROUP, "readable", RESULT_WARN, NEEDS_ROOT, "%s", err->text);
-    } else {
-        report_add(&examination->report, GROUP, "readable", RESULT_FAIL,
-                   "correct that; until then no VM with cards can start", "%s", err->text);
-    }
-}
-
 static void check_faults(struct examination *examination)
 {
     const struct state *state = &examination->session.state;
@@ -41,11 +29,6 @@ static void check_faults(struct examination *examination)
     }
 }
 
-static const char *claim_kind(const struct claim *claim)
-{
-    return claim->is_group ? "group" : "VM";
-}
-
 /* Reports the session's notes with CODE; returns how many these are. */
 static int state_report_notes(struct examination *examination, enum note_code code, const char *check,
                               const char *remedy)
@@ -61,16 +44,6 @@ static int state_report_notes(struct examination *examination, enum note_code co
     return count;
 }
 
-/* Claims that nothing supports any more, or that are from the future, and ends that were noted of VMs that live. */
-static void check_current(struct examination *examination)
-{
-    int over = state_report_notes(examination, NOTE_CLAIM, "current", "icn-hook repair");
-    over += state_report_notes(examination, NOTE_TOMBSTONE, "current", "see who called the hook for it");
-    if (over == 0) {
-        report_pass(&examination->report, GROUP, "current", "no claim left over from a VM that has ended");
-    }
-}
-
 /* Cards that have no id here: the claim is of another configuration. */
 static void check_foreign(struct examination *examination)
 {
@@ -84,28 +57,14 @@ static void check_foreign(struct examination *examination)
                 foreign++;
                 report_add(&examination->report, GROUP, "own", RESULT_WARN,
                            "give the card its id back in [map], or stop that VM",
-                           "the claim of %s '%s' names %s, which has no id", claim_kind(claim), claim->name,
-                           bdf_format(claim->cards[card].bdf, bdf));
+                           "the claim of %s '%s' names %s, which has no id", claim->is_group ? "group" : "VM",
+                           claim->name, bdf_format(claim->cards[card].bdf, bdf));
             }
         }
     }
     if (foreign == 0) {
         report_pass(&examination->report, GROUP, "own", "every claimed card is one of this host");
     }
-}
-
-static void check_debts(struct examination *examination)
-{
-    struct card_findings findings = {0};
-    for (int ppu = 0; ppu < examination->machine->topology.ppu_count; ppu++) {
-        uint32_t owed;
-        if (card_concerns(examination, ppu) && policy_owes(&examination->session, ppu, &owed)) {
-            card_findings_add(&findings, ppu, RESULT_WARN,
-                              "icn-hook repair; a driver that holds the card has to be unbound first",
-                              "cuts by icn-hook that nothing needs any more; owed mask 0x%08" PRIx32, owed);
-        }
-    }
-    card_findings_report(&findings, examination, GROUP, "debts", "no card is owed its links");
 }
 
 static void check_holders(struct examination *examination)
@@ -131,9 +90,42 @@ static void check_holders(struct examination *examination)
     card_findings_report(&findings, examination, GROUP, "holders", "no card is held open by an unknown process");
 }
 
-/* A killed hook leaves a note of the card whose decoding it had switched on. */
-static void check_enabled(struct examination *examination)
+void check_state(struct examination *examination)
 {
+    if (!examination->is_surveyed) {
+        return;
+    }
+    if (!examination->is_looked_at) {
+        const struct error *err = &examination->session_error;
+        CLEANUP_FREE char *path = paths_resolve(PATH_STATE);
+        if (geteuid() != 0 && access(path, R_OK | X_OK) < 0) {
+            report_add(&examination->report, GROUP, "readable", RESULT_WARN, NEEDS_ROOT, "%s", err->text);
+        } else {
+            report_add(&examination->report, GROUP, "readable", RESULT_FAIL,
+                       "correct that; until then no VM with cards can start", "%s", err->text);
+        }
+        return;
+    }
+    check_faults(examination);
+    /* Claims that nothing supports any more, or that are from the future, and ends that were noted of VMs that live. */
+    int over = state_report_notes(examination, NOTE_CLAIM, "current", "icn-hook repair");
+    over += state_report_notes(examination, NOTE_TOMBSTONE, "current", "see who called the hook for it");
+    if (over == 0) {
+        report_pass(&examination->report, GROUP, "current", "no claim left over from a VM that has ended");
+    }
+    check_foreign(examination);
+    struct card_findings findings = {0};
+    for (int ppu = 0; ppu < examination->machine->topology.ppu_count; ppu++) {
+        uint32_t owed;
+        if (card_concerns(examination, ppu) && policy_owes(&examination->session, ppu, &owed)) {
+            card_findings_add(&findings, ppu, RESULT_WARN,
+                              "icn-hook repair; a driver that holds the card has to be unbound first",
+                              "cuts by icn-hook that nothing needs any more; owed mask 0x%08" PRIx32, owed);
+        }
+    }
+    card_findings_report(&findings, examination, GROUP, "debts", "no card is owed its links");
+    check_holders(examination);
+    /* A killed hook leaves a note of the card whose decoding it had switched on. */
     size_t count = 0;
     const struct bdf *functions = state_enabled_notes(&examination->session.state, &count);
     for (size_t i = 0; i < count; i++) {
@@ -141,23 +133,6 @@ static void check_enabled(struct examination *examination)
         report_add(&examination->report, GROUP, "notes", RESULT_WARN, SWITCHED_OFF, "a killed hook left %s enabled",
                    bdf_format(functions[i], bdf));
     }
-}
-
-void check_state(struct examination *examination)
-{
-    if (!examination->is_surveyed) {
-        return;
-    }
-    if (!examination->is_looked_at) {
-        report_closed(examination);
-        return;
-    }
-    check_faults(examination);
-    check_current(examination);
-    check_foreign(examination);
-    check_debts(examination);
-    check_holders(examination);
-    check_enabled(examination);
     state_report_notes(examination, NOTE_STATUS, "status",
                        geteuid() == 0 ? "restart that VM, or libvirtd" : NEEDS_ROOT);
 }

@@ -211,35 +211,6 @@ static int probe_reset(const struct probe *probe, struct error *err)
     return 0;
 }
 
-static bool has_owned_neighbour(const struct probe *probe)
-{
-    return mask_required(&probe->session.machine->topology, probe->session.owners.of, probe->ppu) != 0;
-}
-
-static void judge_reset(struct probe *probe, const char *methods)
-{
-    char remedy[512];
-    char method[128] = "";
-    struct error err;
-    uint32_t after = 0;
-    if (methods) {
-        snprintf(method, sizeof method, " (%s)", methods);
-    }
-    if (probe_read(probe, &after, &err) < 0) {
-        probe_fail(probe, "reset", "no VM can take it before it answers", "does not come back from a reset", err.text);
-    } else if ((probe->address.links & ~after) == 0) {
-        report_pass(probe->report, GROUP, "reset", "%s keeps its cuts over a reset%s", probe->name, method);
-    } else {
-        snprintf(remedy, sizeof remedy,
-                 "no hook can hold the near end on this card: QEMU resets it; what remains: far ends of idle cards, "
-                 "another reset_method%s",
-                 method);
-        report_add(probe->report, GROUP, "reset", RESULT_FAIL, remedy,
-                   "%s loses cuts at a reset: 0x%08" PRIx32 " -> 0x%08" PRIx32, probe->name, probe->address.links,
-                   after);
-    }
-}
-
 /* Do cuts survive the reset that vfio makes? */
 static void try_reset(struct probe *probe)
 {
@@ -250,7 +221,7 @@ static void try_reset(struct probe *probe)
     if (!fact_exists("%s/%s/reset", PATH_PCI_DEVICES, bdf)) {
         report_add(probe->report, GROUP, "reset", RESULT_WARN, "vfio cannot reset it either; see its reset_method",
                    "%s has no reset method: not tried", probe->name);
-    } else if (has_owned_neighbour(probe)) {
+    } else if (mask_required(&probe->session.machine->topology, probe->session.owners.of, probe->ppu) != 0) {
         report_add(probe->report, GROUP, "reset", RESULT_WARN, "try a card without links to a VM",
                    "%s is linked to a card that a VM has: no reset tried", probe->name);
     } else if (probe_write(probe, probe->address.links, &err) < 0) {
@@ -259,7 +230,27 @@ static void try_reset(struct probe *probe)
         report_add(probe->report, GROUP, "reset", RESULT_WARN, "see the kernel's log", "%s was not reset: %s",
                    probe->name, err.text);
     } else {
-        judge_reset(probe, methods);
+        char remedy[512];
+        char method[128] = "";
+        uint32_t after = 0;
+        if (methods) {
+            snprintf(method, sizeof method, " (%s)", methods);
+        }
+        if (probe_read(probe, &after, &err) < 0) {
+            probe_fail(probe, "reset", "no VM can take it before it answers", "does not come back from a reset",
+                       err.text);
+        } else if ((probe->address.links & ~after) == 0) {
+            report_pass(probe->report, GROUP, "reset", "%s keeps its cuts over a reset%s", probe->name, method);
+        } else {
+            snprintf(
+                remedy, sizeof remedy,
+                "no hook can hold the near end on this card: QEMU resets it; what remains: far ends of idle cards, "
+                "another reset_method%s",
+                method);
+            report_add(probe->report, GROUP, "reset", RESULT_FAIL, remedy,
+                       "%s loses cuts at a reset: 0x%08" PRIx32 " -> 0x%08" PRIx32, probe->name, probe->address.links,
+                       after);
+        }
     }
 }
 

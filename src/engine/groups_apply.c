@@ -240,7 +240,7 @@ static int apply_groups(const struct application *application, struct group_repo
         take_group(application, group);
     }
     policy_decide(session, turn);
-    session_note_unread(session, turn->near);
+    session_note_unread(session, NULL);
     if (policy_check_near(session, turn, true, err) < 0) {
         return -1;
     }

@@ -72,12 +72,22 @@ static int give_cards_back(struct session *session, const struct turn *turn, str
 static const char *why_not_back(const struct session *session, int ppu)
 {
     const struct card *card = &session->cards[ppu];
-    return card->was_read && !session_is_read(session, ppu) ? card->reading.why
-                                                            : "its register did not take the write";
+    return card->was_read && !session_is_read(session, ppu) ? card->reading.why : "its register did not take the write";
 }
 
-/* The links of a card without owner that could not be given back are owed, and that is a failure. */
-static int check_paid(const struct session *session, int ppu, struct error *err)
+static bool has_outcome(const struct session *session, int ppu, enum apply_outcome outcome)
+{
+    for (size_t i = 0; session->access == SESSION_CHANGE && i < session->plan->count; i++) {
+        if (session->plan->writes[i].ppu == ppu && session->outcomes[i] == outcome) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The links of a card without owner that could not be given back are owed, and that is a failure; but not where
+ * nothing failed: the vendor's tool opens links only when nobody owns a card. */
+static int check_paid(struct session *session, int ppu, struct error *err)
 {
     char text[CARD_TEXT_SIZE];
     uint32_t owed;
@@ -87,13 +97,19 @@ static int check_paid(const struct session *session, int ppu, struct error *err)
     if (!policy_owes(session, ppu, &owed)) {
         return 0;
     }
+    if (has_outcome(session, ppu, APPLY_NOT_TRIED) && !has_outcome(session, ppu, APPLY_FAILED)) {
+        notes_add(&session->notes, NOTE_WARNING, NOTE_DEBT, ppu, NULL,
+                  "%s is owed the mask 0x%08x, which it gets back when no card has an owner",
+                  machine_card_text(session->machine, ppu, text), owed);
+        return 0;
+    }
     return error_set(err, STATUS_HARDWARE,
                      "not all links are back: %s is owed the mask 0x%08x: %s; icn-hook repair gives it back as soon as "
                      "its registers can be written",
                      machine_card_text(session->machine, ppu, text), owed, why_not_back(session, ppu));
 }
 
-static int check_released(const struct session *session, const struct turn *turn, struct error *err)
+static int check_released(struct session *session, const struct turn *turn, struct error *err)
 {
     const struct error *doubt = session_doubt(session, "");
     if (doubt) {
@@ -198,8 +214,8 @@ static int end_all_groups(struct session *session, struct turn *turn, struct gro
 }
 
 /* Cards that could not be reached are named; that is a failure unless a process holds them open, or there was
- * nothing to do for them. */
-static int check_reset(struct session *session, struct error *err)
+ * nothing to do for them.  What was noted from NOTED on the writes said. */
+static int check_reset(struct session *session, size_t noted, struct error *err)
 {
     bool isolates = session->machine->settings.idle == IDLE_ISOLATE;
     int result = 0;
@@ -216,6 +232,11 @@ static int check_reset(struct session *session, struct error *err)
                       why_not_back(session, ppu));
         }
         if (result < 0 || session->owners.held[ppu]) {
+            continue;
+        }
+        if (has_outcome(session, ppu, APPLY_FAILED) && card->reading.kind == READING_UNVERIFIABLE &&
+            session->notes.count > noted) {
+            result = error_set(err, STATUS_HARDWARE, "%s", session->notes.items[noted].text);
             continue;
         }
         bool is_needed = (isolates && card->reading.kind != READING_GONE) || card->reading.kind == READING_FAILED ||
@@ -250,8 +271,9 @@ int groups_reset(struct session *session, bool force, struct group_report *repor
         session->owners.of[ppu] = OWNER_IDLE; /* as if nobody owned anything */
     }
     policy_decide(session, turn);
+    size_t noted = session->notes.count;
     if (give_cards_back(session, turn, report, err) < 0) {
         return -1;
     }
-    return check_reset(session, err);
+    return check_reset(session, noted, err);
 }

@@ -239,7 +239,7 @@ void session_note_unread(struct session *session, const bool near[])
     for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
         const struct card *card = &session->cards[ppu];
         char text[CARD_TEXT_SIZE];
-        if (card->was_read && !session_is_read(session, ppu) && !near[ppu]) {
+        if (card->was_read && !session_is_read(session, ppu) && !(near && near[ppu])) {
             notes_add(&session->notes, NOTE_WARNING, NOTE_CARD, ppu, NULL,
                       "%s: %s; its own ends of the links stay as they are",
                       machine_card_text(session->machine, ppu, text), card->reading.why);

@@ -71,12 +71,12 @@ static int event_open_session(struct vm_event *event, struct error *err)
 }
 
 /* The domain becomes the owner of just the cards that its XML lists.  What it had before goes back. */
-static struct owner *take_cards(struct session *session, const struct domain *domain, const struct vm_cards *cards,
-                                struct turn *turn)
+static struct owner *take_cards(struct session *session, const char *name, const char *uuid,
+                                const struct vm_cards *cards, struct turn *turn)
 {
-    struct owner *owner = owners_find(&session->owners, domain->uuid);
+    struct owner *owner = owners_find(&session->owners, uuid);
     if (!owner) {
-        owner = owners_add(&session->owners, OWNER_KIND_VM, domain->uuid, domain->name);
+        owner = owners_add(&session->owners, OWNER_KIND_VM, uuid, name);
     }
     for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
         turn->given_back[ppu] |= owners_has(&session->owners, owner, ppu);
@@ -94,10 +94,10 @@ static struct owner *take_cards(struct session *session, const struct domain *do
 }
 
 /* Up to where nothing is changed yet: what prepare, start and plan share. */
-static int decide_start(struct session *session, const struct domain *domain, const struct vm_cards *cards,
+static int decide_start(struct session *session, const char *name, const char *uuid, const struct vm_cards *cards,
                         struct turn *turn, struct owner **owner, struct error *err)
 {
-    const struct applicant applicant = {.uuid = domain->uuid};
+    const struct applicant applicant = {.uuid = uuid};
     for (size_t i = 0; i < cards->count; i++) {
         const struct vm_card *card = &cards->items[i];
         if (card->ppu >= 0 && policy_admit(session, &applicant, card->ppu, card->whole, err) < 0) {
@@ -111,7 +111,7 @@ static int decide_start(struct session *session, const struct domain *domain, co
         return -1;
     }
     turn->intent = INTENT_START;
-    *owner = take_cards(session, domain, cards, turn);
+    *owner = take_cards(session, name, uuid, cards, turn);
     policy_decide(session, turn);
     session_note_unread(session, turn->near);
     return policy_check_near(session, turn, applicant.by_hand, err);
@@ -132,7 +132,7 @@ static int let_through(struct vm_event *event, struct error *err)
     }
     const struct claim *claim = state_claim(&session->state, event->domain.uuid);
     event->turn.late = is_gate && (!claim || claim->verdict == CLAIM_VOID);
-    if (decide_start(session, &event->domain, &event->cards, &event->turn, &owner, err) < 0 ||
+    if (decide_start(session, event->vm, event->domain.uuid, &event->cards, &event->turn, &owner, err) < 0 ||
         record_claim(session, owner, CLAIM_ADMITTED, !is_gate, err) < 0 ||
         record_intent(session, &event->turn, err) < 0) {
         return -1;
@@ -184,7 +184,7 @@ static int watch(struct vm_event *event, struct error *err)
     }
     struct owner *owner = owners_find(&session->owners, event->domain.uuid);
     if (!owner || !owner->runs) {
-        owner = take_cards(session, &event->domain, &event->cards, &event->turn);
+        owner = take_cards(session, event->vm, event->domain.uuid, &event->cards, &event->turn);
     }
     for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
         event->turn.near[ppu] = owners_has(&session->owners, owner, ppu);
@@ -226,7 +226,7 @@ static struct owner *find_what_it_had(struct vm_event *event, const struct runni
                vm_cards_number(session->machine, event->vm, &had, &trouble) < 0)) {
         notes_add(&session->notes, NOTE_WARNING, NOTE_CARD, -1, event->vm, "%s", trouble.text);
     }
-    struct owner *owner = take_cards(session, &event->domain, &had, &event->turn);
+    struct owner *owner = take_cards(session, event->vm, event->domain.uuid, &had, &event->turn);
     memset(event->turn.near, 0, sizeof event->turn.near);
     vm_cards_free(&had);
     return owner;
@@ -261,7 +261,7 @@ static int end_claim(struct vm_event *event, struct error *err)
     return 0;
 }
 
-/* The end could not be carried out.  The domain must not stay the owner of its cards for that. */
+/* The end could not be carried out.  The domain must not stay the owner of its cards for that.  Returns -1. */
 static int event_note_end(const struct vm_event *event, struct error *err)
 {
     struct error trouble;
@@ -279,7 +279,8 @@ static int give_back(struct vm_event *event, struct error *err)
 {
     if (state_knows(event->domain.uuid)) {
         if (machine_open(NULL, &event->machine, err) < 0 || machine_survey(event->machine, err) < 0) {
-            return event_note_end(event, err);
+            event_note_end(event, err);
+            return error_append(err, "; the cuts of the VM's cards stay until that is corrected");
         }
     } else {
         int found = vm_cards_find(NULL, &event->domain, &event->machine, &event->cards, &event->notes, err);
@@ -381,7 +382,7 @@ int vm_plan_make(struct vm_plan *plan, const char *config, const struct domain *
         return -1;
     }
     plan->turn = memory_alloc(1, sizeof *plan->turn);
-    int result = decide_start(&plan->session, domain, &plan->cards, plan->turn, &owner, err);
+    int result = decide_start(&plan->session, domain->name, domain->uuid, &plan->cards, plan->turn, &owner, err);
     session_unlock(&plan->session);
     if (!owner) {
         memory_free_pointer(&plan->turn);

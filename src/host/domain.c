@@ -176,25 +176,20 @@ static int read_expanded(struct walk *walk, domain_element_reader read)
     return node ? read(walk->parser, node) : refuse_broken(walk);
 }
 
-static int refuse_root(const struct walk *walk, const xmlChar *name)
+static int visit_root(struct walk *walk, const xmlChar *name, enum step *step)
 {
     const char *name_space = (const char *)xmlTextReaderConstNamespaceUri(walk->reader);
+    bool is_status = xmlStrEqual(name, BAD_CAST "domstatus");
+    *step = STEP_ENTER;
     if (name_space) {
         return domain_invalid(walk->parser, reader_line(walk),
                               "the root element <%s> is in the namespace '%s'; "
                               "expected libvirt's <domain>, which is in none",
                               name, name_space);
     }
-    return domain_invalid(walk->parser, reader_line(walk), "the root element is <%s>; expected libvirt's <domain>",
-                          name);
-}
-
-static int visit_root(struct walk *walk, const xmlChar *name, enum step *step)
-{
-    bool is_status = xmlStrEqual(name, BAD_CAST "domstatus");
-    *step = STEP_ENTER;
-    if (xmlTextReaderConstNamespaceUri(walk->reader) || (!is_status && !xmlStrEqual(name, BAD_CAST "domain"))) {
-        return refuse_root(walk, name);
+    if (!is_status && !xmlStrEqual(name, BAD_CAST "domain")) {
+        return domain_invalid(walk->parser, reader_line(walk), "the root element is <%s>; expected libvirt's <domain>",
+                              name);
     }
     walk->parser->status_form = is_status;
     walk->domain_seen = !is_status;
@@ -306,17 +301,6 @@ static void see_root(void *data, const xmlChar *name, const xmlChar *prefix, con
     xmlStopParser(reading->context);
 }
 
-static void feed_prolog(struct prolog_reading *reading, const char *text, size_t length)
-{
-    bool more;
-    do {
-        size_t part = length < CHUNK_SIZE ? length : CHUNK_SIZE;
-        length -= part;
-        more = xmlParseChunk(reading->context, text, (int)part, length == 0) == 0 && length > 0;
-        text += part;
-    } while (more && !reading->root_seen && !reading->doctype_seen);
-}
-
 static enum prolog read_prolog(const char *text, size_t length)
 {
     struct prolog_reading reading = {0};
@@ -325,13 +309,19 @@ static enum prolog read_prolog(const char *text, size_t length)
         .internalSubset = see_doctype,
         .startElementNs = see_root,
     };
-    size_t first = length < ENCODING_SIZE ? length : ENCODING_SIZE;
-    reading.context = xmlCreatePushParserCtxt(&handler, &reading, text, (int)first, NULL);
+    size_t part = length < ENCODING_SIZE ? length : ENCODING_SIZE;
+    bool more;
+    reading.context = xmlCreatePushParserCtxt(&handler, &reading, text, (int)part, NULL);
     if (!reading.context) {
         return PROLOG_BROKEN;
     }
     xmlCtxtUseOptions(reading.context, READER_OPTIONS);
-    feed_prolog(&reading, text + first, length - first);
+    do {
+        text += part;
+        length -= part;
+        part = length < CHUNK_SIZE ? length : CHUNK_SIZE;
+        more = xmlParseChunk(reading.context, text, (int)part, part == length) == 0 && part < length;
+    } while (more && !reading.root_seen && !reading.doctype_seen);
     xmlFreeParserCtxt(reading.context);
     if (reading.doctype_seen) {
         return PROLOG_DOCTYPE;
@@ -360,19 +350,10 @@ static int domain_read_text(struct walk *walk, const char *text, size_t length)
     return result;
 }
 
-static int domain_read(struct domain_parser *parser, const char *text, size_t length)
-{
-    struct walk walk = {.parser = parser};
-    /* Without a handler libxml2 prints to stderr. */
-    xmlSetStructuredErrorFunc(&walk.problem, note_problem);
-    int result = domain_read_text(&walk, text, length);
-    xmlSetStructuredErrorFunc(NULL, NULL);
-    return result;
-}
-
 int domain_parse(const char *text, size_t length, const char *name, struct domain *domain, struct error *err)
 {
     struct domain_parser parser = {.name = name, .err = err};
+    struct walk walk = {.parser = &parser};
     if (length == 0) {
         return error_set(err, STATUS_INVALID, "%s: it is empty; expected a domain's XML", name);
     }
@@ -380,7 +361,10 @@ int domain_parse(const char *text, size_t length, const char *name, struct domai
         return error_set(err, STATUS_INVALID, "%s: it has %zu bytes; more than %d are not accepted", name, length,
                          DOMAIN_XML_LIMIT);
     }
-    int result = domain_read(&parser, text, length);
+    /* Without a handler libxml2 prints to stderr. */
+    xmlSetStructuredErrorFunc(&walk.problem, note_problem);
+    int result = domain_read_text(&walk, text, length);
+    xmlSetStructuredErrorFunc(NULL, NULL);
     qemu_arguments_free(&parser);
     if (result < 0) {
         domain_free(&parser.domain);

@@ -31,16 +31,6 @@ struct raw_address {
     unsigned int function;
 };
 
-/* The base that strtoul finds for base 0, by C11: a C23 library would take the
- * binary 0b as well, which libvirt's parser does not. */
-static int number_base(const char *text)
-{
-    if (text[0] != '0') {
-        return 10;
-    }
-    return text[1] == 'x' || text[1] == 'X' ? 16 : 8;
-}
-
 /* As virStrToLong_uip: leading blanks and '+' are fine, '-', junk after the
  * number and more than 32 bits are not. */
 static bool parse_unsigned(const char *text, unsigned int *number)
@@ -53,7 +43,10 @@ static bool parse_unsigned(const char *text, unsigned int *number)
     if (*digits < '0' || *digits > '9') {
         return false;
     }
-    unsigned long long value = strtoull(digits, &end, number_base(digits));
+    /* The base that strtoull finds for base 0, by C11: a C23 library would take the binary
+     * 0b as well, which libvirt's parser does not. */
+    int base = digits[0] != '0' ? 10 : digits[1] == 'x' || digits[1] == 'X' ? 16 : 8;
+    unsigned long long value = strtoull(digits, &end, base);
     if (*end != '\0' || value > UINT_MAX) {
         return false;
     }
@@ -82,15 +75,6 @@ static int check_bound(struct domain_parser *parser, const xmlNode *node, const 
     return domain_invalid(parser, xmlGetLineNo(node), "<address>: %s 0x%x is above 0x%x", name, number, maximum);
 }
 
-static int check_address(struct domain_parser *parser, const xmlNode *node, const struct raw_address *raw)
-{
-    if (check_bound(parser, node, "bus", raw->bus, BUS_MAX) < 0 ||
-        check_bound(parser, node, "slot", raw->slot, SLOT_MAX) < 0) {
-        return -1;
-    }
-    return check_bound(parser, node, "function", raw->function, FUNCTION_MAX);
-}
-
 /* Adds DEVICE with the function that ADDRESS says. */
 static int add_address(struct domain_parser *parser, struct domain_device device, const xmlNode *address)
 {
@@ -108,7 +92,9 @@ static int add_address(struct domain_parser *parser, struct domain_device device
                       xmlGetLineNo(address), raw.function);
         return 0;
     }
-    if (check_address(parser, address, &raw) < 0) {
+    if (check_bound(parser, address, "bus", raw.bus, BUS_MAX) < 0 ||
+        check_bound(parser, address, "slot", raw.slot, SLOT_MAX) < 0 ||
+        check_bound(parser, address, "function", raw.function, FUNCTION_MAX) < 0) {
         return -1;
     }
     device.bdf = (struct bdf){
@@ -246,16 +232,6 @@ static int compare_entries(const void *a, const void *b)
     return by_identity != 0 ? by_identity : (*first > *second) - (*first < *second);
 }
 
-static void warn_repeated(struct domain *domain, const struct domain_device *device, size_t times)
-{
-    char text[BDF_TEXT_SIZE];
-    const char *what = device->sysfs_path;
-    if (!what) {
-        what = device->mdev_uuid[0] != '\0' ? device->mdev_uuid : bdf_format(device->bdf, text);
-    }
-    text_list_add(&domain->warnings, "the device %s is named %zu times", what, times);
-}
-
 /* Marks all but the first of each run of equal devices in the sorted ENTRIES. */
 static void mark_repeated(struct domain *domain, struct domain_device **entries, bool *repeated)
 {
@@ -266,7 +242,11 @@ static void mark_repeated(struct domain *domain, struct domain_device **entries,
             continue;
         }
         if (i - first > 1) {
-            warn_repeated(domain, entries[first], i - first);
+            const struct domain_device *device = entries[first];
+            char text[BDF_TEXT_SIZE];
+            const char *what = device->sysfs_path ? device->sysfs_path : device->mdev_uuid;
+            text_list_add(&domain->warnings, "the device %s is named %zu times",
+                          what[0] != '\0' ? what : bdf_format(device->bdf, text), i - first);
         }
         first = i;
     }

@@ -9,11 +9,6 @@
 #include "base/memory.h"
 #include "host/domain_parser.h"
 
-static const xmlNode *find_domain(const xmlNode *root)
-{
-    return root && xml_is_element(root, "domstatus") ? xml_child(root, "domain") : root;
-}
-
 /* Each vCPU has its own <vcpupin>, or that of <vcpu> (conf/domain_conf.c). */
 static void read_cpus(const xmlNode *domain, struct domain_placement *placement)
 {
@@ -53,7 +48,10 @@ void domain_placement_read(const char *text, size_t length, struct domain_placem
     *placement = (struct domain_placement){0};
     xmlDocPtr document =
         xmlReadMemory(text, (int)length, NULL, NULL, XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
-    const xmlNode *domain = document ? find_domain(xmlDocGetRootElement(document)) : NULL;
+    const xmlNode *domain = document ? xmlDocGetRootElement(document) : NULL;
+    if (domain && xml_is_element(domain, "domstatus")) {
+        domain = xml_child(domain, "domain");
+    }
     if (domain) {
         read_cpus(domain, placement);
         read_memory(domain, placement);

@@ -160,20 +160,6 @@ struct function_list {
     size_t room;
 };
 
-static void add_function(struct function_list *list, struct bdf bdf)
-{
-    if (list->count == list->room) {
-        list->room = list->room == 0 ? 16 : 2 * list->room;
-        list->items = memory_grow(list->items, list->room, sizeof *list->items);
-    }
-    list->items[list->count++] = bdf;
-}
-
-static int compare_matching(const void *a, const void *b)
-{
-    return bdf_compare(*(const struct bdf *)a, *(const struct bdf *)b);
-}
-
 /* One directory entry: adds it to LIST if it matches. */
 static int consider_entry(struct pci *pci, int directory, const char *name, struct function_list *list,
                           struct error *err)
@@ -191,7 +177,11 @@ static int consider_entry(struct pci *pci, int directory, const char *name, stru
         return -1;
     }
     if (matches) {
-        add_function(list, bdf);
+        if (list->count == list->room) {
+            list->room = list->room == 0 ? 16 : 2 * list->room;
+            list->items = memory_grow(list->items, list->room, sizeof *list->items);
+        }
+        list->items[list->count++] = bdf;
     }
     return 0;
 }
@@ -219,7 +209,7 @@ int pci_list_matching(struct pci *pci, struct bdf **functions, size_t *count, st
         return -1;
     }
     if (list.count > 1) {
-        qsort(list.items, list.count, sizeof *list.items, compare_matching);
+        qsort(list.items, list.count, sizeof *list.items, bdf_order);
     }
     *functions = list.items;
     *count = list.count;

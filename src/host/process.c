@@ -222,15 +222,6 @@ static bool has_open(const char *process, const struct text_list *files)
     return is_open;
 }
 
-static void describe_holder(const char *process, pid_t *pid, char command[PROCESS_COMMAND_SIZE])
-{
-    char comm[COMM_SIZE];
-    CLEANUP_FREE char *path = paths_resolve(PATH_PROC "/%s/comm", process);
-    *pid = (pid_t)strtol(process, NULL, 10);
-    text_escape(command, PROCESS_COMMAND_SIZE,
-                file_read_word_at(AT_FDCWD, path, comm, sizeof comm) ? comm : "unknown command");
-}
-
 bool process_holder_of(int iommu_group, struct bdf bdf, pid_t *pid, char command[PROCESS_COMMAND_SIZE])
 {
     CLEANUP_FREE char *path = paths_resolve(PATH_PROC);
@@ -244,7 +235,11 @@ bool process_holder_of(int iommu_group, struct bdf bdf, pid_t *pid, char command
             const char *process = processes.items[i];
             is_found = isdigit((unsigned char)process[0]) && has_open(process, &files);
             if (is_found) {
-                describe_holder(process, pid, command);
+                char comm[COMM_SIZE];
+                CLEANUP_FREE char *comm_path = paths_resolve(PATH_PROC "/%s/comm", process);
+                bool is_known = file_read_word_at(AT_FDCWD, comm_path, comm, sizeof comm);
+                *pid = (pid_t)strtol(process, NULL, 10);
+                text_escape(command, PROCESS_COMMAND_SIZE, is_known ? comm : "unknown command");
             }
         }
     }

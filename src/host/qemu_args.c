@@ -26,13 +26,6 @@ static bool names_function(const char *property)
     return strcmp(property, "host") == 0 || strcmp(property, "sysfsdev") == 0;
 }
 
-/* A name in sysfs says what it leads to as long as the kernel made it; any
- * other path may be a link to any function. */
-static bool is_plain_sysfs_path(const char *path)
-{
-    return strncmp(path, "/sys/", 5) == 0 && !strstr(path, "/..");
-}
-
 static void fill_from_path(struct domain_device *device, const char *path)
 {
     size_t length = strlen(path);
@@ -43,7 +36,9 @@ static void fill_from_path(struct domain_device *device, const char *path)
     memcpy(trimmed, path, length);
     const char *slash = strrchr(trimmed, '/');
 
-    if (slash && is_plain_sysfs_path(trimmed)) {
+    /* A name in sysfs says what it leads to as long as the kernel made it; any other path
+     * may be a link to any function. */
+    if (slash && strncmp(trimmed, "/sys/", 5) == 0 && !strstr(trimmed, "/..")) {
         if (bdf_parse(slash + 1, &device->bdf)) {
             return;
         }
@@ -82,11 +77,6 @@ struct qemu_reading {
     bool set_elsewhere; /* -set or -global have named a function */
 };
 
-static bool is_vfio_driver(const char *driver)
-{
-    return strncmp(driver, vfio_driver, sizeof vfio_driver - 1) == 0;
-}
-
 static int add_named_functions(struct qemu_reading *reading, long line, const struct qemu_properties *properties,
                                bool *named)
 {
@@ -106,7 +96,9 @@ static int add_named_functions(struct qemu_reading *reading, long line, const st
 static bool has_vfio_driver(const struct qemu_properties *properties)
 {
     for (size_t i = 0; i < properties->count; i++) {
-        if (strcmp(properties->items[i].name, "driver") == 0 && is_vfio_driver(properties->items[i].value)) {
+        const struct qemu_property *property = &properties->items[i];
+        if (strcmp(property->name, "driver") == 0 &&
+            strncmp(property->value, vfio_driver, sizeof vfio_driver - 1) == 0) {
             return true;
         }
     }
@@ -304,29 +296,22 @@ static int read_override_property(struct domain_parser *parser, const xmlNode *n
     return add_qemu_function(parser, xmlGetLineNo(node), (const char *)name, value ? (const char *)value : "");
 }
 
-/* Calls READ for each child of NODE with this name in QEMU's namespace. */
-static int each_qemu_child(struct domain_parser *parser, const xmlNode *node, const char *name,
-                           domain_element_reader read)
+/* NAMES are the elements on the way down to the properties, the last one followed by NULL. */
+static int read_override(struct domain_parser *parser, const xmlNode *node, const char *const names[])
 {
     for (const xmlNode *child = node->children; child; child = child->next) {
-        if (xml_is_qemu_element(child, name) && read(parser, child) < 0) {
+        if (!xml_is_qemu_element(child, names[0])) {
+            continue;
+        }
+        if ((names[1] ? read_override(parser, child, names + 1) : read_override_property(parser, child)) < 0) {
             return -1;
         }
     }
     return 0;
 }
 
-static int read_override_frontend(struct domain_parser *parser, const xmlNode *node)
-{
-    return each_qemu_child(parser, node, "property", read_override_property);
-}
-
-static int read_override_device(struct domain_parser *parser, const xmlNode *node)
-{
-    return each_qemu_child(parser, node, "frontend", read_override_frontend);
-}
-
 int qemu_override_read(struct domain_parser *parser, const xmlNode *node)
 {
-    return each_qemu_child(parser, node, "device", read_override_device);
+    static const char *const names[] = {"device", "frontend", "property", NULL};
+    return read_override(parser, node, names);
 }

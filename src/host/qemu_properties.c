@@ -15,24 +15,13 @@ static void add_property(struct qemu_properties *properties, char *name, char *v
     properties->items[properties->count++] = (struct qemu_property){.name = name, .value = value};
 }
 
-static char *copy_part(const char *text, size_t length)
-{
-    return memcpy(memory_alloc(length + 1, 1), text, length);
-}
-
-/* The end of the value that begins at TEXT: a single comma or the end of the text. */
-static const char *value_end(const char *text)
-{
-    while (*text != '\0' && (text[0] != ',' || text[1] == ',')) {
-        text += text[0] == ',' ? 2 : 1;
-    }
-    return text;
-}
-
 /* The value that begins at *TEXT; *TEXT is then after it and its comma. */
 static char *take_value(const char **text)
 {
-    const char *end = value_end(*text);
+    const char *end = *text; /* a single comma or the end of the text */
+    while (*end != '\0' && (end[0] != ',' || end[1] == ',')) {
+        end += end[0] == ',' ? 2 : 1;
+    }
     char *value = memory_alloc((size_t)(end - *text) + 1, 1);
     size_t used = 0;
     for (const char *at = *text; at < end; at++) {
@@ -51,7 +40,7 @@ void qemu_properties_split(const char *text, struct qemu_properties *properties)
     while (*text != '\0') {
         size_t name_length = strcspn(text, "=,");
         if (text[name_length] == '=') {
-            char *name = copy_part(text, name_length);
+            char *name = memcpy(memory_alloc(name_length + 1, 1), text, name_length);
             text += name_length + 1;
             add_property(properties, name, take_value(&text));
         } else if (first) {
@@ -91,22 +80,17 @@ static char decode_escape(const char **text)
     return at ? characters[at - letters] : letter;
 }
 
-/* After the last character of the string whose first one is at TEXT. */
-static const char *json_string_end(const char *text, char quote)
-{
-    while (*text != '\0' && *text != quote) {
-        text += text[0] == '\\' && text[1] != '\0' ? 2 : 1;
-    }
-    return text;
-}
-
 /* The string that begins at *TEXT, a quote; *TEXT is then after it.  NULL if
  * it has no end. */
 static char *take_json_string(const char **text)
 {
+    const char quote = **text;
     const char *at = *text + 1;
-    const char *end = json_string_end(at, **text);
+    const char *end = at;
     size_t used = 0;
+    while (*end != '\0' && *end != quote) {
+        end += end[0] == '\\' && end[1] != '\0' ? 2 : 1;
+    }
     if (*end == '\0') {
         return NULL;
     }

@@ -302,39 +302,25 @@ static int read_status_file(struct status_reading *reading, const char *name, st
     return read_whole(reading, fd, name, err) < 0 ? -1 : 1;
 }
 
-static bool is_wanted(const struct status_reading *reading, const char *uuid)
-{
-    return reading->wanted && text_list_has(reading->wanted, uuid);
-}
-
-static int parse_status_file(const struct status_reading *reading, const char *name, struct domain *domain,
-                             struct error *err)
-{
-    CLEANUP_FREE char *path = paths_resolve("%s/%s", reading->path, name);
-    if (domain_parse(reading->text, reading->length, path, domain, err) < 0) {
-        return -1;
-    }
-    if (domain->pid == 0) {
-        domain_free(domain);
-        return error_set(err, STATUS_INVALID, "%s: it names no process (<domstatus pid=…>)", path);
-    }
-    return 0;
-}
-
 /* 1: VM is filled; 0: the file is gone; -1: it cannot be used. */
 static int load_vm(struct status_reading *reading, const char *name, struct running_vm *vm, struct error *err)
 {
-    bool is_parsed = false;
     int result = read_status_file(reading, name, err);
     if (result <= 0) {
         return result;
     }
-    if (!status_file_scan(reading->text, reading->length, &vm->domain) || is_wanted(reading, vm->domain.uuid)) {
+    bool is_parsed = !status_file_scan(reading->text, reading->length, &vm->domain) ||
+                     (reading->wanted && text_list_has(reading->wanted, vm->domain.uuid));
+    if (is_parsed) {
         domain_free(&vm->domain);
-        if (parse_status_file(reading, name, &vm->domain, err) < 0) {
+        CLEANUP_FREE char *path = paths_resolve("%s/%s", reading->path, name);
+        if (domain_parse(reading->text, reading->length, path, &vm->domain, err) < 0) {
             return -1;
         }
-        is_parsed = true;
+    }
+    if (vm->domain.pid == 0) {
+        domain_free(&vm->domain);
+        return error_set(err, STATUS_INVALID, "%s/%s: it names no process (<domstatus pid=…>)", reading->path, name);
     }
     vm->process.pid = vm->domain.pid;
     vm->lives = is_parsed ? process_find(vm->domain.pid, &vm->process) : process_pid_exists(vm->domain.pid);

@@ -72,18 +72,8 @@ enum { KEY_COUNT = sizeof settings_keys / sizeof settings_keys[0], NO_KEY = KEY_
 
 _Static_assert(sizeof(int) == sizeof(uint32_t) && sizeof(enum idle_policy) == sizeof(uint32_t), "32-bit fields");
 
-/* One field of an lspci -d filter: empty, "*", or 1 to DIGITS hexadecimal
- * digits, of which libpci lets 'x' stand for any in a class. */
-static bool filter_field_is_valid(const char *field, size_t length, size_t digits, bool wildcard)
-{
-    if (length == 1 && field[0] == '*') {
-        return true;
-    }
-    size_t valid = strspn(field, wildcard ? "0123456789abcdefABCDEFxX" : "0123456789abcdefABCDEF");
-    return length <= digits && valid >= length;
-}
-
-/* [vendor]:[device][:class[:prog-if]] */
+/* [vendor]:[device][:class[:prog-if]]: each field is empty, "*", or up to .digits
+ * hexadecimal digits, of which libpci lets 'x' stand for any in a class. */
 static bool filter_is_valid(const char *filter)
 {
     static const struct {
@@ -92,7 +82,9 @@ static bool filter_is_valid(const char *filter)
     } fields[] = {{4, false}, {4, false}, {4, true}, {2, false}};
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
         size_t length = strcspn(filter, ":");
-        if (!filter_field_is_valid(filter, length, fields[i].digits, fields[i].wildcard)) {
+        size_t valid = strspn(filter, fields[i].wildcard ? "0123456789abcdefABCDEFxX" : "0123456789abcdefABCDEF");
+        bool is_any = length == 1 && filter[0] == '*';
+        if (!is_any && (length > fields[i].digits || valid < length)) {
             return false;
         }
         if (filter[length] == '\0') {
@@ -346,14 +338,6 @@ struct salvage {
     struct settings settings;
 };
 
-/* A misspelt key is recognised by its value: a filter has a colon. */
-static bool may_mean_match(const struct settings_line *line)
-{
-    bool in_ppu = line->section[0] == '\0' || strcmp(line->section, "ppu") == 0;
-    bool unknown = find_settings_key("ppu", line->key) == NO_KEY;
-    return strcasecmp(line->key, "match") == 0 || (in_ppu && unknown && strchr(line->value, ':'));
-}
-
 static bool salvage_line(void *user, const struct settings_line *line)
 {
     struct salvage *salvage = user;
@@ -369,7 +353,11 @@ static bool salvage_line(void *user, const struct settings_line *line)
             salvage->broken = true;
         }
     } else if (line->key) {
-        salvage->doubtful = salvage->doubtful || may_mean_match(line);
+        /* A misspelt key is recognised by its value: a filter has a colon. */
+        bool in_ppu = line->section[0] == '\0' || strcmp(line->section, "ppu") == 0;
+        bool unknown = find_settings_key("ppu", line->key) == NO_KEY;
+        bool may_mean_match = strcasecmp(line->key, "match") == 0 || (in_ppu && unknown && strchr(line->value, ':'));
+        salvage->doubtful = salvage->doubtful || may_mean_match;
     }
     return true;
 }

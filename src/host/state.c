@@ -87,12 +87,6 @@ static bool parse_enabled_name(const char *name, struct bdf *bdf)
            strcmp(text, bdf_format(*bdf, canonical)) == 0;
 }
 
-static bool is_tombstone_name(const char *name)
-{
-    return strncmp(name, TOMBSTONE_PREFIX, strlen(TOMBSTONE_PREFIX)) == 0 &&
-           state_is_canonical(name + strlen(TOMBSTONE_PREFIX));
-}
-
 static void add_fault(struct state *state, enum state_fault_kind kind, const char *uuid, const char *name,
                       const struct error *error)
 {
@@ -212,7 +206,8 @@ static void read_named(struct reading_pass *pass, const char *name)
         read_claim(pass, name, uuid);
     } else if (strcmp(name, CARDS_FILE) == 0) {
         read_cards(state);
-    } else if (is_tombstone_name(name)) {
+    } else if (strncmp(name, TOMBSTONE_PREFIX, strlen(TOMBSTONE_PREFIX)) == 0 &&
+               state_is_canonical(name + strlen(TOMBSTONE_PREFIX))) {
         text_list_add_copy(&state->tombstones, name + strlen(TOMBSTONE_PREFIX));
     } else if (parse_enabled_name(name, &bdf)) {
         state->enabled_notes =
@@ -249,15 +244,6 @@ static bool unlink_claim(const struct state *state, const char *uuid)
     return unlinkat(state->dirfd, name, 0) == 0;
 }
 
-static void unlink_with_tombstone(struct state *state, const char *uuid)
-{
-    char name[TOMBSTONE_SIZE];
-    snprintf(name, sizeof name, TOMBSTONE_PREFIX "%s", uuid);
-    if (unlink_claim(state, uuid) && unlinkat(state->dirfd, name, 0) == 0) {
-        state_drop_tombstone(state, uuid);
-    }
-}
-
 /* What cannot be done now does no harm, and is tried again by the next one. */
 static void carry_over(struct reading_pass *pass)
 {
@@ -289,14 +275,14 @@ static void tidy(struct reading_pass *pass, const struct text_list *names)
         }
     }
     for (size_t i = 0; i < pass->obsolete.count; i++) {
-        unlink_with_tombstone(state, pass->obsolete.items[i]);
+        const char *uuid = pass->obsolete.items[i];
+        char tombstone[TOMBSTONE_SIZE];
+        snprintf(tombstone, sizeof tombstone, TOMBSTONE_PREFIX "%s", uuid);
+        if (unlink_claim(state, uuid) && unlinkat(state->dirfd, tombstone, 0) == 0) {
+            state_drop_tombstone(state, uuid);
+        }
     }
     carry_over(pass);
-}
-
-static int compare_bdf(const void *a, const void *b)
-{
-    return bdf_compare(*(const struct bdf *)a, *(const struct bdf *)b);
 }
 
 static int read_everything(struct state *state, const char *path, struct error *err)
@@ -311,7 +297,7 @@ static int read_everything(struct state *state, const char *path, struct error *
         read_named(&pass, names.items[i]);
     }
     if (state->enabled_note_count > 0) {
-        qsort(state->enabled_notes, state->enabled_note_count, sizeof *state->enabled_notes, compare_bdf);
+        qsort(state->enabled_notes, state->enabled_note_count, sizeof *state->enabled_notes, bdf_order);
     }
     for (size_t i = 0; i < state->claim_count; i++) {
         state->claims[i].is_ended = text_list_has(&state->tombstones, state->claims[i].uuid);

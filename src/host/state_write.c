@@ -69,24 +69,6 @@ static int check_length(const char *name, const char *text, size_t limit, struct
     return 0;
 }
 
-static int check_claim_text(const struct state *state, const char *name, const char *text, struct error *err)
-{
-    struct claim claim;
-    bool is_other_boot;
-    struct card_memory *carried;
-    size_t carried_count;
-    if (check_length(name, text, CLAIM_LIMIT, err) < 0) {
-        return -1;
-    }
-    if (claim_parse(text, strlen(text), name, state->boot_id, &claim, &is_other_boot, &carried, &carried_count, err) <
-        0) {
-        return error_wrap(err, "an invalid claim is not written");
-    }
-    claim_free(&claim);
-    cards_free(carried, carried_count);
-    return 0;
-}
-
 static int check_cards_text(const struct state *state, const char *text, struct error *err)
 {
     struct card_memory *cards;
@@ -104,11 +86,21 @@ static int check_cards_text(const struct state *state, const char *text, struct 
 int state_replace_claim(struct state *state, const struct claim *claim, struct error *err)
 {
     char name[CLAIM_FILE_SIZE];
+    struct claim read_back;
+    bool is_other_boot;
+    struct card_memory *carried;
+    size_t carried_count;
     CLEANUP_FREE char *text = claim_format(claim, state->boot_id);
     snprintf(name, sizeof name, "%s" CLAIM_ENDING, claim->uuid);
-    if (check_claim_text(state, name, text, err) < 0) {
+    if (check_length(name, text, CLAIM_LIMIT, err) < 0) {
         return -1;
     }
+    if (claim_parse(text, strlen(text), name, state->boot_id, &read_back, &is_other_boot, &carried, &carried_count,
+                    err) < 0) {
+        return error_wrap(err, "an invalid claim is not written");
+    }
+    claim_free(&read_back);
+    cards_free(carried, carried_count);
     return replace_state_file(state, name, text, err);
 }
 

@@ -135,42 +135,29 @@ int64_t sysfs_vfio_since(const struct pci_state *state)
     return state->on_vfio && stat(path, &facts) == 0 ? facts.st_mtime : 0;
 }
 
-static int compare_functions(const void *a, const void *b)
-{
-    return bdf_compare(*(const struct bdf *)a, *(const struct bdf *)b);
-}
-
-/* Adds the function that the entry NAME of a card's DIRECTORY leads to, if it is a
- * virtfnN link. */
-static void add_virtual_function(int directory, const char *name, struct bdf **functions, size_t *count)
-{
-    char target[PATH_MAX];
-    struct bdf function;
-    if (strncmp(name, "virtfn", strlen("virtfn")) != 0 || !read_link_at(directory, name, target) ||
-        !bdf_parse(last_part(target), &function)) {
-        return;
-    }
-    *functions = memory_grow(*functions, *count + 1, sizeof **functions);
-    (*functions)[(*count)++] = function;
-}
-
 /* DIRECTORY was opened for reading.  getdents64 itself, because readdir wants a
  * descriptor of its own, and every hook does this for every card. */
 static void list_virtual_functions(int directory, struct bdf **functions, size_t *count)
 {
     _Alignas(struct dirent64) char entries[8192];
+    char target[PATH_MAX];
     ssize_t length;
     *functions = NULL;
     *count = 0;
     while ((length = getdents64(directory, entries, sizeof entries)) > 0) {
         for (ssize_t offset = 0; offset < length;) {
             const struct dirent64 *entry = (const void *)(entries + offset);
-            add_virtual_function(directory, entry->d_name, functions, count);
+            struct bdf function;
+            if (strncmp(entry->d_name, "virtfn", strlen("virtfn")) == 0 &&
+                read_link_at(directory, entry->d_name, target) && bdf_parse(last_part(target), &function)) {
+                *functions = memory_grow(*functions, *count + 1, sizeof **functions);
+                (*functions)[(*count)++] = function;
+            }
             offset += entry->d_reclen;
         }
     }
     if (*count > 1) {
-        qsort(*functions, *count, sizeof **functions, compare_functions);
+        qsort(*functions, *count, sizeof **functions, bdf_order);
     }
 }
 
@@ -206,17 +193,6 @@ void sysfs_read_card(struct bdf bdf, struct pci_state *state)
     }
 }
 
-/* The function whose directory holds PATH's last part.  Cuts PATH. */
-static bool parse_parent(char *path, struct bdf *parent)
-{
-    char *slash = strrchr(path, '/');
-    if (!slash) {
-        return false;
-    }
-    *slash = '\0';
-    return bdf_parse(last_part(path), parent);
-}
-
 /* The kernel makes a mediated device a child of the function that carries it:
  * /sys/bus/mdev/devices/UUID -> ../../../devices/pci0000:00/0000:08:00.0/UUID */
 bool sysfs_mdev_parent(const char *uuid, struct bdf *parent)
@@ -227,7 +203,12 @@ bool sysfs_mdev_parent(const char *uuid, struct bdf *parent)
         return false;
     }
     CLEANUP_FREE char *link = paths_resolve(PATH_MDEV_DEVICES "/%s", canonical);
-    return read_link_at(AT_FDCWD, link, target) && parse_parent(target, parent);
+    char *slash = read_link_at(AT_FDCWD, link, target) ? strrchr(target, '/') : NULL;
+    if (!slash) {
+        return false;
+    }
+    *slash = '\0';
+    return bdf_parse(last_part(target), parent);
 }
 
 bool sysfs_resolve_path(const char *path, struct bdf *bdf, char mdev_uuid[])

@@ -219,17 +219,6 @@ static int count_links_between(const struct topology *topology, int ppu, int pee
     return count;
 }
 
-static int check_topology_ids(struct topology_reading *reading)
-{
-    for (int ppu = reading->sections; ppu < PPU_MAX; ppu++) {
-        if (reading->ppu_lines[ppu] != 0) {
-            return refuse_topology(reading, reading->ppu_lines[ppu], "ppuid %d: the ids of %d devices must be 0 to %d",
-                                   ppu, reading->sections, reading->sections - 1);
-        }
-    }
-    return 0;
-}
-
 static int check_topology_links(struct topology_reading *reading)
 {
     const struct topology *topology = &reading->topology;
@@ -254,9 +243,14 @@ static int check_topology_links(struct topology_reading *reading)
                            fault.peer, count_links_between(topology, fault.peer, fault.ppu));
 }
 
-static int read_topology(struct topology_reading *reading, const char *text, size_t length)
+int topology_file_parse(const char *text, size_t length, const char *name, struct topology *topology, struct error *err)
 {
+    CLEANUP_FREE struct topology_reading *reading = memory_alloc(1, sizeof *reading);
     const char *end = text + length;
+    reading->name = name;
+    reading->err = err;
+    reading->ppu = NO_SECTION;
+    topology_clear(&reading->topology, 0);
     while (text < end) {
         const char *newline = memchr(text, '\n', (size_t)(end - text));
         const char *line_end = newline ? newline : end;
@@ -266,21 +260,17 @@ static int read_topology(struct topology_reading *reading, const char *text, siz
         }
         text = newline ? newline + 1 : end;
     }
-    if (end_section(reading) < 0 || check_topology_ids(reading) < 0) {
+    if (end_section(reading) < 0) {
         return -1;
     }
+    for (int ppu = reading->sections; ppu < PPU_MAX; ppu++) {
+        if (reading->ppu_lines[ppu] != 0) {
+            return refuse_topology(reading, reading->ppu_lines[ppu], "ppuid %d: the ids of %d devices must be 0 to %d",
+                                   ppu, reading->sections, reading->sections - 1);
+        }
+    }
     reading->topology.ppu_count = reading->sections;
-    return check_topology_links(reading);
-}
-
-int topology_file_parse(const char *text, size_t length, const char *name, struct topology *topology, struct error *err)
-{
-    CLEANUP_FREE struct topology_reading *reading = memory_alloc(1, sizeof *reading);
-    reading->name = name;
-    reading->err = err;
-    reading->ppu = NO_SECTION;
-    topology_clear(&reading->topology, 0);
-    if (read_topology(reading, text, length) < 0) {
+    if (check_topology_links(reading) < 0) {
         return -1;
     }
     *topology = reading->topology;

@@ -186,7 +186,8 @@ struct mmio_writing {
     const struct writing *writing;
     struct text_list *warnings;
     struct error near_failure;
-    bool passed_over[PPU_MAX]; /* a near end that could not be cut, which keep_going lets pass */
+    bool passed_over[PPU_MAX];  /* a near end that could not be cut, which keep_going lets pass */
+    bool out_of_reach[PPU_MAX]; /* another write that was not made, because the registers are held */
 };
 
 static enum apply_outcome write_planned(void *context, const struct plan_write *write)
@@ -208,6 +209,7 @@ static enum apply_outcome write_planned(void *context, const struct plan_write *
     }
     text_list_add(mmio->warnings, "%s", err.text);
     mmio->passed_over[write->ppu] = is_near_cut;
+    mmio->out_of_reach[write->ppu] = !is_near_cut && kind == READING_UNVERIFIABLE;
     return is_near_cut ? APPLY_DEFERRED : APPLY_FAILED;
 }
 
@@ -225,6 +227,8 @@ static int mmio_write_plan(struct registers *registers, const struct writing *wr
     for (size_t i = 0; i < plan->count; i++) {
         if (outcomes[i] == APPLY_DEFERRED && mmio.passed_over[plan->writes[i].ppu]) {
             outcomes[i] = APPLY_FAILED;
+        } else if (outcomes[i] == APPLY_FAILED && mmio.out_of_reach[plan->writes[i].ppu]) {
+            outcomes[i] = APPLY_DEFERRED;
         }
     }
     if (!is_cut) {

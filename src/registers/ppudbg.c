@@ -224,9 +224,13 @@ static int ppudbg_write_plan(struct registers *registers, const struct writing *
     for (size_t i = 0; i < plan->count; i++) {
         const struct plan_write *write = &plan->writes[i];
         bool is_near = write->role == ROLE_NEAR;
-        bool is_made = is_near || is_opened_by_reset(writing, write) ||
-                       (plan_write_cuts(write) && is_isolated_alone(writing, write));
-        outcomes[i] = !is_made ? APPLY_NOT_TRIED : is_done ? APPLY_DONE : APPLY_FAILED;
+        bool is_alone = is_isolated_alone(writing, write);
+        bool is_made = is_near || is_opened_by_reset(writing, write) || (plan_write_cuts(write) && is_alone);
+        if (!is_done && (is_made || is_alone)) {
+            outcomes[i] = APPLY_FAILED;
+        } else {
+            outcomes[i] = is_made ? APPLY_DONE : APPLY_NOT_TRIED;
+        }
         is_refused |= !is_done && is_near && plan_write_cuts(write) && !writing->keep_going;
     }
     if (is_refused) {

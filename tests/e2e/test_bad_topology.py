@@ -200,7 +200,7 @@ def test_stop_with_a_broken_topology_is_made_up_for(scene):
     masks = scene.masks()
     scene.libvirt.stop("b")
     assert scene.masks() == masks
-    assert list(scene.ledger()) == [f"{scene.b.uuid}.json"]
+    assert list(scene.ledger()) == [f"{scene.b.uuid}.json", f"ended-{scene.b.uuid}"]
     assert f": vm=b op=stopped {scene.host.path(CONFIG)}: there is no device in it{NEXT_STEP[:-1]}" in scene.host.log()
     assert "; the cuts of the VM's cards stay until that is corrected\n" in scene.host.log()
     scene.host.write(CONFIG, VENDOR)

@@ -40,7 +40,8 @@ def test_looking_does_not_wake(host):
     with Kernel(host, ALL) as kernel:
         seen = host.engine("status", "--json").json()
         assert [ppu["mask"] for ppu in seen["ppus"]] == [None] * 8
-        assert seen["findings"] == [f"PPU {ppu} ({bdf}): {ASLEEP}" for ppu, bdf in enumerate(GUIDE_BDFS)]
+        texts = [f"PPU {ppu} ({bdf}): {ASLEEP}" for ppu, bdf in enumerate(GUIDE_BDFS)]
+        assert [(finding["code"], finding["text"]) for finding in seen["findings"]] == [("card", text) for text in texts]
         plan = host.engine("plan", "-", "--json", stdin=VM.xml(PREPARE)).json()
         assert plan["verdict"] == "isolate"
         assert f"PPU 0 ({GUIDE_BDFS[0]}): {ASLEEP}; its mask is not known now" in plan["warnings"]

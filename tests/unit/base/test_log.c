@@ -196,6 +196,30 @@ static void test_simulated_log_that_cannot_be_written(void **state)
     assert_string_equal(syslog_line, "");
 }
 
+/* A verb has one line, and with -v it is shown as well. */
+static void say_as_a_verb(void)
+{
+    log_open_verbose();
+    log_open_verb("apply");
+    log_message(LOG_LEVEL_NOTICE, "red");
+    exit(strcmp(syslog_line, "verb=apply red") == 0 ? 0 : 1);
+}
+
+static void test_verb(void **state)
+{
+    char output[200];
+    (void)state;
+
+    log_open_verb("apply");
+    log_message(LOG_LEVEL_INFO, "looked at");
+    assert_string_equal(syslog_line, "");
+    log_message(LOG_LEVEL_ERROR, "no such card");
+    assert_string_equal(syslog_line, "verb=apply no such card");
+    assert_int_equal(syslog_priority, LOG_ERR);
+    assert_int_equal(child_run(say_as_a_verb, output, sizeof(output)), 0);
+    assert_string_equal(output, "icn-hook: red\n");
+}
+
 static void say_verbosely(void)
 {
     log_open_verbose();
@@ -227,6 +251,7 @@ int main(void)
         CASE(test_simulated_host_has_its_own_log),
         CASE(test_simulated_host_without_log_directory),
         CASE(test_simulated_log_that_cannot_be_written),
+        CASE(test_verb),
         CASE(test_verbose),
     };
     return cmocka_run_group_tests_name("base/log", tests, NULL, NULL);

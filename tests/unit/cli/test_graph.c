@@ -44,28 +44,29 @@ static void test_whole(void **state)
     put_node(1, "0\n");
     set_masks((const uint32_t[CARDS]){0x8, 0});
     print();
-    assert_string_equal(captured_stdout(),
-                        "graph icn {\n"
-                        "  layout=fdp; K=1.2; sep=\"+25,25\"; overlap=false; splines=true; fontname=\"sans-serif\"; "
-                        "labelloc=b;\n"
-                        "  label=\"line: open   dashes: cut   dots: cannot be read   blue dashes: cut when read back at the start   "
-                        "orange dots: must be cut, not verified   red: leak\";\n"
-                        "  node [shape=box, style=\"rounded,filled\", fontname=\"sans-serif\"];\n"
-                        "  edge [fontname=\"sans-serif\"];\n"
-                        "  subgraph cluster_numa1 {\n"
-                        "    label=\"NUMA node 1\"; color=gray50; style=rounded;\n"
-                        "    ppu0 [label=\"PPU 0\\n0000:08:00.0\\nidle\", fillcolor=\"white\"];\n"
-                        "  }\n"
-                        "  subgraph cluster_numa0 {\n"
-                        "    label=\"NUMA node 0\"; color=gray50; style=rounded;\n"
-                        "    ppu1 [label=\"PPU 1\\n0000:7e:00.0\\na&amp;\\\"b\\\\x5c\", fillcolor=\"#56B4E9\"];\n"
-                        "  }\n"
-                        "    ppu2 [label=\"PPU 2\\n0009:00:00.0 (absent)\\nidle\", fillcolor=\"white\"];\n"
-                        "    ppu3 [label=\"PPU 3\\nno card\\nidle\", fillcolor=\"white\"];\n"
-                        "  ppu0 -- ppu1 [color=red, penwidth=4, label=\"2\"];\n"
-                        "  ppu1 -- ppu2 [color=\"#D55E00\", style=dotted, penwidth=3];\n"
-                        "  ppu2 -- ppu3 [color=gray50, style=dotted];\n"
-                        "}\n");
+    assert_string_equal(
+        captured_stdout(),
+        "graph icn {\n"
+        "  layout=fdp; K=1.2; sep=\"+25,25\"; overlap=false; splines=true; fontname=\"sans-serif\"; "
+        "labelloc=b;\n"
+        "  label=\"line: open   dashes: cut   dots: cannot be read   blue dashes: cut when read back at the start   "
+        "orange dots: must be cut, not verified   red: leak\";\n"
+        "  node [shape=box, style=\"rounded,filled\", fontname=\"sans-serif\"];\n"
+        "  edge [fontname=\"sans-serif\"];\n"
+        "  subgraph cluster_numa1 {\n"
+        "    label=\"NUMA node 1\"; color=gray50; style=rounded;\n"
+        "    ppu0 [label=\"PPU 0\\n0000:08:00.0\\nidle\", fillcolor=\"white\"];\n"
+        "  }\n"
+        "  subgraph cluster_numa0 {\n"
+        "    label=\"NUMA node 0\"; color=gray50; style=rounded;\n"
+        "    ppu1 [label=\"PPU 1\\n0000:7e:00.0\\na&amp;\\\"b\\\\x5c\", fillcolor=\"#56B4E9\"];\n"
+        "  }\n"
+        "    ppu2 [label=\"PPU 2\\n0009:00:00.0 (absent)\\nidle\", fillcolor=\"white\"];\n"
+        "    ppu3 [label=\"PPU 3\\nno card\\nidle\", fillcolor=\"white\"];\n"
+        "  ppu0 -- ppu1 [color=red, penwidth=4, label=\"2\"];\n"
+        "  ppu1 -- ppu2 [color=\"#D55E00\", style=dotted, penwidth=3];\n"
+        "  ppu2 -- ppu3 [color=gray50, style=dotted];\n"
+        "}\n");
 }
 
 static void test_edges(void **state)

@@ -86,7 +86,7 @@ static void test_print(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_text, start),  cmocka_unit_test_setup(test_mask, start),
+        cmocka_unit_test_setup(test_text, start),    cmocka_unit_test_setup(test_mask, start),
         cmocka_unit_test_setup(test_numbers, start), cmocka_unit_test_setup(test_lists, start),
         cmocka_unit_test_setup(test_print, start),
     };

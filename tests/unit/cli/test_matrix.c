@@ -68,9 +68,9 @@ static void test_every_sign(void **state)
     (void)state;
     ring(7);
     own_card_1();
-    cards[0].reading.mask = 0x2;    /* 0-1 cut, 1-2 leaks */
-    cards[3].reading.mask = 0x2;    /* 3-4 cut needlessly */
-    cards[5].was_read = false;      /* 4-5, 5-6 */
+    cards[0].reading.mask = 0x2; /* 0-1 cut, 1-2 leaks */
+    cards[3].reading.mask = 0x2; /* 3-4 cut needlessly */
+    cards[5].was_read = false;   /* 4-5, 5-6 */
     cards[6].state = (struct pci_state){.present = false};
     machine.mapped[2] = false;
     cards[4].state.iommu_group = -1;
@@ -176,8 +176,10 @@ static void test_many_parallel_links(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(test_every_sign, stop), cmocka_unit_test_teardown(test_colour, stop),
-        cmocka_unit_test_teardown(test_widths, stop),     cmocka_unit_test_teardown(test_blocks, stop),
+        cmocka_unit_test_teardown(test_every_sign, stop),
+        cmocka_unit_test_teardown(test_colour, stop),
+        cmocka_unit_test_teardown(test_widths, stop),
+        cmocka_unit_test_teardown(test_blocks, stop),
         cmocka_unit_test_teardown(test_many_parallel_links, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -38,9 +38,9 @@ static void test_fine(void **state)
                         "6 links must be cut: 6 read now, 0 read back before QEMU opened the cards, 0 unverified\n"
                         "OK: every link that must be cut is verified\n");
     assert_int_equal(check(true), STATUS_OK);
-    assert_captured_json(
-        "", "{\"schema\":\"icn-hook/check/2\",\"ok\":true,\"leaks\":[],\"drift\":[],\"groups\":[],"
-            "\"coverage\":{\"required\":6,\"proven\":6,\"gated\":0,\"unverified\":0},\"findings\":[]}");
+    assert_captured_json("",
+                         "{\"schema\":\"icn-hook/check/2\",\"ok\":true,\"leaks\":[],\"drift\":[],\"groups\":[],"
+                         "\"coverage\":{\"required\":6,\"proven\":6,\"gated\":0,\"unverified\":0},\"findings\":[]}");
 }
 
 /* QEMU keeps the registers; what the gate read counts, for the owner for whom it was. */
@@ -60,8 +60,8 @@ static void test_gate(void **state)
                         "cards, 0 unverified\n",
                         111);
     assert_non_null(strstr(captured_stdout(), "\nVM 'b' runs with PPU 2 "));
-    assert_non_null(strstr(captured_stdout(),
-                           "\nCANNOT BE VERIFIED: no leak is known, but not every cut can be shown\n"));
+    assert_non_null(
+        strstr(captured_stdout(), "\nCANNOT BE VERIFIED: no leak is known, but not every cut can be shown\n"));
     scene_evidence(2, 0x19, 4712, (const char *const[]){VM_B, NULL});
     scene_evidence(3, 0x31, 4713, (const char *const[]){VM_B, NULL});
     assert_int_equal(check(false), STATUS_OK);
@@ -98,16 +98,18 @@ static void test_leak(void **state)
     gate();
     set_masks((const uint32_t[CARDS]){0x18, 0x31, 0x18, 0x30, 0, 0, 0, 0x1});
     assert_int_equal(check(false), STATUS_CHECK_FAILED);
-    assert_string_equal(captured_stdout(), "6 links must be cut: 5 read now, 0 read back before QEMU opened the cards, 1 "
-                                           "unverified (1 of them OPEN at both ends)\n" LEAK_TEXT "\n" DRIFT_TEXT_0 "\n" DRIFT_TEXT_6 "\n"
-                                                     "FAILED: pairs of cards that leak: 1; cards that lack cuts: 2\n");
+    assert_string_equal(captured_stdout(),
+                        "6 links must be cut: 5 read now, 0 read back before QEMU opened the cards, 1 "
+                        "unverified (1 of them OPEN at both ends)\n" LEAK_TEXT "\n" DRIFT_TEXT_0 "\n" DRIFT_TEXT_6 "\n"
+                        "FAILED: pairs of cards that leak: 1; cards that lack cuts: 2\n");
     assert_int_equal(check(true), STATUS_CHECK_FAILED);
     assert_captured_json("/ok", "false");
     assert_captured_json("/leaks", "[{\"a\":0,\"b\":6}]");
     assert_captured_json("/drift", "[{\"ppu\":0,\"mask\":\"0x00000018\",\"required\":\"0x00000019\"},"
                                    "{\"ppu\":6,\"mask\":\"0x00000000\",\"required\":\"0x00000001\"}]");
-    assert_captured_json("/findings", "[" FINDING("leak", "0", LEAK_TEXT) "," FINDING("cut-missing", "0", DRIFT_TEXT_0) ","
-                                        FINDING("cut-missing", "6", DRIFT_TEXT_6) "]");
+    assert_captured_json("/findings",
+                         "[" FINDING("leak", "0", LEAK_TEXT) "," FINDING("cut-missing", "0", DRIFT_TEXT_0) "," FINDING(
+                             "cut-missing", "6", DRIFT_TEXT_6) "]");
 }
 
 /* The near end alone keeps a tenant in; a far end that is open is drift. */

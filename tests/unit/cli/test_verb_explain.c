@@ -95,7 +95,8 @@ static void test_json(void **state)
     assert_int_equal(explain("0-6", true), STATUS_OK);
     assert_captured_json("", "{\"schema\":\"icn-hook/explain/1\",\"subject\":\"0-6\",\"links\":[{\"ppu\":0,\"link\":0,"
                              "\"peer\":6,\"near\":\"cut\",\"far\":\"cut\",\"live\":false,\"allowed\":false,"
-                             "\"rule\":\"different_owners\",\"since\":null,\"evidence\":\"proven\",\"evidence_since\":null,\"text\":\"PPU 0 (0000:08:00.0) link 0 -> "
+                             "\"rule\":\"different_owners\",\"since\":null,\"evidence\":\"proven\",\"evidence_since\":"
+                             "null,\"text\":\"PPU 0 (0000:08:00.0) link 0 -> "
                              "PPU 6 (0001:aa:00.0): CUT at both ends, because PPU 0 belongs to VM 'a-b' (since when is "
                              "not known) and PPU 6 is idle\"}],\"doubt\":null}");
     simulated_remove("/sys/bus/pci/devices/0001:09:00.0/resource0");
@@ -103,8 +104,8 @@ static void test_json(void **state)
     assert_captured_json("/links/0/near", "\"unknown\"");
     assert_captured_json("/links/0/live", "null");
     assert_captured_json("/links/0/rule", "\"idle\"");
-    scene_claim(&(struct scene_claim){
-        .name = "c", .uuid = VM_C, .phase = CLAIM_STARTING, .daemon = DAEMON_HERE, .ppus = "4"});
+    scene_claim(
+        &(struct scene_claim){.name = "c", .uuid = VM_C, .phase = CLAIM_STARTING, .daemon = DAEMON_HERE, .ppus = "4"});
     assert_int_equal(explain("4-6", true), STATUS_OK);
     assert_captured_json("/links/0/since", "4711");
 }

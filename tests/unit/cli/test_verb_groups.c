@@ -72,7 +72,8 @@ static void test_json(void **state)
                          "{\"ppu\":0,\"bdf\":\"0000:08:00.0\",\"from\":\"0x00000000\",\"to\":\"0x00000019\"}");
     assert_captured_json("/error", "null");
     assert_int_equal(run(verb_check, &(struct options){.argument = "2|0,1", .json = true}), STATUS_CHECK_FAILED);
-    assert_captured_json("/groups", "[{\"cards\":[2],\"ok\":false,\"verdict\":\"not isolated\"},{\"cards\":[0,1],\"ok\":true,\"verdict\":\"isolated\"}]");
+    assert_captured_json("/groups", "[{\"cards\":[2],\"ok\":false,\"verdict\":\"not "
+                                    "isolated\"},{\"cards\":[0,1],\"ok\":true,\"verdict\":\"isolated\"}]");
     assert_captured_json("/drift", "[{\"ppu\":2,\"mask\":\"0x00000018\",\"required\":\"0x00000039\"}]");
     assert_int_equal(run(verb_reset, &(struct options){.json = true}), STATUS_OK);
     assert_captured_json("/ended", "[\"red\"]");

@@ -43,14 +43,15 @@ static void test_isolate(void **state)
     assert_captured_json("/verdict", "\"isolate\"");
     assert_captured_json("/reason", "null");
     assert_captured_json("/devices", "[{\"bdf\":\"0000:7e:00.0\",\"via\":\"hostdev\",\"ppu\":1}]");
-    assert_captured_json("/writes", "[{\"ppu\":1,\"bdf\":\"0000:7e:00.0\",\"from\":\"0x00000008\",\"to\":\"0x00000039\"},"
-                          "{\"ppu\":2,\"bdf\":\"0000:a2:00.0\",\"from\":\"0x00000008\",\"to\":\"0x00000018\"},"
-                          "{\"ppu\":3,\"bdf\":\"0000:c6:00.0\",\"from\":\"0x00000010\",\"to\":\"0x00000030\"},"
-                          "{\"ppu\":7,\"bdf\":\"0001:ce:00.0\",\"from\":\"0x00000000\",\"to\":\"0x00000001\"}]");
+    assert_captured_json("/writes",
+                         "[{\"ppu\":1,\"bdf\":\"0000:7e:00.0\",\"from\":\"0x00000008\",\"to\":\"0x00000039\"},"
+                         "{\"ppu\":2,\"bdf\":\"0000:a2:00.0\",\"from\":\"0x00000008\",\"to\":\"0x00000018\"},"
+                         "{\"ppu\":3,\"bdf\":\"0000:c6:00.0\",\"from\":\"0x00000010\",\"to\":\"0x00000030\"},"
+                         "{\"ppu\":7,\"bdf\":\"0001:ce:00.0\",\"from\":\"0x00000000\",\"to\":\"0x00000001\"}]");
     assert_captured_json("/links", "[{\"ppu\":1,\"link\":0,\"peer\":7,\"state\":\"cut\",\"peer_owner\":\"idle\"},"
-                         "{\"ppu\":1,\"link\":3,\"peer\":0,\"state\":\"cut\",\"peer_owner\":\"b\"},"
-                         "{\"ppu\":1,\"link\":4,\"peer\":2,\"state\":\"cut\",\"peer_owner\":\"idle\"},"
-                         "{\"ppu\":1,\"link\":5,\"peer\":3,\"state\":\"cut\",\"peer_owner\":\"idle\"}]");
+                                   "{\"ppu\":1,\"link\":3,\"peer\":0,\"state\":\"cut\",\"peer_owner\":\"b\"},"
+                                   "{\"ppu\":1,\"link\":4,\"peer\":2,\"state\":\"cut\",\"peer_owner\":\"idle\"},"
+                                   "{\"ppu\":1,\"link\":5,\"peer\":3,\"state\":\"cut\",\"peer_owner\":\"idle\"}]");
     assert_captured_json("/warnings", "[]");
     assert_false(host_has(RUN));
 }
@@ -74,8 +75,9 @@ static void test_warnings(void **state)
     simulated_text("/run/icn-hook/stranger", "");
     assert_int_equal(plan(scene_xml("a", VM_A, "0"), false), STATUS_OK);
     assert_non_null(strstr(captured_stdout(), "/run/icn-hook/stranger does not belong to icn-hook"));
-    assert_non_null(strstr(captured_stdout(), "warning: PPU 6 (0001:aa:00.0): resource0 is missing: the card has no "
-                                              "such BAR; check bar in [registers]; its own ends of the links stay as they are\n"));
+    assert_non_null(strstr(captured_stdout(),
+                           "warning: PPU 6 (0001:aa:00.0): resource0 is missing: the card has no "
+                           "such BAR; check bar in [registers]; its own ends of the links stay as they are\n"));
 }
 
 static void test_refuse(void **state)

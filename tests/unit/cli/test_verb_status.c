@@ -86,18 +86,19 @@ static void test_json(void **state)
     assert_captured_json("/leaks", "[]");
     assert_captured_json("/coverage", "{\"required\":9,\"proven\":8,\"gated\":1,\"unverified\":0}");
     assert_captured_json("/findings", "[]");
-    assert_captured_json("/ppus/0",
-                         "{\"ppu\":0,\"bdf\":\"0000:08:00.0\",\"present\":true,\"driver\":\"vfio-pci\",\"in_use\":true,"
-                         "\"iommu_group\":14,\"numa_node\":1,\"owners\":[{\"name\":\"a\",\"uuid\":\"" VM_A "\",\"kind\":\"vm\"}],"
-                         "\"mask\":null,\"expected\":\"0x00000019\",\"owed\":null,\"links\":["
-                         "{\"link\":0,\"peer\":6,\"near\":\"unknown\",\"far\":\"unknown\",\"live\":null,\"allowed\":false,"
-                         "\"evidence\":\"gated\",\"since\":\"2026-11-27T09:12:03Z\"},"
-                         "{\"link\":3,\"peer\":2,\"near\":\"unknown\",\"far\":\"cut\",\"live\":false,\"allowed\":false,"
-                         "\"evidence\":\"proven\",\"since\":null},"
-                         "{\"link\":4,\"peer\":3,\"near\":\"unknown\",\"far\":\"cut\",\"live\":false,\"allowed\":false,"
-                         "\"evidence\":\"proven\",\"since\":null},"
-                         "{\"link\":5,\"peer\":1,\"near\":\"unknown\",\"far\":\"open\",\"live\":null,\"allowed\":true,"
-                         "\"evidence\":null,\"since\":null}]}");
+    assert_captured_json(
+        "/ppus/0",
+        "{\"ppu\":0,\"bdf\":\"0000:08:00.0\",\"present\":true,\"driver\":\"vfio-pci\",\"in_use\":true,"
+        "\"iommu_group\":14,\"numa_node\":1,\"owners\":[{\"name\":\"a\",\"uuid\":\"" VM_A "\",\"kind\":\"vm\"}],"
+        "\"mask\":null,\"expected\":\"0x00000019\",\"owed\":null,\"links\":["
+        "{\"link\":0,\"peer\":6,\"near\":\"unknown\",\"far\":\"unknown\",\"live\":null,\"allowed\":false,"
+        "\"evidence\":\"gated\",\"since\":\"2026-11-27T09:12:03Z\"},"
+        "{\"link\":3,\"peer\":2,\"near\":\"unknown\",\"far\":\"cut\",\"live\":false,\"allowed\":false,"
+        "\"evidence\":\"proven\",\"since\":null},"
+        "{\"link\":4,\"peer\":3,\"near\":\"unknown\",\"far\":\"cut\",\"live\":false,\"allowed\":false,"
+        "\"evidence\":\"proven\",\"since\":null},"
+        "{\"link\":5,\"peer\":1,\"near\":\"unknown\",\"far\":\"open\",\"live\":null,\"allowed\":true,"
+        "\"evidence\":null,\"since\":null}]}");
     assert_captured_json("/ppus/5/owners", "[]");
     assert_captured_json("/ppus/5/driver", "null");
     assert_captured_json("/ppus/5/numa_node", "null");

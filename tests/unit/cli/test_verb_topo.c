@@ -50,10 +50,12 @@ static void test_json(void **state)
                                     "\"numa_node\":null,\"iommu_group\":null,\"owners\":[\"a\"]}");
     assert_captured_json("/ppus/6/owners", "[\"unknown\"]");
     assert_captured_json("/ppus/6/driver", "\"vfio-pci\"");
-    assert_captured_json("/pairs/0", "{\"a\":0,\"b\":1,\"links\":[{\"ppu\":0,\"link\":5},{\"ppu\":1,\"link\":3}],"
-                                     "\"wired\":1,\"open\":1,\"state\":\"leak\",\"allowed\":false,\"evidence\":\"unverified\"}");
-    assert_captured_json("/pairs/1", "{\"a\":0,\"b\":2,\"links\":[{\"ppu\":0,\"link\":3},{\"ppu\":2,\"link\":3}],"
-                                     "\"wired\":1,\"open\":0,\"state\":\"cut\",\"allowed\":false,\"evidence\":\"proven\"}");
+    assert_captured_json("/pairs/0",
+                         "{\"a\":0,\"b\":1,\"links\":[{\"ppu\":0,\"link\":5},{\"ppu\":1,\"link\":3}],"
+                         "\"wired\":1,\"open\":1,\"state\":\"leak\",\"allowed\":false,\"evidence\":\"unverified\"}");
+    assert_captured_json("/pairs/1",
+                         "{\"a\":0,\"b\":2,\"links\":[{\"ppu\":0,\"link\":3},{\"ppu\":2,\"link\":3}],"
+                         "\"wired\":1,\"open\":0,\"state\":\"cut\",\"allowed\":false,\"evidence\":\"proven\"}");
     assert_captured_json("/pairs/4/state", "\"cut\"");
     assert_captured_json("/pairs/4/allowed", "true");
     assert_captured_json("/pairs/6/state", "\"unknown\"");

@@ -60,17 +60,18 @@ static void test_leaks_and_drift(void **state)
     assert_int_equal(open_view(), 0);
     assert_int_equal(links_judge(&session), STATUS_CHECK_FAILED);
     assert_int_equal(view_count_leaks(&session), 2);
-    assert_notes(&session.notes,
-                 "error leak: LEAK: a link between PPU 0 (0000:08:00.0) and PPU 6 (0001:aa:00.0) is open on both sides; "
-                 "owners: a / b; stop the VM\n"
-                 "error leak: LEAK: a link between PPU 0 (0000:08:00.0) and PPU 2 (0000:a2:00.0) is open on both sides; "
-                 "owners: a / idle; stop the VM\n"
-                 "error cut-missing: PPU 0 (0000:08:00.0) lacks cuts: mask 0x00000010, required 0x00000019; icn-hook "
-                 "repair makes them\n"
-                 "error cut-missing: PPU 2 (0000:a2:00.0) lacks cuts: mask 0x00000010, required 0x00000018; icn-hook "
-                 "repair makes them\n"
-                 "error cut-missing: PPU 6 (0001:aa:00.0) lacks cuts: mask 0x00000038, required 0x00000039; icn-hook "
-                 "repair makes them");
+    assert_notes(
+        &session.notes,
+        "error leak: LEAK: a link between PPU 0 (0000:08:00.0) and PPU 6 (0001:aa:00.0) is open on both sides; "
+        "owners: a / b; stop the VM\n"
+        "error leak: LEAK: a link between PPU 0 (0000:08:00.0) and PPU 2 (0000:a2:00.0) is open on both sides; "
+        "owners: a / idle; stop the VM\n"
+        "error cut-missing: PPU 0 (0000:08:00.0) lacks cuts: mask 0x00000010, required 0x00000019; icn-hook "
+        "repair makes them\n"
+        "error cut-missing: PPU 2 (0000:a2:00.0) lacks cuts: mask 0x00000010, required 0x00000018; icn-hook "
+        "repair makes them\n"
+        "error cut-missing: PPU 6 (0001:aa:00.0) lacks cuts: mask 0x00000038, required 0x00000039; icn-hook "
+        "repair makes them");
     assert_leaks("{\"leaks\":[{\"a\":0,\"b\":2},{\"a\":0,\"b\":6}]}");
     session_close(&session);
 }
@@ -82,26 +83,27 @@ static void test_what_cannot_be_seen(void **state)
     simulated_remove("/sys/bus/pci/devices/0000:7e:00.0/resource0");
     scene_hold(0);
     assert_int_equal(open_view(), 0);
-    assert_notes(&session.notes,
-                 "warning unknown-holder: PPU 0 (0000:08:00.0) is held open through vfio by a process that is not a known "
-                 "VM; its links stay cut until it ends\n"
-                 "warning unverified: the link between PPU 0 (0000:08:00.0) and PPU 6 (no card) must be cut (owners: "
-                 "unknown / idle), and nothing shows that it is\n"
-                 "warning unverified: the link between PPU 0 (0000:08:00.0) and PPU 2 (0009:00:00.0) must be cut (owners: "
-                 "unknown / idle), and nothing shows that it is\n"
-                 "warning unverified: the link between PPU 0 (0000:08:00.0) and PPU 3 (no card) must be cut (owners: "
-                 "unknown / idle), and nothing shows that it is\n"
-                 "warning unverified: the link between PPU 0 (0000:08:00.0) and PPU 1 (0000:7e:00.0) must be cut (owners: "
-                 "unknown / idle), and nothing shows that it is\n"
-                 "info card: PPU 0 (0000:08:00.0): resource0 cannot be mapped now: a driver or QEMU holds the card's "
-                 "registers (EINVAL)\n"
-                 "info card: PPU 1 (0000:7e:00.0): resource0 is missing: the card has no such BAR; check bar in [registers]\n"
-                 "warning card: PPU 2 (0009:00:00.0) is not on the PCI bus\n"
-                 "warning card: PPU 3 has no card: no line of [map] names it\n"
-                 "warning card: PPU 4 has no card: no line of [map] names it\n"
-                 "warning card: PPU 5 has no card: no line of [map] names it\n"
-                 "warning card: PPU 6 has no card: no line of [map] names it\n"
-                 "warning card: PPU 7 has no card: no line of [map] names it");
+    assert_notes(
+        &session.notes,
+        "warning unknown-holder: PPU 0 (0000:08:00.0) is held open through vfio by a process that is not a known "
+        "VM; its links stay cut until it ends\n"
+        "warning unverified: the link between PPU 0 (0000:08:00.0) and PPU 6 (no card) must be cut (owners: "
+        "unknown / idle), and nothing shows that it is\n"
+        "warning unverified: the link between PPU 0 (0000:08:00.0) and PPU 2 (0009:00:00.0) must be cut (owners: "
+        "unknown / idle), and nothing shows that it is\n"
+        "warning unverified: the link between PPU 0 (0000:08:00.0) and PPU 3 (no card) must be cut (owners: "
+        "unknown / idle), and nothing shows that it is\n"
+        "warning unverified: the link between PPU 0 (0000:08:00.0) and PPU 1 (0000:7e:00.0) must be cut (owners: "
+        "unknown / idle), and nothing shows that it is\n"
+        "info card: PPU 0 (0000:08:00.0): resource0 cannot be mapped now: a driver or QEMU holds the card's "
+        "registers (EINVAL)\n"
+        "info card: PPU 1 (0000:7e:00.0): resource0 is missing: the card has no such BAR; check bar in [registers]\n"
+        "warning card: PPU 2 (0009:00:00.0) is not on the PCI bus\n"
+        "warning card: PPU 3 has no card: no line of [map] names it\n"
+        "warning card: PPU 4 has no card: no line of [map] names it\n"
+        "warning card: PPU 5 has no card: no line of [map] names it\n"
+        "warning card: PPU 6 has no card: no line of [map] names it\n"
+        "warning card: PPU 7 has no card: no line of [map] names it");
     assert_int_equal(view_count_leaks(&session), 0);
     assert_int_equal(links_judge(&session), STATUS_UNVERIFIED);
     session_close(&session);

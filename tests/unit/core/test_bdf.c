@@ -105,6 +105,7 @@ static void compare(void **state)
         for (int b = 0; b < COUNT; b++) {
             int order = bdf_compare(ascending[a], ascending[b]);
             assert_int_equal((order > 0) - (order < 0), (a > b) - (a < b));
+            assert_int_equal(bdf_order(&ascending[a], &ascending[b]), order);
         }
     }
 }

@@ -77,9 +77,10 @@ static void test_fields(void **state)
     assert_int_equal(explanation.view.live, LIVE_NO);
     assert_false(explanation.view.allowed);
     assert_int_equal(explanation.view.verdict, VERDICT_PROVEN);
-    assert_string_equal(explanation.text, "PPU 6 (0001:aa:00.0) link 0 -> PPU 0 (0000:08:00.0): CUT at PPU 0 (PPU 6 has it "
-                                          "open), because PPU 6 is idle and PPU 0 belongs to VM 'a' (since 2026-11-21 "
-                                          "10:02:11)");
+    assert_string_equal(explanation.text,
+                        "PPU 6 (0001:aa:00.0) link 0 -> PPU 0 (0000:08:00.0): CUT at PPU 0 (PPU 6 has it "
+                        "open), because PPU 6 is idle and PPU 0 belongs to VM 'a' (since 2026-11-21 "
+                        "10:02:11)");
 }
 
 static void test_open(void **state)
@@ -90,7 +91,8 @@ static void test_open(void **state)
     scene(2, 2, 0, 0);
     assert_text("OPEN at both ends; it is allowed to be open: both cards belong to VM 'b' (since 2026-11-21 12:02:11)");
     b->kind = OWNER_KIND_GROUP;
-    assert_text("OPEN at both ends; it is allowed to be open: both cards belong to group 'b' (since 2026-11-21 12:02:11)");
+    assert_text(
+        "OPEN at both ends; it is allowed to be open: both cards belong to group 'b' (since 2026-11-21 12:02:11)");
 }
 
 static void test_cut(void **state)
@@ -101,8 +103,9 @@ static void test_cut(void **state)
                 "'b' (since 2026-11-21 12:02:11)");
     a->since = 0;
     scene(1, 0, UNREAD, 0x1);
-    assert_text("CUT at PPU 6 (PPU 0 cannot be read), because PPU 0 belongs to VM 'a' (since when is not known) and PPU 6 "
-                "is idle");
+    assert_text(
+        "CUT at PPU 6 (PPU 0 cannot be read), because PPU 0 belongs to VM 'a' (since when is not known) and PPU 6 "
+        "is idle");
 }
 
 static void test_odd_owners(void **state)
@@ -127,8 +130,9 @@ static void test_unknown(void **state)
 {
     (void)state;
     scene(1, 1, UNREAD, UNREAD);
-    assert_text("UNKNOWN (neither card can be read); it is allowed to be open: both cards belong to VM 'a' (since 2026-11-21 "
-                "10:02:11)");
+    assert_text(
+        "UNKNOWN (neither card can be read); it is allowed to be open: both cards belong to VM 'a' (since 2026-11-21 "
+        "10:02:11)");
     scene(1, 0, UNREAD, 0);
     assert_text("UNKNOWN (open at PPU 6, PPU 0 cannot be read); it must be cut, because PPU 0 belongs to VM 'a' (since "
                 "2026-11-21 10:02:11) and PPU 6 is idle");
@@ -148,15 +152,17 @@ static void test_cut_though_allowed(void **state)
 {
     (void)state;
     scene(0, 0, 0, 0x1);
-    assert_text("CUT at PPU 6 (PPU 0 has it open), although both cards are idle: it is allowed to be open, and nothing that is "
-                "known here asks for the cut");
+    assert_text(
+        "CUT at PPU 6 (PPU 0 has it open), although both cards are idle: it is allowed to be open, and nothing that is "
+        "known here asks for the cut");
     remember(6);
     assert_text("CUT at PPU 6 (PPU 0 has it open), because PPU 6 had it cut before a VM first had to do with it; both "
                 "cards are idle: it is allowed to be open");
     scene(0, 0, 0x1, 0x1);
     remember(0);
-    assert_text("CUT at both ends, because PPU 0 had it cut before a VM first had to do with it; both cards are idle: it "
-                "is allowed to be open");
+    assert_text(
+        "CUT at both ends, because PPU 0 had it cut before a VM first had to do with it; both cards are idle: it "
+        "is allowed to be open");
     session.machine->settings.idle = IDLE_ISOLATE;
     assert_text("CUT at both ends, because both cards are idle and [policy] idle = isolate keeps such cards isolated");
 }
@@ -170,8 +176,9 @@ static void test_gated(void **state)
     scene_hold(0);
     scene_evidence(0, 0x39, MORNING, (const char *const[]){VM_A, NULL});
     scene_session(&session, SESSION_LOOK);
-    assert_text("CUT when it was read back at 2026-11-21 10:02:11, before QEMU opened the card, because PPU 0 belongs to "
-                "VM 'a' (since when is not known) and PPU 6 is idle");
+    assert_text(
+        "CUT when it was read back at 2026-11-21 10:02:11, before QEMU opened the card, because PPU 0 belongs to "
+        "VM 'a' (since when is not known) and PPU 6 is idle");
     assert_int_equal(explanation.view.verdict, VERDICT_GATED);
 }
 

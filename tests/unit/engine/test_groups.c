@@ -287,8 +287,9 @@ static void test_gated_ends(void **state)
     }
     check(1);
     assert_lines(&faults, "");
-    assert_lines(&unverified, "link 4 of PPU 6 (0001:aa:00.0) to PPU 5 (0001:7f:00.0) leaves the group, and no end could "
-                              "be read as cut");
+    assert_lines(&unverified,
+                 "link 4 of PPU 6 (0001:aa:00.0) to PPU 5 (0001:7f:00.0) leaves the group, and no end could "
+                 "be read as cut");
 }
 
 static void test_absent(void **state)

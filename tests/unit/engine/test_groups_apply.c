@@ -151,9 +151,10 @@ static void test_names(void **state)
     assert_groups("red 0; manual-1 1");
     assert_refused(apply_as(SESSION_CHANGE, "2", "red"), STATUS_INVALID,
                    "there is a group 'red' already; choose another name with --name");
-    assert_refused(apply_as(SESSION_CHANGE, "2", "idle"), STATUS_USAGE,
-                   "--name 'idle': the name of a group is not a number, an address, a word that begins with -, or one of "
-                   "idle, unknown, external, begin and end");
+    assert_refused(
+        apply_as(SESSION_CHANGE, "2", "idle"), STATUS_USAGE,
+        "--name 'idle': the name of a group is not a number, an address, a word that begins with -, or one of "
+        "idle, unknown, external, begin and end");
     assert_refused(apply_as(SESSION_CHANGE, "2|3", "manual-3"), STATUS_INVALID,
                    "two groups cannot both be called 'manual-3'");
     scene_running("b", VM_B, "5", 102);
@@ -168,7 +169,8 @@ static void test_more_names_than_groups(void **state)
     (void)state;
     scene_session(&session, SESSION_CHANGE);
     assert_done(card_groups_parse(session.machine, "0,1", &groups, &err), &err);
-    assert_refused(groups_apply(&session, &groups, names, 2, &report, &err), STATUS_USAGE, "2 names, but LIST has 1 group");
+    assert_refused(groups_apply(&session, &groups, names, 2, &report, &err), STATUS_USAGE,
+                   "2 names, but LIST has 1 group");
     assert_masks(nothing_cut);
 }
 
@@ -184,12 +186,14 @@ static void test_again(void **state)
     assert_string_equal(report.groups.items[0].uuid, uuid);
     assert_int_equal(report.write_count, 1);
     assert_masks(alone);
-    assert_refused(apply_groups("0"), STATUS_CONFLICT,
-                   "group 'manual-0' is not isolated: PPU 0 (0000:08:00.0) is in the group 'manual-0', which was isolated "
-                   "by hand; end that with `icn-hook release manual-0`, or choose another card");
-    assert_refused(apply_as(SESSION_CHANGE, "0,1", "blue"), STATUS_CONFLICT,
-                   "group 'blue' is not isolated: PPU 0 (0000:08:00.0) is in the group 'manual-0', which was isolated by "
-                   "hand; end that with `icn-hook release manual-0`, or choose another card");
+    assert_refused(
+        apply_groups("0"), STATUS_CONFLICT,
+        "group 'manual-0' is not isolated: PPU 0 (0000:08:00.0) is in the group 'manual-0', which was isolated "
+        "by hand; end that with `icn-hook release manual-0`, or choose another card");
+    assert_refused(
+        apply_as(SESSION_CHANGE, "0,1", "blue"), STATUS_CONFLICT,
+        "group 'blue' is not isolated: PPU 0 (0000:08:00.0) is in the group 'manual-0', which was isolated by "
+        "hand; end that with `icn-hook release manual-0`, or choose another card");
     assert_claims("manual-0 01");
 }
 
@@ -293,9 +297,10 @@ static void test_group_in_use_that_nobody_can_verify(void **state)
     session_close(&session);
     scene_evidence(1, 0, 0, (const char *const[]){NULL});
     scene_hold(1);
-    assert_refused(apply_groups("0,1|4"), STATUS_HARDWARE,
-                   "link 0 of PPU 1 (0000:7e:00.0) to PPU 7 (0001:ce:00.0) leaves the group, and no end could be read as "
-                   "cut; end its VM, then apply it again" UNDONE);
+    assert_refused(
+        apply_groups("0,1|4"), STATUS_HARDWARE,
+        "link 0 of PPU 1 (0000:7e:00.0) to PPU 7 (0001:ce:00.0) leaves the group, and no end could be read as "
+        "cut; end its VM, then apply it again" UNDONE);
     assert_int_equal(simulated_register(addresses[4], LINK_CONFIG_OFFSET), 0);
     assert_claims("manual-0 01");
 }

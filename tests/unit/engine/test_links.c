@@ -96,9 +96,9 @@ static void test_ends_and_life(void **state)
         int far;
         enum link_live live;
     } cases[] = {
-        {OPEN, OPEN, LIVE_YES},   {OPEN, CUT, LIVE_NO},         {CUT, OPEN, LIVE_NO},
-        {CUT, CUT, LIVE_NO},      {OPEN, UNKNOWN, LIVE_UNKNOWN}, {UNKNOWN, OPEN, LIVE_UNKNOWN},
-        {UNKNOWN, CUT, LIVE_NO},  {CUT, UNKNOWN, LIVE_NO},      {UNKNOWN, UNKNOWN, LIVE_UNKNOWN},
+        {OPEN, OPEN, LIVE_YES},  {OPEN, CUT, LIVE_NO},          {CUT, OPEN, LIVE_NO},
+        {CUT, CUT, LIVE_NO},     {OPEN, UNKNOWN, LIVE_UNKNOWN}, {UNKNOWN, OPEN, LIVE_UNKNOWN},
+        {UNKNOWN, CUT, LIVE_NO}, {CUT, UNKNOWN, LIVE_NO},       {UNKNOWN, UNKNOWN, LIVE_UNKNOWN},
     };
     static const enum link_end ends[] = {[OPEN] = END_OPEN, [CUT] = END_CUT, [UNKNOWN] = END_UNKNOWN};
     (void)state;
@@ -134,7 +134,7 @@ static void test_far_end_of_parallel_links(void **state)
     static const struct {
         int64_t mask;
         enum link_end end;
-    } cases[] = {{0x0, END_OPEN}, {0x1, END_OPEN}, {0x2, END_OPEN},       {0x3, END_CUT},
+    } cases[] = {{0x0, END_OPEN}, {0x1, END_OPEN}, {0x2, END_OPEN},      {0x3, END_CUT},
                  {0x4, END_OPEN}, {0x7, END_CUT},  {UNREAD, END_UNKNOWN}};
     (void)state;
     look();
@@ -156,8 +156,12 @@ static void test_allowed(void **state)
         int64_t far;
         enum verdict verdict;
     } cases[] = {
-        {0, 0, VERDICT_OPEN},           {0x08, 0, VERDICT_NEEDLESS},      {0, 0x08, VERDICT_NEEDLESS},
-        {UNREAD, 0, VERDICT_UNREAD},    {UNREAD, UNREAD, VERDICT_UNREAD}, {UNREAD, 0x08, VERDICT_NEEDLESS},
+        {0, 0, VERDICT_OPEN},
+        {0x08, 0, VERDICT_NEEDLESS},
+        {0, 0x08, VERDICT_NEEDLESS},
+        {UNREAD, 0, VERDICT_UNREAD},
+        {UNREAD, UNREAD, VERDICT_UNREAD},
+        {UNREAD, 0x08, VERDICT_NEEDLESS},
         {0x08, UNREAD, VERDICT_NEEDLESS},
     };
     for (int owned = 0; owned < 2; owned++) {
@@ -226,7 +230,7 @@ static const struct required_case {
     {UNREAD, true, 0, 0, false, 0, VERDICT_UNVERIFIED},
     {UNREAD, true, 0, UNREAD, true, 0, VERDICT_UNVERIFIED},
     {UNREAD, false, 0, UNREAD, false, 0, VERDICT_UNVERIFIED},
-    {0, false, 0x39, 0, false, 0, VERDICT_LEAK},            /* what is read now counts, not what was */
+    {0, false, 0x39, 0, false, 0, VERDICT_LEAK}, /* what is read now counts, not what was */
     {0, false, 0x39, UNREAD, true, 0, VERDICT_UNVERIFIED},
 };
 
@@ -292,8 +296,11 @@ static void test_evidence_is_void_when_owners_change(void **state)
         const char *owners[2];
         bool counts;
     } cases[] = {
-        {{VM_A}, {VM_A}, true},        {{VM_B}, {VM_A}, false},      {{VM_B, VM_A}, {VM_A}, false},
-        {{VM_A}, {VM_A, VM_B}, false}, {{VM_B, VM_A}, {VM_A, VM_B}, true},
+        {{VM_A}, {VM_A}, true},
+        {{VM_B}, {VM_A}, false},
+        {{VM_B, VM_A}, {VM_A}, false},
+        {{VM_A}, {VM_A, VM_B}, false},
+        {{VM_B, VM_A}, {VM_A, VM_B}, true},
         {{VM_A}, {NULL}, false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -345,8 +352,7 @@ static void test_no_evidence_from_before_it_was_bound(void **state)
         simulated_text("/dev/vfio/14", "");
         gate(0, 0x39, time(NULL) + seconds_later[i], VM_A);
         look();
-        assert_int_equal(link_look(&session, 0, 3).verdict,
-                         seconds_later[i] > 0 ? VERDICT_GATED : VERDICT_UNVERIFIED);
+        assert_int_equal(link_look(&session, 0, 3).verdict, seconds_later[i] > 0 ? VERDICT_GATED : VERDICT_UNVERIFIED);
         assert_int_equal(links_no_gate(&session, 0), seconds_later[i] < 0);
         stop(state);
     }

@@ -28,7 +28,8 @@ int __real_pci_open(const char *match, struct pci **pci, struct error *err);
 int __wrap_pci_open(const char *match, struct pci **pci, struct error *err);
 int __wrap_pci_open(const char *match, struct pci **pci, struct error *err)
 {
-    return libpci_is_broken ? error_set(err, STATUS_HARDWARE, "libpci cannot be used") : __real_pci_open(match, pci, err);
+    return libpci_is_broken ? error_set(err, STATUS_HARDWARE, "libpci cannot be used")
+                            : __real_pci_open(match, pci, err);
 }
 
 static int start(void **state)
@@ -89,8 +90,7 @@ static void test_open_broken_settings(void **state)
     simulated_text(SETTINGS, "[policy]\nidle = perhaps\n");
     struct error err = refuse_to_open(NULL);
     assert_error(&err, STATUS_INVALID,
-                 "%s:2: idle is \"perhaps\", but must be restore or isolate; correct the configuration",
-                 SETTINGS);
+                 "%s:2: idle is \"perhaps\", but must be restore or isolate; correct the configuration", SETTINGS);
 }
 
 /* What the settings let pass, another version of libpci may not take. */

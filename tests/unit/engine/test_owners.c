@@ -14,8 +14,7 @@
 #define ENDED(kind)                                                                                                    \
     "warning claim: " kind " 'a' has ended, or its start failed, without a call that said so; the next hook or "       \
     "`icn-hook repair` gives its cards back"
-#define NOTED_END(kind)                                                                                                \
-    "warning claim: " kind " 'a' has ended; the next hook or `icn-hook repair` gives its cards back"
+#define NOTED_END(kind) "warning claim: " kind " 'a' has ended; the next hook or `icn-hook repair` gives its cards back"
 #define HELD(card)                                                                                                     \
     "warning unknown-holder: " card " is held open through vfio by a process that is not a known VM; its links stay "  \
     "cut until it ends"
@@ -210,21 +209,51 @@ static const struct claim_case {
     {{.phase = CLAIM_STARTING, .daemon = DAEMON_HERE}, false, false, false, CLAIM_COUNTS, "11......", ""},
     {{.phase = CLAIM_STARTING, .daemon = NO_DAEMON}, false, false, false, CLAIM_COUNTS, "11......", ""},
     {{.phase = CLAIM_STARTING, .daemon = DAEMON_DEAD}, false, false, false, CLAIM_VOID, "........", ENDED("VM")},
-    {{.phase = CLAIM_STARTING, .daemon = DAEMON_HERE, .age_ms = TIMEOUT_MS - 5000}, false, false, false, CLAIM_COUNTS,
-     "11......", ""},
-    {{.phase = CLAIM_STARTING, .daemon = NO_DAEMON, .age_ms = TIMEOUT_MS - 5000}, false, false, false, CLAIM_COUNTS,
-     "11......", ""},
-    {{.phase = CLAIM_STARTING, .daemon = DAEMON_HERE, .age_ms = TIMEOUT_MS}, false, false, false, CLAIM_VOID, "........",
+    {{.phase = CLAIM_STARTING, .daemon = DAEMON_HERE, .age_ms = TIMEOUT_MS - 5000},
+     false,
+     false,
+     false,
+     CLAIM_COUNTS,
+     "11......",
+     ""},
+    {{.phase = CLAIM_STARTING, .daemon = NO_DAEMON, .age_ms = TIMEOUT_MS - 5000},
+     false,
+     false,
+     false,
+     CLAIM_COUNTS,
+     "11......",
+     ""},
+    {{.phase = CLAIM_STARTING, .daemon = DAEMON_HERE, .age_ms = TIMEOUT_MS},
+     false,
+     false,
+     false,
+     CLAIM_VOID,
+     "........",
      ENDED("VM")},
-    {{.phase = CLAIM_STARTING, .daemon = NO_DAEMON, .age_ms = TIMEOUT_MS}, false, false, false, CLAIM_VOID, "........",
+    {{.phase = CLAIM_STARTING, .daemon = NO_DAEMON, .age_ms = TIMEOUT_MS},
+     false,
+     false,
+     false,
+     CLAIM_VOID,
+     "........",
      ENDED("VM")},
     /* … and longer, or without its daemon, while a card of it is held */
     {{.phase = CLAIM_STARTING, .daemon = DAEMON_DEAD}, true, false, false, CLAIM_COUNTS, "11......", ""},
-    {{.phase = CLAIM_STARTING, .daemon = NO_DAEMON, .age_ms = LONG_AGO}, true, false, false, CLAIM_COUNTS, "11......",
+    {{.phase = CLAIM_STARTING, .daemon = NO_DAEMON, .age_ms = LONG_AGO},
+     true,
+     false,
+     false,
+     CLAIM_COUNTS,
+     "11......",
      ""},
     /* running: while a card of it is held or the process that it names lives */
     {{.phase = CLAIM_RUNNING, .daemon = DAEMON_HERE}, false, false, false, CLAIM_VOID, "........", ENDED("VM")},
-    {{.phase = CLAIM_RUNNING, .daemon = DAEMON_DEAD, .age_ms = LONG_AGO}, true, false, false, CLAIM_COUNTS, "11......",
+    {{.phase = CLAIM_RUNNING, .daemon = DAEMON_DEAD, .age_ms = LONG_AGO},
+     true,
+     false,
+     false,
+     CLAIM_COUNTS,
+     "11......",
      ""},
     {{.phase = CLAIM_RUNNING, .pid = 101, .age_ms = LONG_AGO}, false, true, false, CLAIM_COUNTS, "11......", ""},
     {{.phase = CLAIM_RUNNING, .pid = 101}, false, false, false, CLAIM_VOID, "........", ENDED("VM")},
@@ -272,8 +301,8 @@ static void test_claims(void **state)
 static void test_fields_of_a_claim(void **state)
 {
     (void)state;
-    scene_claim(&(struct scene_claim){
-        .name = "red", .uuid = VM_A, .is_group = true, .phase = CLAIM_RUNNING, .ppus = "6"});
+    scene_claim(
+        &(struct scene_claim){.name = "red", .uuid = VM_A, .is_group = true, .phase = CLAIM_RUNNING, .ppus = "6"});
     look();
     const struct owner *owner = owners_find(&session.owners, VM_A);
     assert_int_equal(owner->kind, OWNER_KIND_GROUP);
@@ -324,8 +353,8 @@ static void test_status_file_that_is_left_over(void **state)
 {
     (void)state;
     scene_left_over("a", VM_A, "012");
-    scene_claim(&(struct scene_claim){
-        .name = "a", .uuid = VM_A, .phase = CLAIM_STARTING, .daemon = DAEMON_HERE, .ppus = "01"});
+    scene_claim(
+        &(struct scene_claim){.name = "a", .uuid = VM_A, .phase = CLAIM_STARTING, .daemon = DAEMON_HERE, .ppus = "01"});
     look();
     assert_owners(&session, "11......");
     simulated_text(TOMBSTONE_OF(VM_A), "");
@@ -473,8 +502,8 @@ static void test_find(void **state)
 {
     (void)state;
     scene_running("a", VM_A, "01", 101);
-    scene_claim(&(struct scene_claim){
-        .name = "red", .uuid = VM_B, .is_group = true, .phase = CLAIM_RUNNING, .ppus = "2"});
+    scene_claim(
+        &(struct scene_claim){.name = "red", .uuid = VM_B, .is_group = true, .phase = CLAIM_RUNNING, .ppus = "2"});
     scene_hold(5);
     look();
     struct owners *owners = &session.owners;

@@ -178,24 +178,22 @@ static void test_debts(void **state)
     static const struct {
         uint64_t original;
         uint64_t written;
-        int64_t mask; /* as read; -1: not read */
+        int64_t mask;      /* as read; -1: not read */
         const char *owned; /* by a domain */
         bool owes;
         uint32_t owed;
     } cases[] = {
-        {0, 0x39, -1, "", true, 0},
-        {0x8, 0x39, -1, "", true, 0x8},
-        {0, 0x39, 0x1, "", true, 0},
-        {0, 0x39, 0x0, "", false, 0},        /* it was paid, by whatever means */
-        {0, 0x1, 0x38, "", false, 0},        /* cuts of somebody else */
-        {0x39, 0x39, -1, "", false, 0},      /* they were there before */
-        {NOTHING, 0x39, -1, "", false, 0},   /* nobody knows what it had */
-        {0, NOTHING, -1, "", false, 0},      /* nothing was written */
-        {0, 0x39, -1, "0", false, 0},        /* it has an owner */
-        {0, 0x1, -1, "6", false, 0},         /* the cut is required */
-        {0, 0x39, -1, "6", true, 0x1},       /* … but the others are not */
-        {0, UINT32_MAX, -1, "", true, 0},    /* what 0.1 wrote is not known */
-        {0, 0xffffffc6, -1, "", false, 0},   /* bits that are no links */
+        {0, 0x39, -1, "", true, 0},        {0x8, 0x39, -1, "", true, 0x8},
+        {0, 0x39, 0x1, "", true, 0},       {0, 0x39, 0x0, "", false, 0}, /* it was paid, by whatever means */
+        {0, 0x1, 0x38, "", false, 0},                                    /* cuts of somebody else */
+        {0x39, 0x39, -1, "", false, 0},                                  /* they were there before */
+        {NOTHING, 0x39, -1, "", false, 0},                               /* nobody knows what it had */
+        {0, NOTHING, -1, "", false, 0},                                  /* nothing was written */
+        {0, 0x39, -1, "0", false, 0},                                    /* it has an owner */
+        {0, 0x1, -1, "6", false, 0},                                     /* the cut is required */
+        {0, 0x39, -1, "6", true, 0x1},                                   /* … but the others are not */
+        {0, UINT32_MAX, -1, "", true, 0},                                /* what 0.1 wrote is not known */
+        {0, 0xffffffc6, -1, "", false, 0},                               /* bits that are no links */
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         uint32_t owed = 77;
@@ -278,8 +276,8 @@ static void test_refuse_cards_of_others(void **state)
 static void test_refuse_cards_of_groups(void **state)
 {
     (void)state;
-    scene_claim(&(struct scene_claim){
-        .name = "red", .uuid = VM_C, .is_group = true, .phase = CLAIM_RUNNING, .ppus = "2"});
+    scene_claim(
+        &(struct scene_claim){.name = "red", .uuid = VM_C, .is_group = true, .phase = CLAIM_RUNNING, .ppus = "2"});
     look();
     assert_refused(2, false, STATUS_CONFLICT,
                    "PPU 2 (0000:a2:00.0) is in the group 'red', which was isolated by hand; end that with `icn-hook "
@@ -293,8 +291,8 @@ static void test_refuse_cards_of_groups(void **state)
 static void test_admit_a_group_that_is_used(void **state)
 {
     (void)state;
-    scene_claim(&(struct scene_claim){
-        .name = "red", .uuid = VM_A, .is_group = true, .phase = CLAIM_RUNNING, .ppus = "01"});
+    scene_claim(
+        &(struct scene_claim){.name = "red", .uuid = VM_A, .is_group = true, .phase = CLAIM_RUNNING, .ppus = "01"});
     scene_hold(0);
     look();
     assert_done(admit(0, true), &err);
@@ -863,8 +861,7 @@ static void test_check_near(void **state)
     static const struct {
         enum reading_kind kind;
         bool fine;
-    } cases[] = {
-        {READING_FINE, true}, {READING_UNVERIFIABLE, true}, {READING_GONE, false}, {READING_FAILED, false}};
+    } cases[] = {{READING_FINE, true}, {READING_UNVERIFIABLE, true}, {READING_GONE, false}, {READING_FAILED, false}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         look();
         take(VM_A, "3");

@@ -154,8 +154,9 @@ static void test_adopts_running_vms(void **state)
     scene_claim(&(struct scene_claim){.name = "b", .uuid = VM_B, .ppus = "6"}); /* starting */
     scene_running("c", VM_C, "", 103);
     repair();
-    assert_noted(&session.notes, "info repaired: VM 'a' runs and icn-hook did not know of it; it has a claim on its cards "
-                                 "now");
+    assert_noted(&session.notes,
+                 "info repaired: VM 'a' runs and icn-hook did not know of it; it has a claim on its cards "
+                 "now");
     assert_int_equal(state_claim(&session.state, VM_A)->process.pid, 101);
     assert_claims("b:running 6; a:running 01");
 }
@@ -173,13 +174,14 @@ static void test_drops_claims(void **state)
 {
     (void)state;
     scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .phase = CLAIM_RUNNING, .ppus = "01"});
-    scene_claim(&(struct scene_claim){
-        .name = "red", .uuid = VM_B, .is_group = true, .phase = CLAIM_RUNNING, .ppus = "6"});
+    scene_claim(
+        &(struct scene_claim){.name = "red", .uuid = VM_B, .is_group = true, .phase = CLAIM_RUNNING, .ppus = "6"});
     simulated_text(TOMBSTONE_OF(VM_C), "");
     scene_memory(0, 0, 0x19);
     set_masks((const uint32_t[CARDS]){0x19, 0, 0, 0, 0x08, 0x10, 0x39, 0x08});
     repair();
-    assert_noted(&session.notes, "info repaired: VM 'a' has ended without a call that said so; its cards are given back");
+    assert_noted(&session.notes,
+                 "info repaired: VM 'a' has ended without a call that said so; its cards are given back");
     assert_masks((const uint32_t[CARDS]){0x01, 0, 0, 0, 0x08, 0x10, 0x39, 0x08});
     assert_claims("red:running 6");
     assert_false(host_has(TOMBSTONE_OF(VM_C)));
@@ -234,10 +236,12 @@ static void test_damaged_memory(void **state)
     set_masks((const uint32_t[CARDS]){0x19, 0x31, 0x18, 0x38, 0x39, 0, 0, 0x01});
     repair();
     assert_noted(&session.notes, "info repaired: the damaged memory of the cards is begun anew");
-    assert_noted(&session.notes, "warning state: PPU 4 (0001:09:00.0) has cuts of which it is not known any more who made "
-                                 "them; they stay until `icn-hook reset`, when no card is in use");
-    assert_noted(&session.notes, "warning state: PPU 3 (0000:c6:00.0) has cuts of which it is not known any more who made "
-                                 "them; they stay until `icn-hook reset`, when no card is in use");
+    assert_noted(&session.notes,
+                 "warning state: PPU 4 (0001:09:00.0) has cuts of which it is not known any more who made "
+                 "them; they stay until `icn-hook reset`, when no card is in use");
+    assert_noted(&session.notes,
+                 "warning state: PPU 3 (0000:c6:00.0) has cuts of which it is not known any more who made "
+                 "them; they stay until `icn-hook reset`, when no card is in use");
     assert_writes("6:0>1");
     assert_masks((const uint32_t[CARDS]){0x19, 0x31, 0x18, 0x38, 0x39, 0, 0x01, 0x01});
     assert_true(host_has(RUN "/.cards.json.damaged"));
@@ -262,8 +266,9 @@ static void test_dry_run_changes_nothing(void **state)
     set_masks(masks);
     assert_done(repair_as(SESSION_LOOK), &err);
     assert_noted(&session.notes, "info repaired: the damaged claim of " VM_C " is removed, because no such VM runs");
-    assert_noted(&session.notes, "info repaired: VM 'a' runs and icn-hook did not know of it; it has a claim on its cards "
-                                 "now");
+    assert_noted(&session.notes,
+                 "info repaired: VM 'a' runs and icn-hook did not know of it; it has a claim on its cards "
+                 "now");
     assert_masks(masks);
     assert_string_equal(simulated_read(CLAIM_OF(VM_C)), "{");
     assert_true(host_has(CLAIM_OF(VM_B)));
@@ -306,10 +311,11 @@ static void test_card_that_takes_no_cut(void **state)
     stuck.write_plan = write_nothing;
     session.registers.backend = &stuck;
     assert_int_equal(repair_host(&session, &report, &err), -1);
-    assert_error(&err, STATUS_HARDWARE,
-                 "PPU 6 (0001:aa:00.0) lacks cuts and did not take them (mask 0x00000000, required 0x00000001); take it "
-                 "out of use",
-                 "");
+    assert_error(
+        &err, STATUS_HARDWARE,
+        "PPU 6 (0001:aa:00.0) lacks cuts and did not take them (mask 0x00000000, required 0x00000001); take it "
+        "out of use",
+        "");
     assert_writes("");
     assert_noted(&session.notes, "warning card: the register says no");
     assert_int_equal(report.coverage.proven, 4);

@@ -155,8 +155,7 @@ static void test_claim_of_a_group(void **state)
 static void test_claim_goes_on(void **state)
 {
     (void)state;
-    scene_claim(&(struct scene_claim){
-        .name = "a", .uuid = VM_A, .daemon = DAEMON_HERE, .age_ms = 5000, .ppus = "01"});
+    scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .daemon = DAEMON_HERE, .age_ms = 5000, .ppus = "01"});
     scene_running("a", VM_A, "04", 101);
     open_to_change();
     int64_t began = session.state.claims[0].boottime_ms;
@@ -275,8 +274,8 @@ static void test_end_when_looking(void **state)
 static void test_restore_owner(void **state)
 {
     (void)state;
-    scene_claim(&(struct scene_claim){
-        .name = "red", .uuid = VM_A, .is_group = true, .phase = CLAIM_RUNNING, .ppus = "01"});
+    scene_claim(
+        &(struct scene_claim){.name = "red", .uuid = VM_A, .is_group = true, .phase = CLAIM_RUNNING, .ppus = "01"});
     scene_claim(&(struct scene_claim){.name = "b", .uuid = VM_B, .phase = CLAIM_RUNNING, .ppus = "2"});
     simulated_text(TOMBSTONE_OF(VM_A), "");
     scene_session(&session, SESSION_LOOK);
@@ -297,15 +296,17 @@ static void test_void_claims_end(void **state)
 {
     (void)state;
     scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .phase = CLAIM_RUNNING, .ppus = "01"});
-    scene_claim(&(struct scene_claim){
-        .name = "red", .uuid = VM_B, .is_group = true, .phase = CLAIM_RUNNING, .ppus = "2"});
+    scene_claim(
+        &(struct scene_claim){.name = "red", .uuid = VM_B, .is_group = true, .phase = CLAIM_RUNNING, .ppus = "2"});
     scene_claim(&(struct scene_claim){.name = "c", .uuid = VM_C, .daemon = DAEMON_DEAD, .ppus = "3"});
     open_to_change();
     assert_done(record_catch_up(&session, &turn, &err), &err);
     assert_claims("red:running 2; a:ended 01; c:ended 3");
     assert_true(turn.given_back[0] && turn.given_back[1] && turn.given_back[3] && !turn.given_back[2]);
-    assert_noted(&session.notes, "info repaired: VM 'a' has ended without a call that said so; its cards are given back");
-    assert_noted(&session.notes, "info repaired: VM 'c' has ended without a call that said so; its cards are given back");
+    assert_noted(&session.notes,
+                 "info repaired: VM 'a' has ended without a call that said so; its cards are given back");
+    assert_noted(&session.notes,
+                 "info repaired: VM 'c' has ended without a call that said so; its cards are given back");
     assert_int_equal(session.notes.count, 2);
 }
 
@@ -329,10 +330,7 @@ static void test_claims_follow_status_files(void **state)
         const char *claims;
     } cases[] = {
         {"01", "01", "a:starting 01"}, /* nothing to do, and nothing done */
-        {"01", "014", "a:running 014"},
-        {"01", "0", "a:running 0"},
-        {"01", "45", "a:running 45"},
-        {"01", "", ""},
+        {"01", "014", "a:running 014"}, {"01", "0", "a:running 0"}, {"01", "45", "a:running 45"}, {"01", "", ""},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .ppus = cases[i].claimed});

@@ -193,8 +193,7 @@ static void test_advice_on_nodes(void **state)
     assert_nodes("012", "");
     assert_nodes("01245", "");
     assert_nodes("36", "");
-    assert_nodes("0136",
-                 "warning advice: the VM's PPUs are on different NUMA nodes: 3,6 on node 0, 0,1 on node 7");
+    assert_nodes("0136", "warning advice: the VM's PPUs are on different NUMA nodes: 3,6 on node 0, 0,1 on node 7");
     assert_nodes("01234567", "warning advice: the VM's PPUs are on different NUMA nodes: 3,6 on node 0, 7 on node 3, "
                              "0-2 on node 7");
     set_of("45", set);

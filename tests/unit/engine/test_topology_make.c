@@ -57,8 +57,8 @@ static void test_refused_for_a_vm(void **state)
 static void test_refused_for_a_group(void **state)
 {
     (void)state;
-    scene_claim(&(struct scene_claim){
-        .name = "red", .uuid = VM_A, .is_group = true, .phase = CLAIM_RUNNING, .ppus = "6"});
+    scene_claim(
+        &(struct scene_claim){.name = "red", .uuid = VM_A, .is_group = true, .phase = CLAIM_RUNNING, .ppus = "6"});
     assert_refused("the group 'red' has the card 0001:aa:00.0; release it first: ppudbg sees no links that are cut");
 }
 
@@ -66,8 +66,9 @@ static void test_refused_for_a_stranger(void **state)
 {
     (void)state;
     scene_hold(2);
-    assert_refused("the card 0000:a2:00.0 is held open by a process that is not a known VM; end it first: ppudbg sees no "
-                   "links that are cut");
+    assert_refused(
+        "the card 0000:a2:00.0 is held open by a process that is not a known VM; end it first: ppudbg sees no "
+        "links that are cut");
 }
 
 static void test_refused_for_an_unreadable_claim(void **state)

@@ -68,11 +68,10 @@ static const char *describe(const struct vm_cards *cards)
         const struct vm_card *device = &cards->items[i];
         char function[BDF_TEXT_SIZE];
         char card[BDF_TEXT_SIZE];
-        used += (size_t)snprintf(text + used, sizeof text - used, "%s%s %s %s%s%s%s%s", i > 0 ? ", " : "",
-                                 via_text(device->via), bdf_format(device->function, function),
-                                 bdf_format(device->card, card), device->is_ppu ? " ppu" : "",
-                                 device->whole ? " whole" : "", device->present ? "" : " absent",
-                                 device->unmanaged ? " unmanaged" : "");
+        used += (size_t)snprintf(
+            text + used, sizeof text - used, "%s%s %s %s%s%s%s%s", i > 0 ? ", " : "", via_text(device->via),
+            bdf_format(device->function, function), bdf_format(device->card, card), device->is_ppu ? " ppu" : "",
+            device->whole ? " whole" : "", device->present ? "" : " absent", device->unmanaged ? " unmanaged" : "");
         assert_int_equal(device->ppu, -1);
     }
     return text;
@@ -234,9 +233,8 @@ static void test_pinned_card_that_is_absent_is_a_ppu(void **state)
 static void test_ppu_that_is_not_pinned(void **state)
 {
     struct machine *machine;
-    struct domain_device devices[] = {
-        by_address(DEVICE_HOSTDEV, CARD), by_address(DEVICE_HOSTDEV, "0000:7e:00.0"),
-        by_address(DEVICE_HOSTDEV, "0000:a2:00.0")};
+    struct domain_device devices[] = {by_address(DEVICE_HOSTDEV, CARD), by_address(DEVICE_HOSTDEV, "0000:7e:00.0"),
+                                      by_address(DEVICE_HOSTDEV, "0000:a2:00.0")};
     struct domain domain = {.name = (char *)"vm1", .devices = devices, .device_count = 3};
     struct notes notes = {0};
     struct vm_cards cards;

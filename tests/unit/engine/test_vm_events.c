@@ -18,8 +18,22 @@ static const uint32_t nothing_cut[CARDS] = {0};
 static const uint32_t isolated[CARDS] = {0x19, 0x31, 0x18, 0x30, 0, 0, 0x1, 0x1};
 static const char claim_of_a[] = CLAIM_OF(VM_A);
 
+/* The libvirt daemon behind the call: by itself there is none in a test. */
+static bool has_daemon;
+static struct process_identity daemon_identity;
+
+bool __wrap_process_daemon_behind_call(struct process_identity *daemon);
+bool __wrap_process_daemon_behind_call(struct process_identity *daemon)
+{
+    if (has_daemon) {
+        *daemon = daemon_identity;
+    }
+    return has_daemon;
+}
+
 static int start(void **state)
 {
+    has_daemon = false;
     scene_start(state);
     log_open_hook("a", "test");
     return 0;
@@ -92,7 +106,8 @@ static void assert_claim(const char *uuid, const char *expected)
     scene_session(&session, SESSION_LOOK);
     const struct claim *claim = state_claim(&session.state, uuid);
     if (claim) {
-        size_t used = (size_t)snprintf(text, sizeof text, "%s ", claim->phase == CLAIM_RUNNING ? "running" : "starting");
+        size_t used =
+            (size_t)snprintf(text, sizeof text, "%s ", claim->phase == CLAIM_RUNNING ? "running" : "starting");
         for (size_t i = 0; i < claim->card_count; i++) {
             used += (size_t)snprintf(text + used, sizeof text - used, "%d",
                                      machine_ppu_at(session.machine, claim->cards[i].bdf));
@@ -175,6 +190,7 @@ static void test_a_whole_life(void **state)
     qemu_starts("01");
     assert_fine("started", vm("01"));
     assert_logged("running; cut: nothing; restored: nothing; ");
+    assert_false(is_logged("LEAK"));
     assert_claim(VM_A, "running 01");
     assert_masks(isolated);
     qemu_ends("01");
@@ -197,11 +213,52 @@ static void test_cards_that_a_driver_holds(void **state)
     assert_masks((const uint32_t[CARDS]){0, 0, 0x18, 0x30, 0, 0, 0x1, 0x1});
     assert_logged("0:unread>0x00000019(deferred)");
     assert_refused("start", vm("01"), STATUS_HARDWARE, "PPU 0 (0000:08:00.0): resource0 cannot be mapped now");
-    assert_refused("start", vm("01"), STATUS_HARDWARE, "; its links are not all cut, so correct that, then start it again");
+    assert_refused("start", vm("01"), STATUS_HARDWARE,
+                   "; its links are not all cut, so correct that, then start it again");
     scene_let_go(0);
     scene_let_go(1);
     assert_fine("start", vm("01"));
     assert_masks(isolated);
+}
+
+/* At the gate without a claim the cuts that are there are taken to be ours; with one they were there before us. */
+static void test_originals_at_the_gate(void **state)
+{
+    static const char *const remembered[] = {"0/19/19", "19/19/19"};
+    for (int prepared = 0; prepared < 2; prepared++) {
+        struct session session;
+        start(state);
+        set_masks(isolated);
+        if (prepared == 1) {
+            assert_fine("prepare", vm("01"));
+        }
+        assert_fine("start", vm("01"));
+        scene_session(&session, SESSION_LOOK);
+        assert_memory(&session, 0, remembered[prepared]);
+        session_close(&session);
+    }
+}
+
+/* The claim names the daemon; a hook that outlives it comes too late, for its successor may be at work already. */
+static void test_daemon(void **state)
+{
+    struct session session;
+    (void)state;
+    has_daemon = true;
+    daemon_identity = process_caller();
+    assert_fine("prepare", vm("01"));
+    scene_session(&session, SESSION_LOOK);
+    assert_true(state_claim(&session.state, VM_A)->has_daemon);
+    assert_int_equal(state_claim(&session.state, VM_A)->daemon.pid, daemon_identity.pid);
+    session_close(&session);
+    daemon_identity = (struct process_identity){.pid = 4194304, .start = 1}; /* above the largest pid */
+    assert_refused("prepare", scene_xml("b", VM_B, "5"), STATUS_BUSY,
+                   "the libvirt daemon that called this hook (pid 4194304) has ended; nothing was done");
+    assert_claim(VM_B, "none");
+    assert_fine("stopped", vm("01"));
+    assert_masks(isolated);
+    assert_true(host_has(claim_of_a));
+    assert_false(host_has(TOMBSTONE_OF(VM_A)));
 }
 
 /* The evidence of the gate is what speaks for the cards while QEMU has them. */
@@ -343,8 +400,9 @@ static void test_leak_in_a_running_vm(void **state)
         simulated_text(SETTINGS, cases[i].settings);
         scene_running("a", VM_A, "01", 101);
         assert_int_equal(call(cases[i].operation, vm("01"), &err), cases[i].status);
-        assert_string_equal(err.text, "LEAK: link 0 of PPU 0 (0000:08:00.0) to PPU 6 (idle) was open on both sides while "
-                                      "the VM ran");
+        assert_string_equal(err.text,
+                            "LEAK: link 0 of PPU 0 (0000:08:00.0) to PPU 6 (idle) was open on both sides while "
+                            "the VM ran");
         assert_logged(err.text);
         assert_int_equal(simulated_register(addresses[0], LINK_CONFIG_OFFSET), 0x19);
         assert_claim(VM_A, "running 01");
@@ -540,8 +598,9 @@ static void test_notes_are_logged(void **state)
     simulated_text(RUN "/stranger", "");
     assert_fine("start", vm("0"));
     assert_logged(RUN "/stranger");
-    assert_logged("PPU 6 (0001:aa:00.0): resource0 is missing: the card has no such BAR; check bar in [registers]; its own "
-                  "ends of the links stay as they are");
+    assert_logged(
+        "PPU 6 (0001:aa:00.0): resource0 is missing: the card has no such BAR; check bar in [registers]; its own "
+        "ends of the links stay as they are");
 }
 
 static void test_vendor_tool(void **state)
@@ -651,6 +710,8 @@ int main(void)
         cmocka_unit_test_setup(test_domain_without_uuid, start),
         cmocka_unit_test_setup(test_a_whole_life, start),
         cmocka_unit_test_setup(test_cards_that_a_driver_holds, start),
+        cmocka_unit_test(test_originals_at_the_gate),
+        cmocka_unit_test_setup(test_daemon, start),
         cmocka_unit_test(test_evidence_of_the_gate),
         cmocka_unit_test_setup(test_new_start_has_no_old_evidence, start),
         cmocka_unit_test_setup(test_card_that_appears_at_start, start),

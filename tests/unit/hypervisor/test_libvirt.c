@@ -70,6 +70,31 @@ static void test_domain_xml(void **state)
     buffer_free(&xml);
 }
 
+#define UUID_OF_TEST "6695eb01-f6a4-8304-79aa-97f2502e193f"
+
+/* The domain that every test:///default runs. */
+static void test_default(void **state)
+{
+    struct libvirt_domains domains;
+    struct buffer xml = {0};
+    struct error err = {0};
+    (void)state;
+    if (libvirt_running("test:///default", &domains, &err) < 0) {
+        fail_msg("%s", err.text);
+    }
+    assert_int_equal(domains.count, 1);
+    assert_string_equal(domains.items[0].name, "test");
+    assert_string_equal(domains.items[0].uuid, UUID_OF_TEST);
+    assert_int_equal(strncmp(domains.items[0].xml, "<domain type='test'", 19), 0);
+    libvirt_domains_free(&domains);
+    if (libvirt_domain_xml("test:///default", "test", &xml, &err) < 0) {
+        fail_msg("%s", err.text);
+    }
+    assert_int_equal(strncmp(xml.data, "<domain type='test'", 19), 0);
+    assert_non_null(strstr(xml.data, "<uuid>" UUID_OF_TEST "</uuid>"));
+    buffer_free(&xml);
+}
+
 static void test_failures(void **state)
 {
     struct buffer xml = {0};
@@ -82,8 +107,11 @@ static void test_failures(void **state)
     assert_int_equal(err.status, STATUS_HARDWARE);
     assert_string_equal(err.text, expected);
     assert_null(xml.data);
+    assert_int_equal(libvirt_domain_xml("test:///default", "x", &xml, &err), -1);
+    assert_string_equal(err.text, "libvirt (test:///default): Domain not found");
     assert_int_equal(libvirt_running("test:///no/such/file", &domains, &err), -1);
     assert_int_equal(err.status, STATUS_HARDWARE);
+    assert_int_equal(strncmp(err.text, "libvirt (test:///no/such/file): ", 32), 0);
     assert_int_equal(domains.count, 0);
 }
 
@@ -92,6 +120,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_running),
         cmocka_unit_test(test_domain_xml),
+        cmocka_unit_test(test_default),
         cmocka_unit_test(test_failures),
     };
     return cmocka_run_group_tests(tests, start, stop);
