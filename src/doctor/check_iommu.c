@@ -37,7 +37,7 @@ static int count_entries(const char *directory)
     DIR *opened = opendir(path);
     const struct dirent *entry;
     int count = 0;
-    while (opened && (entry = readdir(opened)) != NULL) {
+    while (opened && (entry = readdir(opened))) {
         count += entry->d_name[0] != '.';
     }
     if (opened) {

@@ -104,7 +104,7 @@ static pid_t find_pid(const char *name)
     DIR *directory = opendir(path);
     const struct dirent *entry;
     found = 0;
-    while (directory && found == 0 && (entry = readdir(directory)) != NULL) {
+    while (directory && found == 0 && (entry = readdir(directory))) {
         pid_t pid = parse_pid(entry->d_name);
         found = pid > 0 && is_named(pid, name) ? pid : 0;
     }

@@ -72,7 +72,7 @@ static int identify_all(const struct application *application, const char *const
         const struct owner *existing = find_existing(application, group, given);
         snprintf(usual, sizeof usual, "manual-%d", card_groups_next(application->groups, group, -1));
         identity->name = memory_copy_text(existing ? existing->name : given ? given : usual);
-        identity->existed = existing != NULL;
+        identity->existed = existing;
         if (existing) {
             memcpy(identity->uuid, existing->uuid, sizeof identity->uuid);
         } else if (!text_make_uuid(identity->uuid)) {

@@ -76,7 +76,7 @@ static struct holding *find_holding(const struct owners *owners, const struct ow
 
 bool owners_has(const struct owners *owners, const struct owner *owner, int ppu)
 {
-    return find_holding(owners, owner, ppu) != NULL;
+    return find_holding(owners, owner, ppu);
 }
 
 const struct owner *owners_sole(const struct owners *owners, int ppu)

@@ -221,7 +221,7 @@ int session_write(struct session *session, const bool freed[], bool may_defer, b
         .ppu_count = count,
         .may_defer = may_defer,
         .keep_going = keep_going,
-        .isolate_idle = session->machine->settings.idle == IDLE_ISOLATE || session_doubt(session, "") != NULL,
+        .isolate_idle = session->machine->settings.idle == IDLE_ISOLATE || session_doubt(session, ""),
     };
     for (int ppu = 0; ppu < count; ppu++) {
         addresses[ppu] = session_address(session, ppu);

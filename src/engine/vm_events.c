@@ -192,7 +192,7 @@ static int watch(struct vm_event *event, struct error *err)
     policy_decide(session, &event->turn);
     bool leaked = find_leak(event, &leak) < 0;
     /* Only what a status file shows has been seen to run. */
-    bool is_known = state_claim(&session->state, event->domain.uuid) != NULL;
+    bool is_known = state_claim(&session->state, event->domain.uuid);
     if (((owner->runs || !is_known) &&
          record_claim(session, owner, owner->runs ? CLAIM_SEEN : CLAIM_ADMITTED, false, err) < 0) ||
         record_intent(session, &event->turn, err) < 0) {

@@ -150,7 +150,6 @@ static void read_claim(struct reading_pass *pass, const char *name, const char *
     bool is_other_boot;
     struct error error;
     CLEANUP_FREE char *path = paths_resolve(PATH_STATE "/%s", name);
-
     int result = read_state_file(state->dirfd, name, path, CLAIM_LIMIT, &content, &error);
     if (result == 0) {
         result = claim_parse(content.data, content.length, path, state->boot_id, &claim, &is_other_boot, &carried,
@@ -180,7 +179,6 @@ static void read_cards(struct state *state)
     struct buffer content = {0};
     struct error error;
     CLEANUP_FREE char *path = paths_resolve(PATH_STATE "/" CARDS_FILE);
-
     int result = read_state_file(state->dirfd, CARDS_FILE, path, CARDS_LIMIT, &content, &error);
     if (result == 0) {
         result =
@@ -198,7 +196,6 @@ static void read_named(struct reading_pass *pass, const char *name)
     struct state *state = pass->state;
     char uuid[UUID_SIZE];
     struct bdf bdf;
-
     if (name[0] == '.' || strcmp(name, LOCK_FILE) == 0) {
         return;
     }
@@ -289,7 +286,6 @@ static int read_everything(struct state *state, const char *path, struct error *
 {
     struct text_list names;
     struct reading_pass pass = {.state = state};
-
     if (file_list_at(state->dirfd, path, &names, err) < 0) {
         return -1;
     }
@@ -317,7 +313,6 @@ int state_open(struct state *state, enum state_access access, int64_t deadline, 
 {
     struct state opened = STATE_CLOSED;
     CLEANUP_FREE char *path = paths_resolve(PATH_STATE);
-
     if (state_lock(&opened, path, access, deadline, err) < 0) {
         return -1;
     }

@@ -89,7 +89,6 @@ int entry_parse(const struct strict *strict, struct json_object *object, const c
     const char *name;
     struct json_object *cards;
     int phase;
-
     if (strict_boot(strict, object, "boot_id", boot_id, other_boot) < 0 ||
         strict_uuid(strict, object, "uuid", claim->uuid) < 0 || strict_text(strict, object, "name", &name) < 0 ||
         strict_word(strict, object, "phase", entry_phase_words, &phase) < 0 ||

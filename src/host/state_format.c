@@ -71,7 +71,6 @@ char *claim_format(const struct claim *claim, const char *boot_id)
     struct json_object *object = json_object_new_object();
     struct json_object *cards = json_object_new_array();
     CLEANUP_FREE char *name = valid_utf8(claim->name);
-
     for (size_t i = 0; i < claim->card_count; i++) {
         struct json_object *card = json_object_new_object();
         add_bdf(card, claim->cards[i].bdf);
@@ -115,7 +114,6 @@ char *cards_format(const struct card_memory *cards, size_t count, const char *bo
 {
     struct json_object *object = json_object_new_object();
     struct json_object *list = json_object_new_array();
-
     for (size_t i = 0; i < count; i++) {
         const struct card_memory *memory = &cards[i];
         if (!memory->has_original && !memory->has_written && memory->evidence.at == 0) {

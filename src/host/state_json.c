@@ -121,7 +121,6 @@ static int parse_claim(const struct strict *strict, struct json_object *object, 
     int kind;
     int phase;
     struct json_object *cards;
-
     if (strict_boot(strict, object, "boot", boot_id, other_boot) < 0 ||
         strict_uuid(strict, object, "uuid", claim->uuid) < 0 || strict_text(strict, object, "name", &name) < 0 ||
         strict_word(strict, object, "kind", kind_words, &kind) < 0 ||
@@ -165,7 +164,6 @@ int claim_parse(const char *text, size_t length, const char *name, const char *b
     struct card_memory *memory = NULL;
     size_t memory_count = 0;
     bool is_other = false;
-
     if (strict_parse(&strict, text, length, &object) < 0) {
         return -1;
     }
@@ -273,7 +271,6 @@ int cards_parse(const char *text, size_t length, const char *name, const char *b
     struct card_memory *parsed = NULL;
     size_t parsed_count = 0;
     bool is_other = false;
-
     if (strict_parse(&strict, text, length, &object) < 0) {
         return -1;
     }

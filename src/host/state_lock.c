@@ -53,7 +53,6 @@ static int read_boot_id(char boot_id[UUID_SIZE], struct error *err)
     struct buffer content = {0};
     bool missing = false;
     CLEANUP_FREE char *path = paths_resolve(PATH_BOOT_ID);
-
     if (file_read(path, BOOT_ID_LIMIT, &content, &missing, err) < 0) {
         if (!missing) {
             return -1;
@@ -170,7 +169,6 @@ static void alarm_begin(struct alarm *alarm, int64_t left)
     const struct sigaction wake = {.sa_handler = on_alarm}; /* without SA_RESTART */
     const struct itimerval timer = {.it_value = to_timeval(left), .it_interval = to_timeval(REPEAT_MS)};
     sigset_t only;
-
     sigemptyset(&only);
     sigaddset(&only, SIGALRM);
     alarm->begin = deadline_after_ms(0);
@@ -186,7 +184,6 @@ static void alarm_end(const struct alarm *alarm)
     const struct itimerval off = {0};
     struct itimerval timer = alarm->timer;
     struct timeval waited = to_timeval(deadline_after_ms(0) - alarm->begin);
-
     setitimer(ITIMER_REAL, &off, NULL);
     sigprocmask(SIG_SETMASK, &alarm->mask, NULL);
     sigaction(SIGALRM, &alarm->action, NULL);
@@ -206,7 +203,6 @@ static int lock_until(int fd, int operation, int64_t deadline)
     struct alarm alarm;
     int number = flock(fd, operation | LOCK_NB) < 0 ? errno : 0;
     int64_t left = deadline_left_ms(deadline);
-
     if ((number != EWOULDBLOCK && number != EINTR) || left == 0) {
         return number;
     }
@@ -225,7 +221,6 @@ static enum attempt lock_opened(struct state *state, const char *directory, int6
     bool looks = state->access == STATE_LOOK;
     CLEANUP_FREE char *path = paths_resolve("%s/" LOCK_FILE, directory);
     CLEANUP_FD int fd = openat(state->dirfd, LOCK_FILE, (looks ? O_RDONLY : O_RDWR | O_CREAT) | STATE_OPEN_FLAGS, 0600);
-
     if (fd < 0) {
         int number = errno;
         if (number == ENOENT) {
@@ -263,7 +258,6 @@ static enum attempt lock_opened(struct state *state, const char *directory, int6
 int state_lock(struct state *state, const char *path, enum state_access access, int64_t deadline, struct error *err)
 {
     enum attempt attempt = ATTEMPT_AGAIN;
-
     if (read_boot_id(state->boot_id, err) < 0) {
         return -1;
     }

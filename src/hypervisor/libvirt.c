@@ -256,7 +256,7 @@ static void split_answer(const struct buffer *answer, struct libvirt_domains *do
     size_t position = 1;
     const char *name;
     *domains = (struct libvirt_domains){0};
-    while ((name = next_text(answer, &position)) != NULL) {
+    while ((name = next_text(answer, &position))) {
         struct libvirt_domain domain = {.name = memory_copy_text(name)};
         const char *uuid = next_text(answer, &position);
         const char *xml = next_text(answer, &position);

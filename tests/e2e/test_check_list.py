@@ -10,8 +10,8 @@ import pytest
 
 from simhost import GUIDE_BDFS
 from test_bad_ppudbg import ISO, Tool
+from test_command_line import as_ordinary_user
 from test_manual import GUIDE_LIST, GUIDE_MASKS, IDLE, apply, card_text, fine, names, required
-from test_verbs import as_ordinary_user
 
 WHOLE = "OK: every group is isolated, and no link inside a group is read as cut"
 

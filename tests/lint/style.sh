@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 # Directories that are written so already.
-CLEAN=(src/base include/base hook)
+CLEAN=(src include hook)
 
 failures=0
 

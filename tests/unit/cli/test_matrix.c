@@ -40,6 +40,7 @@ static void own_card_1(void)
     session.owners.count = 1;
     session.owners.holdings = &holding;
     session.owners.holding_count = 1;
+    session.owners.first[1] = 1;
     session.owners.of[1] = 1;
 }
 
