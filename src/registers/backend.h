@@ -9,3 +9,7 @@
  * MAY_TOUCH and registers opened for writing: wakes it (see registers_wake). */
 MUST_CHECK enum reading_kind registers_awake(struct registers *registers, struct bdf bdf, bool may_touch,
                                              struct error *err);
+
+/* For decoding_begin: whether memory decoding of a card that registers_awake has looked at was found on.
+ * NULL: it has not. */
+bool *registers_decodes(const struct registers *registers, struct bdf bdf);

@@ -35,7 +35,7 @@ void registers_close(struct registers *registers)
 }
 
 /* NULL: not looked at yet. */
-static const struct power_card *find_woken(const struct registers *registers, struct bdf bdf)
+static struct power_card *find_woken(const struct registers *registers, struct bdf bdf)
 {
     for (size_t i = 0; i < registers->woken_count; i++) {
         if (bdf_compare(registers->woken[i].bdf, bdf) == 0) {
@@ -58,6 +58,12 @@ void registers_wake(struct registers *registers, const struct bdf bdfs[], size_t
         }
     }
     power_wake(registers->woken + before, registers->woken_count - before);
+}
+
+bool *registers_decodes(const struct registers *registers, struct bdf bdf)
+{
+    struct power_card *card = find_woken(registers, bdf);
+    return card ? &card->decodes : NULL;
 }
 
 enum reading_kind registers_awake(struct registers *registers, struct bdf bdf, bool may_touch, struct error *err)

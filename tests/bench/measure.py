@@ -33,7 +33,7 @@ def duration(seconds):
 
 class Table:
     HEAD = ("work", "this", "against", "", "ratio", "budget", "")
-    PAIR_HEAD = ("work", "this: fastest", "other", "ratio", "this: median", "other", "ratio")
+    PAIR_HEAD = ("work", "this", "other", "ratio", "median", "other", "ratio")
 
     def __init__(self):
         self.rows = []
@@ -44,11 +44,11 @@ class Table:
         self.broken |= not good
         self.rows.append((work, this, against, other, ratio, budget, "ok" if good else "OVER"))
 
-    def pair(self, work, runs):
+    def pair(self, work, runs, figure=min):
         """RUNS: seconds by this build and, if there is one, by the other."""
         if len(runs) == 2:
             cells = []
-            for figure in (min, statistics.median):
+            for figure in (figure, statistics.median):
                 this, other = map(figure, runs)
                 cells += [duration(this), duration(other), f"{this / other:.2f} x"]
             self.pairs.append((work, *cells))

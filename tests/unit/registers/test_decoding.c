@@ -87,6 +87,13 @@ static void test_does_not_come_on(void **state)
     assert_int_equal(count_notes(), 0);
 }
 
+/* Another hook: what was found on is not remembered. */
+static void reopen(void)
+{
+    registers_close(&registers);
+    registers_open(&registers, &settings, &state_of_host, true);
+}
+
 static void test_is_on(void **state)
 {
     (void)state;
@@ -94,9 +101,11 @@ static void test_is_on(void **state)
     simulated_config(BDF, 0x1ee0, 0x0006);
     check_written(0x19, 0x19);
     assert_string_equal(scene.enable, "0\n");
+    reopen();
     simulated_text(DIRECTORY "/config", "\xe0\x1e\x01\x60"); /* too short to say */
     check_written(0x31, 0x31);
     assert_string_equal(scene.enable, "0\n");
+    reopen();
     simulated_remove(DIRECTORY "/config");
     check_written(0x19, 0x19);
     assert_string_equal(scene.enable, "0\n");
@@ -161,6 +170,21 @@ static void test_cannot_be_switched_off(void **state)
     assert_int_equal(count_notes(), 1);
 }
 
+/* It was on when the register was read: only a register that reads all ones is a reason to look again. */
+static void test_goes_off_before_the_write(void **state)
+{
+    (void)state;
+    lock_state();
+    simulated_config(BDF, 0x1ee0, 0x0006);
+    check_reading(READING_FINE, 0, "");
+    simulated_remove(DIRECTORY "/config");
+    check_written(0x19, 0x19);
+    simulated_config(BDF, 0x1ee0, MEMORY_OFF);
+    set_register(UINT32_MAX);
+    check_refused(APPLY_FAILED, STAYS_OFF);
+    check_enable("0\n");
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, scene_tear_down)
 
 int main(void)
@@ -171,6 +195,7 @@ int main(void)
         TEST(test_is_switched),
         TEST(test_does_not_come_on),
         TEST(test_is_on),
+        TEST(test_goes_off_before_the_write),
         TEST(test_with_driver),
         TEST(test_although_enabled),
         TEST(test_cannot_be_switched_on),
