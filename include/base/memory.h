@@ -10,9 +10,10 @@
  * No register is ever left half decided by that: planning allocates before
  * the first write, and cuts come before any widening.
  */
-void *memory_alloc(size_t count, size_t size);           /* zeroed */
-void *memory_grow(void *old, size_t count, size_t size); /* new part is not zeroed */
-char *memory_copy_text(const char *text);
+#define NEVER_NULL __attribute__((returns_nonnull))
+NEVER_NULL void *memory_alloc(size_t count, size_t size);           /* zeroed */
+NEVER_NULL void *memory_grow(void *old, size_t count, size_t size); /* new part is not zeroed */
+NEVER_NULL char *memory_copy_text(const char *text);
 
 /* The exit status to use when memory runs out; STATUS_HARDWARE at first. */
 void memory_set_failure_status(int status);

@@ -96,13 +96,16 @@ static int probe_open(struct probe *probe, const char *config, const char *card,
     if (machine_open(config, &machine, err) < 0) {
         return -1;
     }
-    if (machine_survey(machine, err) < 0 || probe_find_card(probe, machine, card, err) < 0) {
+    int result = machine_survey(machine, err);
+    if (result == 0) {
+        result = probe_find_card(probe, machine, card, err);
+    }
+    if (result == 0 && geteuid() != 0 && !paths_simulated()) {
+        result = error_set(err, STATUS_HARDWARE, "to try a card needs root");
+    }
+    if (result < 0) {
         machine_close(machine);
         return -1;
-    }
-    if (geteuid() != 0 && !paths_simulated()) {
-        machine_close(machine);
-        return error_set(err, STATUS_HARDWARE, "to try a card needs root");
     }
     if (session_open(&probe->session, machine, SESSION_CHANGE, err) < 0 || probe_admit(probe, err) < 0) {
         return -1;
@@ -114,12 +117,14 @@ static int probe_open(struct probe *probe, const char *config, const char *card,
 
 static int probe_read(struct probe *probe, uint32_t *mask, struct error *err)
 {
-    struct reading reading;
-    probe->session.registers.backend->read(&probe->session.registers, &probe->address, true, &reading);
-    if (reading.kind != READING_FINE) {
-        return error_set(err, STATUS_HARDWARE, "%s", reading.why);
+    struct card *card = &probe->session.cards[probe->ppu];
+    card->reach = REACH_CHANGE;
+    card->was_read = false;
+    session_read(&probe->session, probe->ppu);
+    if (card->reading.kind != READING_FINE) {
+        return error_set(err, STATUS_HARDWARE, "%s", card->reading.why);
     }
-    *mask = reading.mask;
+    *mask = card->reading.mask;
     return 0;
 }
 

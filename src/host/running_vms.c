@@ -346,7 +346,6 @@ int running_vms_load(struct running_vms *running, const struct text_list *wanted
 {
     CLEANUP_FREE char *path = paths_resolve("%s", PATH_LIBVIRT_STATUS);
     CLEANUP_FD int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    struct status_reading reading = {.directory = directory, .path = path, .wanted = wanted};
     struct running_vms result = {0};
     struct text_list names = {0};
     if (directory < 0) {
@@ -360,6 +359,8 @@ int running_vms_load(struct running_vms *running, const struct text_list *wanted
     if (file_list_at(directory, path, &names, err) < 0) {
         return -1;
     }
+    struct status_reading reading = {
+        .directory = directory, .path = path, .wanted = wanted, .text = memory_alloc(1, 1), .capacity = 1};
     for (size_t i = 0; i < names.count; i++) {
         if (is_status_name(names.items[i])) {
             add_vm(&result, &reading, names.items[i]);
