@@ -85,5 +85,5 @@ def test_the_unit_fails_without_the_policy(boot):
     boot.machine.must("sed -i s/isolate/restore/ /etc/icn-hook/icn-hook.conf")
     assert boot.machine.run(f"systemctl restart {UNIT}").status != 0
     assert boot.machine.must(f"systemctl show --value -p ExecMainStatus {UNIT}") == "3\n"
-    assert "set idle = isolate in [policy]" in boot.machine.must(f"journalctl -u {UNIT}")
+    assert "--isolate needs idle = isolate in [policy]" in boot.machine.must(f"journalctl -u {UNIT}")
     assert boot.machine.masks() == before
