@@ -57,7 +57,7 @@ void assert_fine(const char *operation, const char *text)
     }
 }
 
-void assert_refused(const char *operation, const char *text, enum status status, const char *reason)
+void assert_start_refused(const char *operation, const char *text, enum status status, const char *reason)
 {
     struct error err;
     assert_int_equal(call(operation, text, &err), status);

@@ -27,7 +27,7 @@ const char *vm(const char *ppus);
 enum status call(const char *operation, const char *text, struct error *err);
 void assert_fine(const char *operation, const char *text);
 /* The line that refuses has REASON in it. */
-void assert_refused(const char *operation, const char *text, enum status status, const char *reason);
+void assert_start_refused(const char *operation, const char *text, enum status status, const char *reason);
 bool is_logged(const char *words);
 void assert_logged(const char *words);
 /* The claim's phase and cards, as a text. */

@@ -33,7 +33,7 @@ void restart(void **state)
     start(state);
 }
 
-void look(void)
+void open_to_look(void)
 {
     scene_session(&session, SESSION_LOOK);
 }
@@ -41,7 +41,7 @@ void look(void)
 void look_again(void)
 {
     session_close(&session);
-    look();
+    open_to_look();
 }
 
 void open_to_change(void)

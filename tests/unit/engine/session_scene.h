@@ -17,7 +17,7 @@ int stop(void **state);
 void restart(void **state);
 #define EACH(test) cmocka_unit_test_setup_teardown(test, start, stop)
 
-void look(void);
+void open_to_look(void);
 /* What is on disk, seen by another session. */
 void look_again(void);
 void open_to_change(void);

@@ -22,7 +22,7 @@ static void test_kinds(void **state)
 static void test_nobody(void **state)
 {
     (void)state;
-    look();
+    open_to_look();
     assert_int_equal(session.owners.count, 0);
     assert_owners(&session, "........");
     assert_notes(&session.notes, "");
@@ -36,7 +36,7 @@ static void test_running_without_a_claim(void **state)
     (void)state;
     scene_running("a", VM_A, "01", 101);
     scene_hold(0);
-    look();
+    open_to_look();
     const struct owner *owner = owners_find(&session.owners, VM_A);
     assert_owners(&session, "11......");
     assert_string_equal(owner->name, "a");
@@ -53,7 +53,7 @@ static void test_status_file_beats_the_claim(void **state)
     (void)state;
     scene_running("a", VM_A, "04", 101);
     scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .phase = CLAIM_RUNNING, .ppus = "01"});
-    look();
+    open_to_look();
     assert_owners(&session, "1...1...");
     assert_int_equal(session.owners.count, 1);
     assert_int_equal(session.owners.holding_count, 2);
@@ -68,7 +68,7 @@ static void test_unplugged_card_that_is_held(void **state)
     scene_running("a", VM_A, "1", 101);
     scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .phase = CLAIM_RUNNING, .ppus = "01"});
     scene_hold(0);
-    look();
+    open_to_look();
     assert_owners(&session, "?1......");
     assert_notes(&session.notes, UNKNOWN_HOLDER("PPU 0 (0000:08:00.0)"));
 }
@@ -80,13 +80,13 @@ static void test_domains_that_own_nothing(void **state)
     scene_running("a", VM_A, "", 101);
     scene_running("b", " ", "1", 102);
     scene_left_over("c", VM_C, "2");
-    look();
+    open_to_look();
     assert_int_equal(session.owners.count, 0);
     assert_owners(&session, "........");
     /* … whatever an old claim says. */
     session_close(&session);
     scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .phase = CLAIM_RUNNING, .ppus = "0"});
-    look();
+    open_to_look();
     assert_int_equal(session.owners.count, 0);
     assert_int_equal(session.state.claims[0].verdict, CLAIM_SUPERSEDED);
 }
@@ -102,7 +102,7 @@ static void test_whole_beside_a_part(void **state)
                    "<hostdev mode='subsystem' type='pci'><source><address bus='8'/></source></hostdev>"
                    "</devices></domain></domstatus>");
     simulated_directory("/proc/101");
-    look();
+    open_to_look();
     assert_int_equal(session.owners.holding_count, 1);
     assert_true(session.owners.holdings[0].whole);
     assert_owners(&session, "1.......");
@@ -123,7 +123,7 @@ static void test_parts_of_two_domains(void **state)
     simulated_text("/run/libvirt/qemu/b.xml", text);
     simulated_directory("/proc/101");
     simulated_directory("/proc/102");
-    look();
+    open_to_look();
     assert_owners(&session, "S.......");
     assert_false(session.owners.holdings[0].whole);
     assert_null(owners_sole(&session.owners, 0));
@@ -136,7 +136,7 @@ static void test_devices_that_cannot_be_told(void **state)
     scene_running("a", VM_A, "01", 101);
     scene_running("b", VM_B, "2", 102);
     simulated_text(SETTINGS, "[map]\n1 = 0000:7e:00.0\n2 = 0000:a2:00.0\n");
-    look();
+    open_to_look();
     assert_owners(&session, ".12.....");
     assert_notes(&session.notes,
                  "warning card: VM 'a': 0000:08:00.0 is a PPU but no [map] line says which; add one to the "
@@ -150,7 +150,7 @@ static void test_devices_that_cannot_be_told(void **state)
     /* Until they can be looked at again its claim is all that is known of it. */
     session_close(&session);
     scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .phase = CLAIM_RUNNING, .ppus = "1"});
-    look();
+    open_to_look();
     assert_string_equal(owners_sole(&session.owners, 1)->name, "a");
     assert_int_equal(state_claim(&session.state, VM_A)->verdict, CLAIM_COUNTS);
 }
@@ -162,7 +162,7 @@ static void test_stranger(void **state)
     (void)state;
     scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .ppus = "01"});
     scene_hold(2);
-    look();
+    open_to_look();
     assert_owners(&session, "11?.....");
     const struct owner *stranger = &session.owners.items[1];
     assert_int_equal(stranger->kind, OWNER_KIND_STRANGER);
@@ -180,7 +180,7 @@ static void test_stranger_with_a_name(void **state)
     simulated_link("/sys/bus/pci/devices/0000:a2:00.0/iommu_group", "../../../kernel/iommu_groups/14");
     simulated_text("/proc/55/comm", "cloud-hyperv\n");
     simulated_link("/proc/55/fd/7", "/dev/vfio/14");
-    look();
+    open_to_look();
     assert_owners(&session, "..?.....");
     assert_int_equal(session.owners.items[0].pid, 55);
     assert_string_equal(session.owners.items[0].name, "cloud-hyperv");
@@ -194,7 +194,7 @@ static void test_virtual_function_that_is_held(void **state)
     (void)state;
     scene_virtual_function(3, 0, "0000:c6:00.1");
     scene_bind("0000:c6:00.1", "vfio-pci", 2);
-    look();
+    open_to_look();
     assert_true(session.owners.held[3]);
     assert_owners(&session, "...?....");
 }
@@ -204,7 +204,7 @@ static void test_host_driver(void **state)
 {
     (void)state;
     scene_bind(addresses[3], "ppu", 1);
-    look();
+    open_to_look();
     assert_owners(&session, "........");
 }
 
@@ -217,7 +217,7 @@ static void test_find(void **state)
     scene_claim(
         &(struct scene_claim){.name = "red", .uuid = VM_B, .is_group = true, .phase = CLAIM_RUNNING, .ppus = "2"});
     scene_hold(5);
-    look();
+    open_to_look();
     struct owners *owners = &session.owners;
     const struct owner *red = owners_find(owners, VM_B);
     assert_string_equal(red->name, "red");
@@ -239,7 +239,7 @@ static void test_give_and_take_back(void **state)
     (void)state;
     scene_running("a", VM_A, "01", 101);
     scene_hold(1);
-    look();
+    open_to_look();
     struct owners *owners = &session.owners;
     owners_add(owners, OWNER_KIND_VM, VM_B, "");
     const struct owner *b = owners_find(owners, VM_B);
@@ -272,7 +272,7 @@ static void test_next_holding(void **state)
 {
     static const char *const uuids[] = {VM_A, VM_B, VM_C};
     (void)state;
-    look();
+    open_to_look();
     struct owners *owners = &session.owners;
     for (size_t i = 0; i < 3; i++) {
         owners_add(owners, OWNER_KIND_VM, uuids[i], "");
@@ -306,7 +306,7 @@ static void test_text(void **state)
     snprintf(status, sizeof status, "<domstatus pid='101'>%s</domstatus>", scene_xml("", VM_B, "1"));
     simulated_text("/run/libvirt/qemu/nameless.xml", status);
     scene_hold(5);
-    look();
+    open_to_look();
     assert_owners(&session, "1S...?..");
     assert_string_equal(owners_text(&session.owners, 0, text), "a");
     assert_string_equal(owners_text(&session.owners, 4, text), "idle");
@@ -327,7 +327,7 @@ static void test_text_that_does_not_fit(void **state)
         uuid[0] = (char)('0' + i);
         scene_running(name, uuid, "0", 101 + i);
     }
-    look();
+    open_to_look();
     assert_int_equal(session.owners.holding_count, 4);
     owners_text(&session.owners, 0, text);
     assert_int_equal(strlen(text), OWNER_TEXT_SIZE - 1);
@@ -341,7 +341,7 @@ static void test_uuids(void **state)
     size_t count = 77;
     (void)state;
     scene_hold(5);
-    look();
+    open_to_look();
     for (size_t i = 0; i < 3; i++) {
         owners_add(&session.owners, OWNER_KIND_VM, order[i], "x");
         owners_give(&session.owners, owners_find(&session.owners, order[i]), 0, true);

@@ -110,7 +110,7 @@ static void test_claims(void **state)
         if (claim_cases[i].tombstone) {
             simulated_text(TOMBSTONE_OF(VM_A), "");
         }
-        look();
+        open_to_look();
         if (session.state.claims[0].verdict != claim_cases[i].verdict) {
             fail_msg("case %zu: verdict %d", i, session.state.claims[0].verdict);
         }
@@ -128,7 +128,7 @@ static void test_fields_of_a_claim(void **state)
     (void)state;
     scene_claim(
         &(struct scene_claim){.name = "red", .uuid = VM_A, .is_group = true, .phase = CLAIM_RUNNING, .ppus = "6"});
-    look();
+    open_to_look();
     const struct owner *owner = owners_find(&session.owners, VM_A);
     assert_int_equal(owner->kind, OWNER_KIND_GROUP);
     assert_string_equal(owner->name, "red");
@@ -142,7 +142,7 @@ static void test_usual_start_timeout(void **state)
 {
     (void)state;
     scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .age_ms = 2 * TIMEOUT_MS, .ppus = "0"});
-    look();
+    open_to_look();
     assert_owners(&session, "1.......");
     state_claim(&session.state, VM_A)->boottime_ms -= 3600 * 1000;
     owners_free(&session.owners);
@@ -157,7 +157,7 @@ static void test_held_card_that_is_explained(void **state)
     scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .phase = CLAIM_RUNNING, .ppus = "01"});
     scene_running("b", VM_B, "0", 102);
     scene_hold(0);
-    look();
+    open_to_look();
     assert_owners(&session, "1.......");
     assert_string_equal(session.owners.items[0].name, "b");
     assert_notes(&session.notes, ENDED("VM"));
@@ -169,7 +169,7 @@ static void test_one_held_card_is_enough(void **state)
     (void)state;
     scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .phase = CLAIM_RUNNING, .ppus = "016"});
     scene_hold(6);
-    look();
+    open_to_look();
     assert_owners(&session, "11....1.");
 }
 
@@ -180,7 +180,7 @@ static void test_status_file_that_is_left_over(void **state)
     scene_left_over("a", VM_A, "012");
     scene_claim(
         &(struct scene_claim){.name = "a", .uuid = VM_A, .phase = CLAIM_STARTING, .daemon = DAEMON_HERE, .ppus = "01"});
-    look();
+    open_to_look();
     assert_owners(&session, "11......");
     simulated_text(TOMBSTONE_OF(VM_A), "");
     look_again();
@@ -194,7 +194,7 @@ static void test_status_file_that_cannot_be_read(void **state)
     scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .phase = CLAIM_RUNNING, .ppus = "01"});
     scene_claim(&(struct scene_claim){.name = "b", .uuid = VM_B, .phase = CLAIM_RUNNING, .ppus = "2"});
     simulated_text("/run/libvirt/qemu/a.xml", "<domstatus");
-    look();
+    open_to_look();
     assert_owners(&session, "11......");
     assert_int_equal(state_claim(&session.state, VM_A)->verdict, CLAIM_COUNTS);
     assert_int_equal(state_claim(&session.state, VM_B)->verdict, CLAIM_VOID);
@@ -217,7 +217,7 @@ static void test_claim_of_another_boot(void **state)
     scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .phase = CLAIM_RUNNING, .ppus = "0"});
     scene_hold(0);
     simulated_text(BOOT_ID, "11111111-7b0d-4d0e-9c35-2f6c6d8b1a77\n");
-    look();
+    open_to_look();
     assert_owners(&session, "?.......");
     assert_int_equal(session.state.claim_count, 0);
 }
@@ -227,14 +227,14 @@ static void test_claim_from_the_future(void **state)
 {
     (void)state;
     scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .age_ms = -3600 * 1000, .ppus = "0"});
-    look();
+    open_to_look();
     assert_owners(&session, "1.......");
     assert_notes(&session.notes, "warning claim: the claim of VM 'a' is from the future; it counts as new, and "
                                  "`icn-hook repair` drops it once the VM is gone");
     session_close(&session);
     scene_claim(&(struct scene_claim){
         .name = "a", .uuid = VM_A, .is_group = true, .phase = CLAIM_RUNNING, .age_ms = -3600 * 1000, .ppus = "0"});
-    look();
+    open_to_look();
     assert_notes(&session.notes, "warning claim: the claim of the group 'a' is from the future; it counts as new, and "
                                  "`icn-hook repair` drops it once the VM is gone");
 }
@@ -245,7 +245,7 @@ static void test_two_claims_of_a_card(void **state)
     (void)state;
     scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .ppus = "01"});
     scene_claim(&(struct scene_claim){.name = "b", .uuid = VM_B, .ppus = "12"});
-    look();
+    open_to_look();
     assert_owners(&session, "2S1.....");
 }
 
@@ -254,7 +254,7 @@ static void test_claimed_card_without_id(void **state)
     (void)state;
     scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .ppus = "01"});
     simulated_text(SETTINGS, "[map]\n1 = 0000:7e:00.0\n");
-    look();
+    open_to_look();
     assert_owners(&session, ".1......");
 }
 

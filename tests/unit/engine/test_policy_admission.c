@@ -43,7 +43,7 @@ static void assert_refused(int ppu, bool by_hand, enum status status, const char
 static void test_admit_idle_cards(void **state)
 {
     (void)state;
-    look();
+    open_to_look();
     assert_done(admit(0, false), &err);
     assert_done(admit(0, true), &err);
 }
@@ -52,7 +52,7 @@ static void test_admit_own_cards(void **state)
 {
     (void)state;
     running("a", VM_A, "01", 101);
-    look();
+    open_to_look();
     assert_done(admit(0, false), &err);
 }
 
@@ -61,7 +61,7 @@ static void test_refuse_absent_card(void **state)
     (void)state;
     simulated_text(SETTINGS, "[map]\n0 = 0000:08:00.0\n1 = 0000:7e:00.0\n");
     simulated_remove("/sys/bus/pci/devices/0000:7e:00.0");
-    look();
+    open_to_look();
     assert_refused(1, false, STATUS_HARDWARE,
                    "PPU 1 (0000:7e:00.0) is not on the PCI bus; see dmesg, rescan the bus or give the VM another card");
     assert_refused(1, true, STATUS_HARDWARE,
@@ -73,7 +73,7 @@ static void test_refuse_cards_of_others(void **state)
     (void)state;
     scene_running("b", VM_B, "1", 102);
     scene_claim(&(struct scene_claim){.name = "c", .uuid = VM_C, .ppus = "0"});
-    look();
+    open_to_look();
     assert_refused(1, false, STATUS_CONFLICT,
                    "PPU 1 (0000:7e:00.0) is owned by VM 'b' (" VM_B "), which runs; stop that VM or give this one "
                    "another card");
@@ -90,7 +90,7 @@ static void test_refuse_cards_of_groups(void **state)
     (void)state;
     scene_claim(
         &(struct scene_claim){.name = "red", .uuid = VM_C, .is_group = true, .phase = CLAIM_RUNNING, .ppus = "2"});
-    look();
+    open_to_look();
     assert_refused(2, false, STATUS_CONFLICT,
                    "PPU 2 (0000:a2:00.0) is in the group 'red', which was isolated by hand; end that with `icn-hook "
                    "release red`, or give the VM another card");
@@ -106,7 +106,7 @@ static void test_admit_a_group_that_is_used(void **state)
     scene_claim(
         &(struct scene_claim){.name = "red", .uuid = VM_A, .is_group = true, .phase = CLAIM_RUNNING, .ppus = "01"});
     scene_hold(0);
-    look();
+    open_to_look();
     assert_done(admit(0, true), &err);
 }
 
@@ -121,7 +121,7 @@ static void test_parts_and_wholes(void **state)
     const struct applicant applicant = {.uuid = VM_A};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         scene_running("b", VM_B, "1", 102);
-        look();
+        open_to_look();
         session.owners.holdings[0].whole = cases[i].held_whole;
         assert_int_equal(policy_admit(&session, &applicant, 1, cases[i].wants_whole, &err) == 0, cases[i].admitted);
         restart(state);
@@ -133,14 +133,14 @@ static void test_parts_and_wholes(void **state)
 static void test_refuse_cards_of_strangers(void **state)
 {
     scene_hold(0);
-    look();
+    open_to_look();
     assert_refused(0, false, STATUS_CONFLICT, STRANGER "give the VM another card");
     assert_refused(0, true, STATUS_CONFLICT, STRANGER "choose another card");
     restart(state);
     /* Its own claim, from a start that ended badly, is no excuse. */
     scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .ppus = "0"});
     scene_hold(0);
-    look();
+    open_to_look();
     assert_owners(&session, "1.......");
     assert_refused(0, false, STATUS_CONFLICT, STRANGER "give the VM another card");
 }
@@ -152,7 +152,7 @@ static void test_refuse_a_stranger_by_name(void **state)
     simulated_link("/sys/bus/pci/devices/0000:08:00.0/iommu_group", "../../../kernel/iommu_groups/14");
     simulated_text("/proc/55/comm", "cloud-hyperv\n");
     simulated_link("/proc/55/fd/7", "/dev/vfio/14");
-    look();
+    open_to_look();
     assert_refused(0, false, STATUS_CONFLICT,
                    "PPU 0 (0000:08:00.0) is held open through vfio by process 55 (cloud-hyperv), which is not a known "
                    "VM; end it or give the VM another card");
@@ -165,7 +165,7 @@ static void test_refuse_in_doubt(void **state)
     (void)state;
     scene_claim(&(struct scene_claim){.name = "b", .uuid = VM_B, .ppus = "2"});
     simulated_text(CLAIM_OF(VM_B), "{");
-    look();
+    open_to_look();
     assert_done(admit(0, false), &err); /* the card is not the matter */
     assert_int_equal(policy_admit_doubt(&session, &a, &err), -1);
     assert_string_equal(err.text, session.state.faults[0].error.text);
@@ -201,7 +201,7 @@ static void make_neighbours(const char *settings)
     scene_claim(&(struct scene_claim){.name = "c", .uuid = VM_C, .ppus = "3"});
     scene_memory(4, 0, 0x39);
     simulated_remove("/sys/bus/pci/devices/0001:aa:00.0");
-    look();
+    open_to_look();
     for (size_t i = 0; i < session.owners.holding_count; i++) {
         session.owners.holdings[i].whole = session.owners.holdings[i].ppu != 3;
     }
@@ -264,7 +264,7 @@ static void test_reach_of_cards_without_id(void **state)
 {
     (void)state;
     simulated_text(SETTINGS, "[map]\n1 = 0000:7e:00.0\n");
-    look();
+    open_to_look();
     decide(INTENT_REPAIR);
     assert_reach(".C......");
 }
@@ -273,7 +273,7 @@ static void test_nothing_is_planned_when_looking(void **state)
 {
     (void)state;
     running("a", VM_A, "01", 101);
-    look();
+    open_to_look();
     decide(INTENT_LOOK);
     assert_plan(&session, "");
     assert_true(session_is_read(&session, 7));
@@ -288,7 +288,7 @@ static void test_check_near(void **state)
         bool fine;
     } cases[] = {{READING_FINE, true}, {READING_UNVERIFIABLE, true}, {READING_GONE, false}, {READING_FAILED, false}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        look();
+        open_to_look();
         take(VM_A, "3");
         decide(INTENT_START);
         session.cards[2].reading = (struct reading){.kind = READING_FAILED, .why = "far"};

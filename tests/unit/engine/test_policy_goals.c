@@ -13,7 +13,7 @@
 static void test_start(void **state)
 {
     (void)state;
-    look();
+    open_to_look();
     take(VM_A, "01");
     decide(INTENT_START);
     assert_plan(&session, "0:0>19 1:0>31 2:0>18 3:0>30 6:0>1 7:0>1");
@@ -25,7 +25,7 @@ static void test_start(void **state)
 static void test_start_of_one_card(void **state)
 {
     (void)state;
-    look();
+    open_to_look();
     take(VM_A, "6");
     decide(INTENT_START);
     assert_plan(&session, "6:0>39 0:0>1 4:0>8 5:0>10 7:0>8");
@@ -36,7 +36,7 @@ static void test_start_opens_its_own_links(void **state)
 {
     (void)state;
     set_masks((const uint32_t[CARDS]){0x39, 0x39, 0x19, 0x30, 0, 0, 0x1, 0x1});
-    look();
+    open_to_look();
     take(VM_A, "01");
     decide(INTENT_START);
     assert_plan(&session, "0:39>19 1:39>31");
@@ -46,7 +46,7 @@ static void test_start_without_far_ends(void **state)
 {
     (void)state;
     simulated_text(SETTINGS, "[policy]\nfar_end = leave\n");
-    look();
+    open_to_look();
     take(VM_A, "6");
     decide(INTENT_START);
     assert_plan(&session, "6:0>39");
@@ -57,7 +57,7 @@ static void test_start_with_isolated_idle_cards(void **state)
     (void)state;
     simulated_text(SETTINGS, "[policy]\nidle = isolate\n");
     set_masks((const uint32_t[CARDS]){0x39, 0x39, 0x39, 0x39, 0x39, 0, 0x39, 0x39});
-    look();
+    open_to_look();
     take(VM_A, "6");
     decide(INTENT_START);
     assert_plan(&session, "5:0>39");
@@ -69,7 +69,7 @@ static void test_start_with_unreadable_near_end(void **state)
     (void)state;
     scene_memory(6, 0, 0x39);
     scene_bind(addresses[6], "ppu", 1);
-    look();
+    open_to_look();
     take(VM_A, "6");
     decide(INTENT_START);
     assert_plan(&session, "6:0>39 0:0>1 4:0>8 5:0>10 7:0>8");
@@ -81,7 +81,7 @@ static void test_far_ends_that_are_out_of_reach(void **state)
     simulated_remove("/sys/bus/pci/devices/0000:08:00.0/resource0");
     scene_hold(4);
     running("b", VM_B, "5", 102);
-    look();
+    open_to_look();
     take(VM_A, "6");
     decide(INTENT_START);
     assert_plan(&session, "6:0>39 7:0>38");
@@ -94,7 +94,7 @@ static void test_far_end_that_cannot_be_read(void **state)
     scene_bind(addresses[0], "ppu", 1);
     scene_bind(addresses[7], "ppu", 1);
     scene_memory(7, 0x20, 0x20);
-    look();
+    open_to_look();
     take(VM_A, "6");
     decide(INTENT_START);
     assert_plan(&session, "6:0>39 4:0>8 5:0>10 7:20>28");
@@ -107,7 +107,7 @@ static void test_start_pays_debts(void **state)
     scene_memory(4, 0x8, 0x39);
     scene_memory(7, 0, 0x39);
     set_masks((const uint32_t[CARDS]){[4] = 0x39, [7] = 0x39});
-    look();
+    open_to_look();
     take(VM_A, "01");
     decide(INTENT_START);
     assert_plan(&session, "0:0>19 1:0>31 2:0>18 3:0>30 6:0>1 4:39>8 7:39>1");
@@ -119,7 +119,7 @@ static void test_card_it_no_longer_takes(void **state)
     (void)state;
     running("a", VM_A, "01", 101);
     scene_let_go(0);
-    look();
+    open_to_look();
     give_back(VM_A);
     take(VM_A, "0");
     turn.given_back[0] = false;
@@ -132,7 +132,7 @@ static void test_shared_card(void **state)
 {
     (void)state;
     scene_claim(&(struct scene_claim){.name = "b", .uuid = VM_B, .ppus = "0"});
-    look();
+    open_to_look();
     take(VM_A, "01");
     decide(INTENT_START);
     assert_int_equal(session.goals[0].want, 0x39);
@@ -151,7 +151,7 @@ static void test_running(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         scene_running("a", VM_A, "01", 101);
         set_masks((const uint32_t[CARDS]){0x39, 0x11, 0x39, 0x10, 0, 0, 0x1, 0x1});
-        look();
+        open_to_look();
         take(VM_A, "01");
         decide(cases[i].intent);
         assert_plan(&session, cases[i].plan);
@@ -166,7 +166,7 @@ static void test_running_and_held(void **state)
     running("a", VM_A, "01", 101);
     scene_memory(0, 0, 0x19);
     set_masks((const uint32_t[CARDS]){0, 0, 0x18, 0x30, 0, 0, 0x1, 0x1});
-    look();
+    open_to_look();
     take(VM_A, "01");
     decide(INTENT_ADOPT);
     assert_plan(&session, "1:0>31");
@@ -188,7 +188,7 @@ static void test_end(void **state)
     scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .ppus = "01"});
     remember("012367", 0x8);
     set_masks((const uint32_t[CARDS]){0x19, 0x31, 0x18, 0x30, 0, 0, 0x1, 0x1});
-    look();
+    open_to_look();
     give_back(VM_A);
     decide(INTENT_END);
     assert_plan(&session, "1:31>39 3:30>38 6:1>9 7:1>9 0:19>8 1:39>8 2:18>8 3:38>8 6:9>8 7:9>8");
@@ -202,7 +202,7 @@ static void test_end_beside_another_vm(void **state)
     remember("012367", 0);
     running("b", VM_B, "2", 102);
     set_masks((const uint32_t[CARDS]){0x19, 0x31, 0x39, 0x30, 0, 0, 0x1, 0x1});
-    look();
+    open_to_look();
     give_back(VM_A);
     decide(INTENT_END);
     assert_plan(&session, "3:30>38 0:19>8 1:31>10 3:38>8 6:1>0 7:1>0");
@@ -217,7 +217,7 @@ static void test_end_that_leaves_far_ends(void **state)
     remember("01", 0);
     running("b", VM_B, "2", 102);
     set_masks((const uint32_t[CARDS]){0x39, 0x39, 0x39});
-    look();
+    open_to_look();
     give_back(VM_A);
     decide(INTENT_END);
     assert_plan(&session, "0:39>8 1:39>10");
@@ -231,7 +231,7 @@ static void test_end_with_a_held_card(void **state)
     remember("01", 0);
     set_masks((const uint32_t[CARDS]){0x19, 0x31});
     scene_hold(0);
-    look();
+    open_to_look();
     give_back(VM_A);
     decide(INTENT_END);
     assert_owners(&session, "?.......");
@@ -246,7 +246,7 @@ static void test_end_in_doubt_opens_nothing(void **state)
     remember("01", 0);
     simulated_text(CLAIM_OF(VM_B), "{");
     set_masks((const uint32_t[CARDS]){0x19, 0x31});
-    look();
+    open_to_look();
     give_back(VM_A);
     decide(INTENT_END);
     assert_plan(&session, "");
@@ -260,7 +260,7 @@ static void test_end_without_memory(void **state)
     scene_memory(0, NOTHING, 0x39);
     scene_memory(1, NOTHING, 0x39);
     set_masks((const uint32_t[CARDS]){0x19, 0x31});
-    look();
+    open_to_look();
     give_back(VM_A);
     decide(INTENT_END);
     assert_plan(&session, "");
@@ -274,7 +274,7 @@ static void test_repair(void **state)
     running("a", VM_A, "01", 101);
     scene_memory(4, 0x8, 0x39);
     set_masks((const uint32_t[CARDS]){0, 0, 0x18, 0x10, 0x39, 0x39, 0x1, 0x3});
-    look();
+    open_to_look();
     decide(INTENT_REPAIR);
     /* 5 is cut, but nobody knows why: it stays.  Bits that are no links are not ours. */
     assert_plan(&session, "3:10>30 4:39>8");
@@ -288,7 +288,7 @@ static void test_reset(void **state)
     scene_bind(addresses[5], "ppu", 1);
     scene_memory(5, 0, 0x10);
     set_masks((const uint32_t[CARDS]){0x39, 0x39, [7] = 0x1});
-    look();
+    open_to_look();
     decide(INTENT_RESET);
     assert_plan(&session, "0:39>8 1:39>0 4:39>0 5:10>0 7:1>0");
 }
@@ -299,7 +299,7 @@ static void test_reset_that_isolates(void **state)
     simulated_text(SETTINGS, "[policy]\nidle = isolate\n");
     set_masks((const uint32_t[CARDS]){0x39, 0x39, 0x39, 0x39, 0x39, 0, 0x39, 0x39});
     scene_bind(addresses[4], "ppu", 1);
-    look();
+    open_to_look();
     decide(INTENT_RESET);
     assert_plan(&session, "4:0>39 5:0>39");
 }

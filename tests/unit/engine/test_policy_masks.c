@@ -32,7 +32,7 @@ static void test_golden_masks(void **state)
     };
     static const char *const uuids[] = {VM_A, VM_B, VM_C, "11111111-1d52-d8f3-2516-782e98a23fa2"};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        look();
+        open_to_look();
         for (size_t k = 0; k < 4 && cases[i].domains[k]; k++) {
             take(uuids[k], cases[i].domains[k]);
         }
@@ -55,7 +55,7 @@ static void test_required_of_every_policy(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         simulated_text(SETTINGS, cases[i].settings);
-        look();
+        open_to_look();
         take(VM_A, "01");
         assert_required(cases[i].required);
         restart(state);
@@ -67,7 +67,7 @@ static void test_required_beside_odd_owners(void **state)
 {
     (void)state;
     scene_hold(6);
-    look();
+    open_to_look();
     assert_required((const uint32_t[CARDS]){0x01, 0, 0, 0, 0x08, 0x10, 0x39, 0x08});
     take(VM_A, "0");
     take(VM_B, "01");
@@ -81,7 +81,7 @@ static void test_expected(void **state)
     (void)state;
     scene_memory(0, 0x20, 0x39);
     scene_memory(2, 0xffffff20, 0x39);
-    look();
+    open_to_look();
     take(VM_A, "01");
     assert_int_equal(policy_expected(&session, 0), 0x19);
     assert_int_equal(policy_expected(&session, 2), 0x38);
@@ -116,7 +116,7 @@ static void test_debts(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         uint32_t owed = 77;
         scene_memory(0, cases[i].original, cases[i].written);
-        look();
+        open_to_look();
         take(VM_A, cases[i].owned);
         if (cases[i].mask >= 0) {
             session.cards[0].was_read = true;
@@ -138,7 +138,7 @@ static void test_originals_of_a_start(void **state)
 {
     (void)state;
     set_masks((const uint32_t[CARDS]){0xff000008, 0, 0x20});
-    look();
+    open_to_look();
     take(VM_A, "01");
     decide(INTENT_START);
     assert_memory(&session, 0, "8/8/-");
@@ -155,7 +155,7 @@ static void test_originals_are_kept(void **state)
     scene_memory(1, NOTHING, 0x39);
     scene_memory(2, 0x8, NOTHING);
     set_masks((const uint32_t[CARDS]){0x1, 0x1, 0x1});
-    look();
+    open_to_look();
     take(VM_A, "01");
     decide(INTENT_START);
     assert_memory(&session, 0, "10/39/-");
@@ -169,7 +169,7 @@ static void test_originals_are_without_the_cuts_of_others(void **state)
     (void)state;
     running("b", VM_B, "2", 102);
     set_masks((const uint32_t[CARDS]){0x9, 0x11, 0x39, 0x8, 0x1});
-    look();
+    open_to_look();
     take(VM_A, "01");
     decide(INTENT_START);
     assert_memory(&session, 0, "1/9/-");
@@ -189,7 +189,7 @@ static void test_originals_of_a_late_record(void **state)
     };
     for (int late = 0; late < 2; late++) {
         set_masks((const uint32_t[CARDS]){0x19, 0x31, 0x18, 0x30, 0, 0, 0x21, 0x1});
-        look();
+        open_to_look();
         take(VM_A, "01");
         turn.late = late == 1;
         decide(INTENT_START);
@@ -204,7 +204,7 @@ static void test_no_original_of_a_card_that_is_not_read(void **state)
 {
     (void)state;
     scene_bind(addresses[0], "ppu", 1);
-    look();
+    open_to_look();
     take(VM_A, "0");
     decide(INTENT_START);
     assert_memory(&session, 0, "-/-/-");
@@ -215,7 +215,7 @@ static void test_no_original_of_a_card_that_is_not_read(void **state)
 static void test_no_original_of_a_card_that_is_only_looked_at(void **state)
 {
     (void)state;
-    look();
+    open_to_look();
     take(VM_A, "01");
     decide(INTENT_WATCH);
     assert_memory(&session, 0, "0/0/-");

@@ -241,7 +241,7 @@ static void test_vendor_tool(void **state)
     assert_fine("release", vm("01"));
     assert_masks(nothing_cut);
     simulated_text("/etc/ppudbg.fault", "exit");
-    assert_refused("prepare", vm("01"), STATUS_HARDWARE, "the firmware refused");
+    assert_start_refused("prepare", vm("01"), STATUS_HARDWARE, "the firmware refused");
     assert_true(host_has(CLAIM_OF_A));
     assert_fine("stopped", vm("01"));
     assert_true(host_has(CLAIM_OF_A));

@@ -49,7 +49,7 @@ static void test_domain_without_devices(void **state)
 static void test_text_that_is_no_domain(void **state)
 {
     (void)state;
-    assert_refused("prepare", "junk", STATUS_INVALID, "the domain's XML: ");
+    assert_start_refused("prepare", "junk", STATUS_INVALID, "the domain's XML: ");
     assert_fine("stopped", "junk");
     assert_fine("reconnect", "junk");
     assert_logged("correct the VM with virsh edit");
@@ -62,7 +62,7 @@ static void test_domain_without_uuid(void **state)
     char without[2048];
     snprintf(without, sizeof without, "%.*s%s", (int)(strstr(text, "<uuid>") - text), text,
              strstr(text, "</uuid>") + strlen("</uuid>"));
-    assert_refused("prepare", without, STATUS_INVALID, "the domain's XML has no uuid");
+    assert_start_refused("prepare", without, STATUS_INVALID, "the domain's XML has no uuid");
     assert_fine("started", without);
     assert_fine("stopped", without);
     assert_logged("the domain's XML has no uuid");
@@ -106,8 +106,8 @@ static void test_cards_that_a_driver_holds(void **state)
     assert_fine("prepare", vm("01"));
     assert_masks((const uint32_t[CARDS]){0, 0, 0x18, 0x30, 0, 0, 0x1, 0x1});
     assert_logged("0:unread>0x00000019(deferred)");
-    assert_refused("start", vm("01"), STATUS_HARDWARE, "PPU 0 (0000:08:00.0): resource0 cannot be mapped now");
-    assert_refused("start", vm("01"), STATUS_HARDWARE,
+    assert_start_refused("start", vm("01"), STATUS_HARDWARE, "PPU 0 (0000:08:00.0): resource0 cannot be mapped now");
+    assert_start_refused("start", vm("01"), STATUS_HARDWARE,
                    "; its links are not all cut, so correct that, then start it again");
     scene_let_go(0);
     scene_let_go(1);
@@ -146,7 +146,7 @@ static void test_daemon(void **state)
     assert_int_equal(state_claim(&session.state, VM_A)->daemon.pid, daemon_identity.pid);
     session_close(&session);
     daemon_identity = (struct process_identity){.pid = 4194304, .start = 1}; /* above the largest pid */
-    assert_refused("prepare", scene_xml("b", VM_B, "5"), STATUS_BUSY,
+    assert_start_refused("prepare", scene_xml("b", VM_B, "5"), STATUS_BUSY,
                    "the libvirt daemon that called this hook (pid 4194304) has ended; nothing was done");
     assert_claim(VM_B, "none");
     assert_fine("stopped", vm("01"));
@@ -231,7 +231,7 @@ static void test_card_of_another_domain(void **state)
 {
     (void)state;
     scene_running("b", VM_B, "1", 102);
-    assert_refused("prepare", vm("01"), STATUS_CONFLICT, "PPU 1 (0000:7e:00.0) is owned by VM 'b'");
+    assert_start_refused("prepare", vm("01"), STATUS_CONFLICT, "PPU 1 (0000:7e:00.0) is owned by VM 'b'");
     assert_false(host_has(CLAIM_OF_A));
     assert_masks(nothing_cut);
 }
@@ -240,7 +240,7 @@ static void test_state_that_cannot_be_used(void **state)
 {
     (void)state;
     simulated_text(RUN, "");
-    assert_refused("prepare", vm("0"), STATUS_INVALID, simulated_path(RUN));
+    assert_start_refused("prepare", vm("0"), STATUS_INVALID, simulated_path(RUN));
     assert_fine("started", vm("0"));
     assert_fine("stopped", vm("0"));
     assert_masks(nothing_cut);
@@ -251,7 +251,7 @@ static void test_near_end_that_is_off_the_bus(void **state)
     (void)state;
     set_masks((const uint32_t[CARDS]){UINT32_MAX});
     simulated_config(addresses[0], 0xffff, 0xffff);
-    assert_refused("prepare", vm("01"), STATUS_HARDWARE, "PPU 0 (0000:08:00.0): the register reads all ones");
+    assert_start_refused("prepare", vm("01"), STATUS_HARDWARE, "PPU 0 (0000:08:00.0): the register reads all ones");
     assert_false(host_has(CLAIM_OF_A));
 }
 
@@ -260,7 +260,7 @@ static void test_doubt(void **state)
     (void)state;
     scene_claim(&(struct scene_claim){.name = "b", .uuid = VM_B, .ppus = "6"});
     simulated_text(CLAIM_OF(VM_B), "{");
-    assert_refused("prepare", vm("0"), STATUS_INVALID, CLAIM_OF(VM_B));
+    assert_start_refused("prepare", vm("0"), STATUS_INVALID, CLAIM_OF(VM_B));
     assert_masks(nothing_cut);
 }
 
@@ -268,8 +268,8 @@ static void test_settings_that_are_broken(void **state)
 {
     (void)state;
     simulated_text(SETTINGS, "[policy]\nidle = perhaps\n");
-    assert_refused("prepare", vm("0"), STATUS_INVALID, "idle is \"perhaps\"");
-    assert_refused("start", vm("0"), STATUS_INVALID, "idle is \"perhaps\"");
+    assert_start_refused("prepare", vm("0"), STATUS_INVALID, "idle is \"perhaps\"");
+    assert_start_refused("start", vm("0"), STATUS_INVALID, "idle is \"perhaps\"");
     assert_fine("started", vm("0"));
     assert_fine("reconnect", vm("0"));
     assert_fine("release", vm("0"));
