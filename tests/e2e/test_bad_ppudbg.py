@@ -164,7 +164,7 @@ def test_nothing_of_the_environment_reaches_the_tool(scene, tool, tmp_path):
     result = scene.host.hook("a", "prepare", scene.a.xml(), SECRET="word", LD_LIBRARY_PATH="/nowhere")
     assert result.status == 0
     names = {line.split("=")[0] for line in (tmp_path / "environment").read_text().splitlines()}
-    assert not names & {"SECRET", "LD_LIBRARY_PATH", "ICN_ENGINE", "ICN_HOOK_CALLER", "ICN_HOOK_VERDICT_FD"}
+    assert not names & {"SECRET", "LD_LIBRARY_PATH", "ICN_ENGINE", "ICN_HOOK_DEADLINE", "ICN_HOOK_VERDICT_FD"}
     assert not (tmp_path / "stdin").exists()
 
 
