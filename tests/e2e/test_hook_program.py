@@ -196,7 +196,7 @@ def test_engine_is_chosen_by_environment_only_on_a_simulated_host(host, tmp_path
         assert not standins.was_called(tmp_path)
 
 
-# The end of a domain is the engine's while the ledger has an entry
+# The end of a domain is the engine's while the state has a claim of it
 
 
 @pytest.mark.parametrize("operation", ENDING)
@@ -207,7 +207,7 @@ def test_ending_of_a_known_domain_goes_to_the_engine(host, tmp_path, operation):
 
 
 @pytest.mark.parametrize("operation", STARTING + ALIVE)
-def test_the_ledger_is_asked_for_endings_only(host, tmp_path, operation):
+def test_the_state_is_asked_for_endings_only(host, tmp_path, operation):
     write_entry(host, PLAIN)
     call(host, PLAIN, operation, standins.recorder(tmp_path))
     assert not standins.was_called(tmp_path)
@@ -253,7 +253,7 @@ def test_a_planted_link_counts_as_an_entry(host, tmp_path):
     assert standins.was_called(tmp_path)
 
 
-def test_an_odd_ledger_goes_to_the_engine(host, tmp_path):
+def test_an_odd_state_goes_to_the_engine(host, tmp_path):
     host.path("/run/icn-hook").symlink_to("icn-hook")
     call(host, PLAIN, "stopped", standins.recorder(tmp_path))
     assert standins.was_called(tmp_path)
@@ -300,7 +300,7 @@ def run_as_ordinary_user(host, tmp_path, xml, engine):
 
 @pytest.mark.parametrize("xml", [PLAIN.xml(INACTIVE), "<domain></domain>"], ids=["uuid", "no uuid"])
 def test_an_ordinary_user_has_no_entry(host, tmp_path, xml):
-    """qemu:///session: the ledger's directory is root's."""
+    """qemu:///session: the state's directory is root's."""
     write_entry(host, PLAIN)
     engine = standins.recorder(tmp_path)
     host.path("/run/icn-hook").chmod(0)
