@@ -105,10 +105,9 @@ static int64_t wait_ms(void)
 /* The environment as it is, with our variables. */
 static char **engine_environment(int64_t answer_deadline)
 {
-    static char caller[sizeof HOOK_CALLER_VARIABLE + 24];
     static char verdict[sizeof HOOK_VERDICT_VARIABLE + 24];
     static char deadline[sizeof HOOK_DEADLINE_VARIABLE + 24];
-    char *const ours[] = {caller, verdict, deadline};
+    char *const ours[] = {verdict, deadline};
     size_t count = 0;
     size_t used = 0;
     while (environ[count]) {
@@ -116,12 +115,10 @@ static char **engine_environment(int64_t answer_deadline)
     }
     char **environment = memory_alloc(count + sizeof ours / sizeof ours[0] + 1, sizeof environment[0]);
     for (size_t i = 0; i < count; i++) {
-        if (!is_variable(environ[i], HOOK_CALLER_VARIABLE) && !is_variable(environ[i], HOOK_VERDICT_VARIABLE) &&
-            !is_variable(environ[i], HOOK_DEADLINE_VARIABLE)) {
+        if (!is_variable(environ[i], HOOK_VERDICT_VARIABLE) && !is_variable(environ[i], HOOK_DEADLINE_VARIABLE)) {
             environment[used++] = environ[i];
         }
     }
-    snprintf(caller, sizeof caller, "%s=%ld", HOOK_CALLER_VARIABLE, (long)getppid());
     snprintf(verdict, sizeof verdict, "%s=%d", HOOK_VERDICT_VARIABLE, VERDICT_FD);
     snprintf(deadline, sizeof deadline, "%s=%lld", HOOK_DEADLINE_VARIABLE, (long long)answer_deadline);
     memcpy(environment + used, ours, sizeof ours);

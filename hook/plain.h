@@ -9,7 +9,7 @@
  * document type declaration. */
 bool plain_is_bytewise(const char *text, size_t length);
 
-/* Blank as XML means it. */
+/* Blank as XML means it.  Public for its test. */
 bool plain_is_blank(char byte);
 /* The first byte from AT that is not blank, or END. */
 const char *plain_skip_blanks(const char *at, const char *end);

@@ -5,16 +5,12 @@
 
 /*
  * What the hook program tells the engine beside arguments and stdin, in the environment:
- *   ICN_HOOK_CALLER      the pid of the hook program's own caller.  Good only while the
- *                        engine's parent is the hook: if it is the parent of the
- *                        engine's parent.
  *   ICN_HOOK_VERDICT_FD  the number of a descriptor to which the engine, as its last
  *                        deed, writes its exit status as one byte.  That it is open is
  *                        how the engine knows that the hook program called it.
  *   ICN_HOOK_DEADLINE    when the engine must have answered (CLOCK_MONOTONIC, ms);
  *                        a little later the hook kills it.
  */
-#define HOOK_CALLER_VARIABLE "ICN_HOOK_CALLER"
 #define HOOK_VERDICT_VARIABLE "ICN_HOOK_VERDICT_FD"
 #define HOOK_DEADLINE_VARIABLE "ICN_HOOK_DEADLINE"
 

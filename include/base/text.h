@@ -44,8 +44,6 @@ struct text_list {
 /* Appends a formatted line, control characters escaped; when memory is
  * short the program ends (see memory.h). */
 void text_list_add(struct text_list *list, const char *format, ...) PRINTF_LIKE(2, 3);
-/* The same, unless the line is in the list. */
-void text_list_add_once(struct text_list *list, const char *format, ...) PRINTF_LIKE(2, 3);
 /* Appends a copy of TEXT as it is: a name that is to be opened, no line to be shown. */
 void text_list_add_copy(struct text_list *list, const char *text);
 bool text_list_has(const struct text_list *list, const char *text);

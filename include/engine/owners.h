@@ -59,8 +59,6 @@ bool owners_has(const struct owners *owners, const struct owner *owner, int ppu)
 const struct holding *owners_next_holding(const struct owners *owners, int ppu, const struct holding *holding);
 /* The one owner that has the whole card, or NULL. */
 const struct owner *owners_sole(const struct owners *owners, int ppu);
-/* The number by which the core knows OWNER. */
-int owners_number(const struct owners *owners, const struct owner *owner);
 
 /* Changes who owns what in memory: a new owner, one more card, all cards taken back.  Pointers to
  * owners are void after owners_add. */

@@ -27,5 +27,6 @@ MUST_CHECK int suggest_make(struct suggestion *suggestion, struct session *sessi
  * PPU_MAX entries.  Returns their number. */
 int suggest_nodes(const struct session *session, const bool set[], int nodes[]);
 
-/* Notes it if the cards in SET are on different NUMA nodes; unknown ones do not count. */
+/* Notes it if the cards in SET are on different NUMA nodes; unknown ones do not count.  Public for
+ * its test. */
 void suggest_advise_nodes(struct session *session, const bool set[], struct notes *notes);

@@ -52,8 +52,3 @@ enum { PROCESS_COMMAND_SIZE = 64 };
  * (/dev/vfio/devices/vfioN).  COMMAND is its comm, printable.  Looks at every open file
  * of the host: for the rare case.  False: none is found, which proves nothing. */
 MUST_CHECK bool process_holder_of(int iommu_group, struct bdf bdf, pid_t *pid, char command[PROCESS_COMMAND_SIZE]);
-
-/* The hook's parent, or nobody; and whether that very process still runs (real /proc).
- * What the engine of version 0.1 takes for the daemon. */
-struct process_identity process_caller(void);
-bool process_is_alive(struct process_identity identity);

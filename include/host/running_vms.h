@@ -44,5 +44,5 @@ const struct running_vm *running_vms_find(const struct running_vms *running, con
 
 /* Fills DOMAIN (name, uuid, pid) from a status file that certainly gives its VM no
  * host device; false, with DOMAIN untouched, if it may, or if the file is not exactly
- * as libvirt writes it: then it is to be parsed. */
+ * as libvirt writes it: then it is to be parsed.  Public for its tests. */
 MUST_CHECK bool status_file_scan(const char *text, size_t length, struct domain *domain);

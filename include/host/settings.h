@@ -52,7 +52,7 @@ void settings_default(struct settings *settings);
  * Anything it does not understand is STATUS_INVALID with "PATH:LINE: …". */
 MUST_CHECK int settings_load(const char *path, struct settings *settings, struct error *err);
 
-/* From memory; NAME is used in messages. */
+/* From memory; NAME is used in messages.  Public for its tests. */
 MUST_CHECK int settings_parse(const char *text, size_t length, const char *name, struct settings *settings,
                               struct error *err);
 

@@ -146,35 +146,15 @@ static void text_list_take(struct text_list *list, char *text)
     list->items[list->count++] = text;
 }
 
-/* The line as the list keeps it, owned. */
-static char *text_list_line(const char *format, va_list arguments) PRINTF_LIKE(1, 0);
-static char *text_list_line(const char *format, va_list arguments)
-{
-    CLEANUP_FREE char *raw = text_format(format, arguments);
-    size_t size = strlen(raw) * 4 + 1;
-    char *line = memory_alloc(size, 1);
-    text_copy_line(line, size, raw);
-    return line;
-}
-
 void text_list_add(struct text_list *list, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    text_list_take(list, text_list_line(format, arguments));
+    CLEANUP_FREE char *raw = text_format(format, arguments);
     va_end(arguments);
-}
-
-void text_list_add_once(struct text_list *list, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    char *line = text_list_line(format, arguments);
-    va_end(arguments);
-    if (text_list_has(list, line)) {
-        free(line);
-        return;
-    }
+    size_t size = strlen(raw) * 4 + 1;
+    char *line = memory_alloc(size, 1);
+    text_copy_line(line, size, raw);
     text_list_take(list, line);
 }
 

@@ -23,11 +23,6 @@ enum verb_id command_find_verb(const char *name)
     return verb;
 }
 
-bool verb_argument_is_optional(const struct verb *verb)
-{
-    return !verb->argument || verb->argument[0] == '[';
-}
-
 bool option_fits(const struct option_row *option, enum verb_id verb)
 {
     return verb == VERB_NONE || (option->verbs >> verb & 1) != 0;
@@ -279,7 +274,8 @@ int command_parse(int argc, char *argv[], struct command *command, struct error 
             return command_usage_error(err, "'%s' has no option '--%s'", verb->name, command_options[i].name);
         }
     }
-    if (!command->options.argument && !verb_argument_is_optional(verb)) {
+    bool has_optional_argument = !verb->argument || verb->argument[0] == '[';
+    if (!command->options.argument && !has_optional_argument) {
         return command_usage_error(err, "'%s' needs an argument: %s", verb->name, verb->argument);
     }
     return 0;

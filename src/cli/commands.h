@@ -71,9 +71,6 @@ extern const size_t command_option_count;
 /* The verb of that name, or VERB_NONE. */
 enum verb_id command_find_verb(const char *name);
 
-/* Its argument may be missing. */
-bool verb_argument_is_optional(const struct verb *verb);
-
 bool option_fits(const struct option_row *option, enum verb_id verb);
 
 /* It stands for a verb: one of the vendor script's options. */

@@ -112,7 +112,7 @@ static bool status_add_mask(struct table *table, const struct session *session, 
 {
     uint32_t mask;
     int64_t at;
-    char when[TIME_TEXT_SIZE];
+    char when[32];
     if (session_is_read(session, ppu)) {
         table_add(table, COLOUR_PLAIN, "0x%08" PRIx32, session->cards[ppu].reading.mask);
         return false;

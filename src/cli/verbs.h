@@ -16,7 +16,7 @@ int verbs_run(int argc, char *argv[]);
  */
 typedef int verb_function(const struct options *options, struct error *err);
 
-/* Runs VERB, reports its error, and returns the exit status. */
+/* Runs VERB, reports its error, and returns the exit status.  Public for the verbs' tests. */
 int verbs_call(verb_function *verb, const struct options *options);
 
 /* The one line on stderr, and with --json the error's object on stdout; returns the

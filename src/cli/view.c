@@ -7,6 +7,8 @@
 
 #include "doctor/examination.h"
 
+enum { TIME_TEXT_SIZE = 32 };
+
 int view_open(struct session *session, const struct options *options, struct error *err)
 {
     if (session_start(session, options->config, SESSION_LOOK, err) < 0) {
@@ -59,7 +61,8 @@ int view_count_leaks(const struct session *session)
     return each_leak(session, NULL);
 }
 
-const char *view_time_text(int64_t seconds, char text[TIME_TEXT_SIZE])
+/* The time of day, and the date too unless it is today's. */
+static void view_time_text(int64_t seconds, char text[TIME_TEXT_SIZE])
 {
     time_t moment = (time_t)seconds;
     time_t now = time(NULL);
@@ -67,13 +70,12 @@ const char *view_time_text(int64_t seconds, char text[TIME_TEXT_SIZE])
     struct tm today;
     if (!localtime_r(&moment, &then) || !localtime_r(&now, &today)) {
         snprintf(text, TIME_TEXT_SIZE, "an unknown time");
-        return text;
+        return;
     }
     bool is_today = then.tm_year == today.tm_year && then.tm_yday == today.tm_yday;
     if (strftime(text, TIME_TEXT_SIZE, is_today ? "%H:%M:%S" : "%Y-%m-%d %H:%M:%S", &then) == 0) {
         snprintf(text, TIME_TEXT_SIZE, "an unknown time");
     }
-    return text;
 }
 
 const char *coverage_text(const struct coverage *coverage, char text[COVERAGE_TEXT_SIZE])

@@ -22,10 +22,6 @@ int view_count_leaks(const struct session *session);
 enum { COVERAGE_TEXT_SIZE = 256 };
 const char *coverage_text(const struct coverage *coverage, char text[COVERAGE_TEXT_SIZE]);
 
-/* The time of day, and the date too unless it is today's. */
-enum { TIME_TEXT_SIZE = 32 };
-const char *view_time_text(int64_t seconds, char text[TIME_TEXT_SIZE]);
-
 /* What status and topo say of a card, in cells of a table. */
 
 /* ADDRESS, DRIVER, NUMA, GROUP: the latter two are numbers. */

@@ -52,11 +52,6 @@ struct owner *owners_named(const struct owners *owners, const char *name)
     return NULL;
 }
 
-int owners_number(const struct owners *owners, const struct owner *owner)
-{
-    return (int)(owner - owners->items) + 1;
-}
-
 const struct holding *owners_next_holding(const struct owners *owners, int ppu, const struct holding *holding)
 {
     size_t next = holding ? holding->next : owners->first[ppu];

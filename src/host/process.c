@@ -247,37 +247,3 @@ bool process_holder_of(int iommu_group, struct bdf bdf, pid_t *pid, char command
     text_list_free(&files);
     return is_found;
 }
-
-/* libvirt's process is our parent, or, when the hook program started us, the
- * hook's parent: the hook names it in ICN_HOOK_CALLER, which is believed only
- * if that is so. */
-static pid_t find_caller(void)
-{
-    const char *named = getenv("ICN_HOOK_CALLER");
-    struct stat_fields hook = {0};
-    uint64_t number;
-    if (named && text_parse_number(named, INT32_MAX, &number) && read_real_stat(getppid(), &hook) &&
-        hook.parent == number) {
-        return (pid_t)number;
-    }
-    return getppid();
-}
-
-struct process_identity process_caller(void)
-{
-    struct process_identity caller = {.pid = find_caller()};
-    struct stat_fields fields = {0};
-    /* A process whose parent died is given to pid 1, so pid 1 as parent mostly means
-     * that the caller is gone.  In a container the daemon can be pid 1 itself. */
-    if (!read_real_stat(caller.pid, &fields) || is_over(&fields) ||
-        (caller.pid == 1 && !is_libvirt_daemon(fields.comm)) || find_caller() != caller.pid) {
-        return (struct process_identity){0};
-    }
-    caller.start = fields.start;
-    return caller;
-}
-
-bool process_is_alive(struct process_identity identity)
-{
-    return process_daemon_state(identity) == DAEMON_LIVES;
-}

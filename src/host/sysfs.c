@@ -83,11 +83,6 @@ bool sysfs_physical_function(struct bdf function, struct bdf *physical)
     return directory >= 0 && read_physical_function(directory, physical);
 }
 
-bool pci_state_held(const struct pci_state *state)
-{
-    return state->on_vfio && state->enable > 0;
-}
-
 /* DIRECTORY is what open_function gave, and NUMBER errno then. */
 static void read_state_at(int directory, int number, struct bdf bdf, struct pci_state *state)
 {
@@ -114,7 +109,7 @@ static void read_state_at(int directory, int number, struct bdf bdf, struct pci_
         state->iommu_group = parse_known_number(last_part(target));
     }
     state->is_virtual_function = read_physical_function(directory, &state->physical_function);
-    if (pci_state_held(state)) {
+    if (state->on_vfio && state->enable > 0) {
         state->held = true;
         state->held_function = bdf;
         state->held_group = state->iommu_group;

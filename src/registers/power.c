@@ -40,7 +40,13 @@
 #include "base/paths.h"
 #include "base/text.h"
 
-enum { WAKE_MS = 1000, WAKE_STEP_NS = 1000000, WAKERS_MAX = 32 };
+enum { WAKE_MS = 1000, WAKE_STEP_NS = 1000000, WAKERS_MAX = 32, POWER_STATE_SIZE = 16 };
+
+enum power {
+    POWER_ON,        /* D0, or the kernel does not say */
+    POWER_SUSPENDED, /* the kernel lets the idle card sleep, and wakes it when asked */
+    POWER_LOW,       /* somebody else put it there */
+};
 
 static bool power_read(struct bdf bdf, const char *name, char word[POWER_STATE_SIZE])
 {
@@ -62,7 +68,8 @@ static bool is_active(const char *runtime_status)
     return strcmp(runtime_status, "active") == 0 || strcmp(runtime_status, "unsupported") == 0;
 }
 
-enum power power_look(struct bdf bdf, char state[POWER_STATE_SIZE])
+/* STATE: the kernel's word for it, as "D3hot". */
+static enum power power_look(struct bdf bdf, char state[POWER_STATE_SIZE])
 {
     char runtime[POWER_STATE_SIZE] = "";
     bool has_state = power_read(bdf, "power_state", state);

@@ -8,16 +8,7 @@
 #include "core/bdf.h"
 #include "registers/registers.h"
 
-/* The power state of a card.  Below D0 its BARs answer nothing that means anything. */
-enum power {
-    POWER_ON,        /* D0, or the kernel does not say */
-    POWER_SUSPENDED, /* the kernel lets the idle card sleep, and wakes it when asked */
-    POWER_LOW,       /* somebody else put it there */
-};
-enum { POWER_STATE_SIZE = 16 };
-
-/* STATE: the kernel's word for it, as "D3hot". */
-enum power power_look(struct bdf bdf, char state[POWER_STATE_SIZE]);
+/* Below D0 the BARs of a card answer nothing that means anything. */
 
 /* False also while the kernel is putting a card to sleep that is in D0 yet. */
 bool power_is_steady(struct bdf bdf);

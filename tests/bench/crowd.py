@@ -91,6 +91,6 @@ def live_at_once(host):
         waits[operation] = host.all_at_once([(host.hook(vm.name, operation), vm.text(operation)) for vm in vms])
         if operation == "start" and any(host.sim.mask(ppu) == 0 for ppu in range(len(vms))):
             stop("64 hooks at once did not do their work")
-    if host.sim.masks() != masks or host.sim.ledger():
+    if host.sim.masks() != masks or host.sim.claims():
         stop("64 VMs that have ended left something")
     return waits

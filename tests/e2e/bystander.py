@@ -34,7 +34,7 @@ class Scene:
         self.b = vm("b", *CARDS_OF_B)
         self.plain = Domain("plain")
         assert self.libvirt.start(self.b).running
-        self.entry_of_b = self.ledger()[f"{self.b.uuid}.json"]
+        self.entry_of_b = self.claim_files()[f"{self.b.uuid}.json"]
         self.let_through = False  # a has its cards
         assert self.masks() == BEFORE
 
@@ -48,14 +48,14 @@ class Scene:
                 found[ppu] = GONE
         return found
 
-    def ledger(self):
+    def claim_files(self):
         try:
-            return self.host.ledger_files()
+            return self.host.claim_files()
         except OSError:
             return {}
 
     def state(self):
-        return self.masks(), self.ledger()
+        return self.masks(), self.claim_files()
 
     def check_b(self, moment):
         """The invariant, and that nobody touched b's registers or entry."""
@@ -67,7 +67,7 @@ class Scene:
         for ppu in CARDS_OF_B:
             assert masks[ppu] in (BEFORE[ppu], GONE), f"{moment} wrote a register of b"
         if self.entry_of_b is not None:
-            assert self.ledger().get(f"{self.b.uuid}.json") == self.entry_of_b, f"{moment} changed the entry of b"
+            assert self.claim_files().get(f"{self.b.uuid}.json") == self.entry_of_b, f"{moment} changed the entry of b"
 
     def call(self, operation, xml=None, domain=None):
         """One hook of a, or of another domain."""

@@ -162,7 +162,7 @@ class State:
     def __init__(self, host):
         self.masks = host.masks()
         self.files = host.state_files()
-        self.ledger = host.ledger_files()
+        self.claim_files = host.claim_files()
         self.enable = {bdf: host.enable(bdf) for bdf in host.bdfs}
         self.drivers = {bdf: host.driver(bdf) for bdf in host.bdfs}
         self.decoding = {bdf: host.memory_decoding(bdf) for bdf in host.bdfs}
@@ -171,11 +171,11 @@ class State:
 
     def essence(self):
         """What two states share that differ in nothing but times and process ids."""
-        ledger = []
+        files = []
         for name, content in self.files.items():
             text = re.sub(rb'"(since|boottime_ms|at)":\d+', b"", content)
-            ledger.append((re.sub(r"\.\d+\.tmp$", ".tmp", name), text))
-        return tuple(self.masks.items()), tuple(self.enable.items()), tuple(ledger)
+            files.append((re.sub(r"\.\d+\.tmp$", ".tmp", name), text))
+        return tuple(self.masks.items()), tuple(self.enable.items()), tuple(files)
 
     def put_back(self, host):
         found = State(host)
@@ -208,7 +208,7 @@ def replace_files(directory, found, wanted):
             (directory / name).chmod(0o600)
 
 
-def check_ledger_files(files):
+def check_claim_files(files):
     """Every claim is whole, and nothing else lies about but what a killed writer or a
     caller without the lock may leave."""
     for name, content in files.items():

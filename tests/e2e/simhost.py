@@ -279,13 +279,13 @@ class SimHost:
             return {}
         return {path.name: path.read_bytes() for path in sorted(directory.iterdir()) if path.name != "lock" and path.is_file()}
 
-    def ledger_files(self):
+    def claim_files(self):
         """Those that do not outlive the VMs: all but the memory of the cards."""
         return {name: content for name, content in self.state_files().items() if name != MEMORY_OF_CARDS}
 
-    def ledger(self):
+    def claims(self):
         """Name -> parsed claim."""
-        return {name: json.loads(content) for name, content in self.ledger_files().items() if name.endswith(".json")}
+        return {name: json.loads(content) for name, content in self.claim_files().items() if name.endswith(".json")}
 
     def remembered(self):
         """BDF -> what is remembered of the card."""

@@ -63,7 +63,7 @@ def test_name(scene, tmp_path, case):
     scene.assert_harmless(xml, domain)
     assert scene.masks() == BEFORE
     assert not (tmp_path / "touched").exists()
-    assert list(scene.ledger()) == [f"{scene.b.uuid}.json"]
+    assert list(scene.claim_files()) == [f"{scene.b.uuid}.json"]
 
 
 def test_names_in_a_dry_run(scene):

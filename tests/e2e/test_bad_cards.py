@@ -95,7 +95,7 @@ def test_far_end_is_out_of_reach(scene, wreck):
     assert scene.masks() == {**WITH_A, 6: out_of_reach}
     scene.assert_harmless()
     assert scene.masks() == {**BEFORE, 6: out_of_reach}
-    assert list(scene.ledger()) == [f"{scene.b.uuid}.json"]
+    assert list(scene.claim_files()) == [f"{scene.b.uuid}.json"]
 
 
 @pytest.mark.parametrize("wreck", WRECKS)
@@ -115,7 +115,7 @@ def test_card_falls_off_between_prepare_and_start(scene):
     scene.assert_refused(5, f"{CARD_0}: {ALL_ONES}{NEXT_STEP}", operations=["start"])
     scene.assert_harmless()
     assert scene.masks() == {**BEFORE, 0: GONE}
-    assert list(scene.ledger()) == [f"{scene.b.uuid}.json"]
+    assert list(scene.claim_files()) == [f"{scene.b.uuid}.json"]
 
 
 # Absent cards, and too many
@@ -156,7 +156,7 @@ def test_card_vanishes_while_its_vm_runs(scene):
     scene.host.remove_function(GUIDE_BDFS[0])
     scene.assert_harmless()
     assert scene.masks() == {**BEFORE, 0: GONE}
-    assert list(scene.ledger()) == [f"{scene.b.uuid}.json"]
+    assert list(scene.claim_files()) == [f"{scene.b.uuid}.json"]
 
 
 def extra_card(scene):
@@ -361,7 +361,7 @@ def test_memory_decoding_is_switched_on_and_off_again(scene, ppu):
     scene.host.set_memory_decoding(GUIDE_BDFS[ppu], False)
     scene.assert_isolated()
     assert scene.host.enable(GUIDE_BDFS[ppu]) == 0
-    assert not any(name.startswith("enabled-") for name in scene.ledger())
+    assert not any(name.startswith("enabled-") for name in scene.claim_files())
 
 
 def test_no_memory_decoding_while_a_driver_is_bound(scene):

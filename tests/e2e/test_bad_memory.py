@@ -57,7 +57,7 @@ def test_memory_of_the_cards(scene, wreck):
     assert all(scene.masks()[ppu] & mask == mask for ppu, mask in BEFORE.items())
     scene.assert_isolated()
     scene.libvirt.stop("b")
-    assert list(scene.ledger()) == [".cards.json.damaged"]
+    assert list(scene.claim_files()) == [".cards.json.damaged"]
     assert scene.host.engine("check").status == 0
 
 

@@ -59,7 +59,7 @@ def test_two_vms(host, tool):
     assert calls and calls[0] == tool.iso("0|1") and [*ISO, "reset"] not in calls
     libvirt.stop("b")
     assert tool.calls()[-1] == [*ISO, "reset"]
-    assert (host.masks(), host.ledger_files()) == (NOTHING_CUT, {})
+    assert (host.masks(), host.claim_files()) == (NOTHING_CUT, {})
 
 
 def test_running_vm_is_left_in_peace(host, tool):
@@ -84,7 +84,7 @@ FAULTS = {
 
 
 def assert_refused(scene, status, *words):
-    before = scene.ledger()
+    before = scene.claim_files()
     result = scene.call("prepare")
     assert result.status == status, result
     assert result.stderr.startswith("icn-hook: VM 'a' is not started: ppudbg --direct --micnop iso "), result
@@ -99,7 +99,7 @@ def assert_refused(scene, status, *words):
         assert (result.status, result.stderr) == (0, "")
     assert scene.masks() == BEFORE
     scene.assert_plain_domain_passes()
-    assert len(scene.ledger()) >= len(before)
+    assert len(scene.claim_files()) >= len(before)
     return scene.host.log()[length:]
 
 
@@ -164,7 +164,7 @@ def test_nothing_of_the_environment_reaches_the_tool(scene, tool, tmp_path):
     result = scene.host.hook("a", "prepare", scene.a.xml(), SECRET="word", LD_LIBRARY_PATH="/nowhere")
     assert result.status == 0
     names = {line.split("=")[0] for line in (tmp_path / "environment").read_text().splitlines()}
-    assert not names & {"SECRET", "LD_LIBRARY_PATH", "ICN_ENGINE", "ICN_HOOK_CALLER", "ICN_HOOK_VERDICT_FD"}
+    assert not names & {"SECRET", "LD_LIBRARY_PATH", "ICN_ENGINE", "ICN_HOOK_DEADLINE", "ICN_HOOK_VERDICT_FD"}
     assert not (tmp_path / "stdin").exists()
 
 
@@ -188,7 +188,7 @@ def test_failed_restore_is_made_up_for(host, tool):
     tool.fail("")
     assert libvirt.start(vm("c", 6)).running
     libvirt.stop("c")
-    assert (host.masks(), host.ledger_files()) == (NOTHING_CUT, {})
+    assert (host.masks(), host.claim_files()) == (NOTHING_CUT, {})
 
 
 def test_status_says_what_it_cannot_know(scene, host, tool):

@@ -28,7 +28,7 @@ def entry(scene, uuid):
 
 
 def text_of(scene, path):
-    """A file of the ledger as it stands, or b's for one that is not there."""
+    """A file of the state as it is, or b's for one that is not there."""
     return (path if path.exists() else entry(scene, scene.b.uuid)).read_text()
 
 
@@ -159,7 +159,7 @@ def test_own_entry(scene, wreck):
     """What a VM left of itself does not keep it from starting again."""
     wreck(scene, entry(scene, scene.a.uuid))
     scene.assert_isolated()
-    assert list(scene.ledger()) == [f"{scene.b.uuid}.json"]
+    assert list(scene.claim_files()) == [f"{scene.b.uuid}.json"]
     check_victim(scene)
     scene.assert_mended()
 
@@ -266,7 +266,7 @@ if NOT_MINE:
 @pytest.mark.parametrize("wreck", DIRECTORIES)
 def test_directory_that_cannot_be_trusted(scene, wreck):
     scene.entry_of_b = None
-    kept = scene.ledger()
+    kept = scene.claim_files()
     wreck(directory(scene))
     scene.assert_refused(3, str(directory(scene)) + DIRECTORIES[wreck] + MOVE_AWAY)
     scene.assert_harmless()

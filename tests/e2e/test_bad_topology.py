@@ -200,7 +200,7 @@ def test_stop_with_a_broken_topology_is_made_up_for(scene):
     masks = scene.masks()
     scene.libvirt.stop("b")
     assert scene.masks() == masks
-    assert list(scene.ledger()) == [f"{scene.b.uuid}.json", f"ended-{scene.b.uuid}"]
+    assert list(scene.claim_files()) == [f"{scene.b.uuid}.json", f"ended-{scene.b.uuid}"]
     assert f": vm=b op=stopped {scene.host.path(CONFIG)}: there is no device in it{NEXT_STEP[:-1]}" in scene.host.log()
     assert "; the cuts of the VM's cards stay until that is corrected\n" in scene.host.log()
     scene.host.write(CONFIG, VENDOR)
@@ -222,7 +222,7 @@ def test_1024_cards(tmp_path):
     assert masks == {0: 0b10, 1: 0b01, 499: 0b10, 500: 0b11, 501: 0b01, 1022: 0b10, 1023: 0b01}
     assert host.hook("large", "stopped", domain.xml()).status == 0
     assert host.hook("large", "release", domain.xml()).status == 0
-    assert not any(host.masks().values()) and host.ledger_files() == {}
+    assert not any(host.masks().values()) and host.claim_files() == {}
 
 
 def test_1024_cards_of_which_8_are_there(host):

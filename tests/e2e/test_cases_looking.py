@@ -226,7 +226,7 @@ def test_group_name_that_means_something_else(host, name):
     result = host.engine("apply", f"--name={name}", "4")
     assert result.status in (2, 3), result
     assert result.stderr.count("\n") == 1 and name in result.stderr
-    assert (host.masks(), host.ledger()) == (NOTHING_CUT, {})
+    assert (host.masks(), host.claims()) == (NOTHING_CUT, {})
 
 
 @pytest.mark.parametrize("arguments", [["status"], ["check"], ["topo"], ["doctor"], ["help"]], ids=" ".join)
@@ -407,4 +407,4 @@ def test_reset_neighbour_is_healed_by_the_next_hook(host, libvirt):
     assert host.engine("check").status == 1
     passes(host, vm("c", 4), "prepare")
     assert host.mask(2) == host.topology.required_mask(2, {0: {"a"}, 1: {"a"}, 4: {"c"}})
-    assert Domain("c").uuid in {name[:36] for name in host.ledger()}
+    assert Domain("c").uuid in {name[:36] for name in host.claims()}

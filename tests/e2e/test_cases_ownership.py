@@ -156,7 +156,7 @@ def assert_free(host, libvirt):
     assert host.masks() == host.topology.required_masks({1: {"b"}, 4: {"b"}})
     libvirt.stop("b")
     assert host.engine("repair").status == 0
-    assert (host.masks(), host.ledger()) == (NOTHING_CUT, {})
+    assert (host.masks(), host.claims()) == (NOTHING_CUT, {})
     assert host.engine("check").status == 0
 
 
@@ -205,7 +205,7 @@ def test_repair_ends_what_was_never_told(host, libvirt):
     is_lost(libvirt, "a")
     result = host.engine("repair")
     assert result.status == 0, result
-    assert (host.masks(), host.ledger(), owed(host)) == (NOTHING_CUT, {}, {})
+    assert (host.masks(), host.claims(), owed(host)) == (NOTHING_CUT, {}, {})
     assert host.engine("check").status == 0
 
 
@@ -230,7 +230,7 @@ def test_sixteen_ends_with_a_slow_tool(tmp_path):
     tool.write_text(f'#!/bin/sh\nexec {sys.executable} {standin} "$@"\n')
     result = host.engine("repair")
     assert result.status in (0, 7), result
-    assert (set(host.masks().values()), host.ledger()) == ({0}, {})
+    assert (set(host.masks().values()), host.claims()) == ({0}, {})
     for domain in domains:
         assert libvirt.start(domain).running
     host.daemon.kill()
@@ -350,7 +350,7 @@ def test_damaged_claim(host, libvirt, remedy):
     if remedy == "remove the file":
         path.unlink()
     assert host.engine("repair").status == 0
-    assert (host.masks(), host.ledger()) == (NOTHING_CUT, {})
+    assert (host.masks(), host.claims()) == (NOTHING_CUT, {})
     passes(host, vm("b", 4), "prepare")
     assert host.masks() == host.topology.required_masks({4: {"b"}})
 

@@ -153,14 +153,14 @@ def test_vendor_tool(host, tool):
     tool.calls()
     fine(host.engine("reset"))
     assert tool.calls() == [[*ISO, "reset"]]
-    assert (host.masks(), host.ledger()) == (IDLE, {})
+    assert (host.masks(), host.claims()) == (IDLE, {})
 
 
 @pytest.mark.parametrize("groups", ["0;touch ../pwned", "$(touch pwned)", "0|1;id", "`id`", "0 1", "0&"])
 def test_no_shell(host, tool, groups):
     for arguments in (["apply", groups], ["--vm_devices", groups]):
         assert host.engine(*arguments).status == 2
-    assert (tool.calls(), host.ledger_files()) == ([], {})
+    assert (tool.calls(), host.claim_files()) == ([], {})
 
 
 def test_vendor_tool_isolates_idle_cards(host, tool):
@@ -181,7 +181,7 @@ def test_vendor_tool_fails(host, tool):
     assert "the firmware refused" in result.stderr and result.stderr.count("\n") == 1
     tool.fail("")
     fine(host.engine("reset"))
-    assert (host.masks(), host.ledger()) == (IDLE, {})
+    assert (host.masks(), host.claims()) == (IDLE, {})
 
 
 def test_vendor_tool_is_not_asked_in_a_dry_run(host, tool):
@@ -197,7 +197,7 @@ def test_reset_under_a_vm_asks_the_tool_only_by_force(scene):
     assert tool.calls() == []
     assert scene.host.engine("reset", "--force").status == 0
     assert tool.calls() == [[*ISO, "reset"]]
-    assert list(scene.host.ledger()) == [f"{scene.b.uuid}.json"]
+    assert list(scene.host.claims()) == [f"{scene.b.uuid}.json"]
 
 
 # Who asks, and where the answer goes

@@ -190,7 +190,7 @@ def test_nothing_can_be_looked_at(host):
     assert complete(host, "cards", "--config", "/nowhere") == []
 
 
-def test_a_ledger_that_is_not_ours(host):
+def test_a_state_that_is_not_ours(host):
     """As for an ordinary user: the cards are offered, their owners are not known."""
     host.path("/run/icn-hook").mkdir(mode=0o777)
     os.chmod(host.path("/run/icn-hook"), 0o777)

@@ -59,12 +59,12 @@ def test_many_domains(host):
     for _ in range(MANY_ROUNDS):
         all_pass(host, domains, "prepare")
         assert host.masks() == host.topology.required_masks(owners)
-        assert set(host.ledger_files()) == {f"{domain.uuid}.json" for domain in domains}
+        assert set(host.claim_files()) == {f"{domain.uuid}.json" for domain in domains}
         all_pass(host, domains, "start")
         assert host.masks() == host.topology.required_masks(owners)
         all_pass(host, domains, "stopped")
         all_pass(host, domains, "release")
-        assert (host.masks(), host.ledger_files()) == (nothing_cut(host), {})
+        assert (host.masks(), host.claim_files()) == (nothing_cut(host), {})
 
 
 def test_two_want_the_same_card(host):
@@ -81,11 +81,11 @@ def test_two_want_the_same_card(host):
             assert words in message
         ppus = (0, 1) if winner == 0 else (1, 2)
         assert host.masks() == host.topology.required_masks({ppu: {domains[winner].uuid} for ppu in ppus})
-        assert list(host.ledger()) == [f"{domains[winner].uuid}.json"]
+        assert list(host.claims()) == [f"{domains[winner].uuid}.json"]
         # libvirt ends the loser's start, and the winner's VM stops, at once.
         all_pass(host, domains, "stopped")
         all_pass(host, domains, "release")
-        assert (host.masks(), host.ledger_files()) == (nothing_cut(host), {})
+        assert (host.masks(), host.claim_files()) == (nothing_cut(host), {})
 
 
 def test_start_against_stop(host):
@@ -102,7 +102,7 @@ def test_start_against_stop(host):
         assert {(result.status, result.stderr) for result in results} == {(0, "")}
         all_pass(host, [comes], "release")
         assert host.masks() == host.topology.required_masks({0: {"stays"}})
-        assert list(host.ledger()) == [f"{stays.uuid}.json"]
+        assert list(host.claims()) == [f"{stays.uuid}.json"]
 
 
 def test_card_that_changes_hands(host):
@@ -124,4 +124,4 @@ def test_card_that_changes_hands(host):
         assert host.masks() == host.topology.required_masks({2: {"comes"}, 3: {"comes"}})
         all_pass(host, [comes], "stopped")
         all_pass(host, [comes], "release")
-        assert (host.masks(), host.ledger_files()) == (nothing_cut(host), {})
+        assert (host.masks(), host.claim_files()) == (nothing_cut(host), {})

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from domain_xml import INACTIVE, LIVE, PREPARE, Domain, Hostdev
-from faults import SAMPLE, State, Tracer, check_ledger_files, errors_of, sample
+from faults import SAMPLE, State, Tracer, check_claim_files, errors_of, sample
 from libvirt_player import Libvirt
 from simhost import GUIDE_BDFS, SimHost
 from topology import Topology
@@ -129,7 +129,7 @@ class Stage:
             self.host.set_enable(device.bdf, 0)
         self.go_on(B, ["stopped", "release"], pid)
         state = State(self.host)
-        assert (state.masks, state.ledger) == (INITIAL, {})
+        assert (state.masks, state.claim_files) == (INITIAL, {})
         assert set(state.enable.values()) == {0}
 
     # The oracle
@@ -147,8 +147,8 @@ class Stage:
         for ppu in CARDS["b"]:
             assert state.masks[ppu] == self.before.masks[ppu]
         entry = f"{B.uuid}.json"
-        assert state.ledger.get(entry) == self.before.ledger[entry]
-        check_ledger_files(state.ledger)
+        assert state.claim_files.get(entry) == self.before.claim_files[entry]
+        check_claim_files(state.claim_files)
         for ppu, mask in state.masks.items():
             assert mask & -1 << len(PEERS[ppu]) == OTHER_BITS
 
@@ -194,7 +194,7 @@ class Stage:
             self.go_on(A, steps, A_PID)
             if steps:
                 found = State(self.host)
-                assert (found.masks, list(found.ledger)) == (self.expected("b"), [f"{B.uuid}.json"])
+                assert (found.masks, list(found.claim_files)) == (self.expected("b"), [f"{B.uuid}.json"])
             self.end_of_b()
 
     def restore_enable(self, point):
@@ -346,7 +346,7 @@ def test_killed_again_while_healing(tmp_path):
 
 def test_killed_while_memory_decoding_is_switched(tmp_path):
     """The cards' memory decoding is off: `enable` is counted up and down around
-    each access, with a note in the ledger."""
+    each access, with a note in the state."""
     crew = Crew(tmp_path, "prepare", decoding=False)
     stage = crew.first()
     points = [point for point in stage.points(stage.host.engine_program) if point.changes]

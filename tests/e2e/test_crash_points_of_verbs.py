@@ -104,7 +104,7 @@ class VerbStage(Stage):
         state = State(self.host)
         names = ["b"] if self.with_b else []
         assert state.masks == self.expected(*names)
-        assert list(state.ledger) == [f"{B.uuid}.json"] * self.with_b
+        assert list(state.claim_files) == [f"{B.uuid}.json"] * self.with_b
         if self.with_b:
             self.end_of_b()
 
@@ -188,7 +188,7 @@ class Reset(VerbStage):
         for ppu, mask in state.masks.items():
             links = (1 << len(PEERS[ppu])) - 1
             assert mask in (INITIAL[ppu], INITIAL[ppu] & ~links)
-        assert state.ledger == {}
+        assert state.claim_files == {}
 
 
 class Tombstone(VerbStage):
@@ -261,7 +261,7 @@ class CarryOver(VerbStage):
         assert self.libvirt.start(A).running
         remembered = self.host.remembered()
         directory = self.host.path("/run/icn-hook")
-        for name, claim in self.host.ledger().items():
+        for name, claim in self.host.claims().items():
             (directory / name).write_text(json.dumps(entry_of_0_1(claim, remembered, self.host.bdfs)))
         (directory / "cards.json").unlink()
 
@@ -342,8 +342,8 @@ def test_carried_over_is_what_it_was(tmp_path):
     assert stage.host.hook("d", "prepare", Domain("d", [Hostdev(GUIDE_BDFS[0])]).xml(PREPARE)).status == 4
     stage.libvirt.restart_daemon()
     assert stage.host.masks() == before
-    assert {claim["schema"] for claim in stage.host.ledger().values()} == {"icn-hook/claim/2"}
+    assert {claim["schema"] for claim in stage.host.claims().values()} == {"icn-hook/claim/2"}
     stage.libvirt.stop("a")
     assert stage.host.masks() == stage.expected("b")
     stage.libvirt.stop("b")
-    assert (stage.host.masks(), stage.host.ledger()) == (INITIAL, {})
+    assert (stage.host.masks(), stage.host.claims()) == (INITIAL, {})

@@ -93,11 +93,11 @@ def test_does_not_come_back(host, reset):
         f"does not come back from a reset: {gone}", "FAIL", "no VM can take it before it answers"
     ) + found(f"did not take its mask back: {CARD}: {gone}", "FAIL",
               "the next start or stop of a VM with cards tries again, or icn-hook repair")
-    assert host.ledger() == {} and list(host.remembered()) == [GUIDE_BDFS[5]]
+    assert host.claims() == {} and list(host.remembered()) == [GUIDE_BDFS[5]]
     (host.device(GUIDE_BDFS[5]) / "config").write_bytes(config)
     host.write_register(5, 0x10)
     assert host.hook("a", "prepare", vm("a", 3).xml()).status == 0
-    assert (host.mask(5) & 0x10, [claim["name"] for claim in host.ledger().values()]) == (0, ["a"])
+    assert (host.mask(5) & 0x10, [claim["name"] for claim in host.claims().values()]) == (0, ["a"])
     assert host.remembered()[GUIDE_BDFS[5]]["original"] == "0x00000000"
 
 
@@ -120,7 +120,7 @@ def test_neighbour_of_a_vm(host, reset):
     assert probe(host)[1:3] == found("is linked to a card that a VM has: no reset tried", "WARN",
                                      "try a card without links to a VM")
     assert host.masks() == before
-    assert ([claim["name"] for claim in host.ledger().values()], host.remembered()) == (["a"], remembered)
+    assert ([claim["name"] for claim in host.claims().values()], host.remembered()) == (["a"], remembered)
 
 
 def test_no_open_link(host):
@@ -138,10 +138,10 @@ def test_a_kill_on_the_way(host, reset):
     result = host.run([*strace, host.engine_program, "doctor", "--probe", "5"])
     assert result.status != 0 and killed.wait(10)
     assert host.mask(5) != 0
-    assert (host.ledger(), host.remembered()[GUIDE_BDFS[5]]["original"]) == ({}, "0x00000000")
+    assert (host.claims(), host.remembered()[GUIDE_BDFS[5]]["original"]) == ({}, "0x00000000")
     assert host.hook("a", "prepare", vm("a", 0).xml()).status == 0
     assert host.mask(5) == 0
-    assert [claim["name"] for claim in host.ledger().values()] == ["a"]
+    assert [claim["name"] for claim in host.claims().values()] == ["a"]
 
 
 @pytest.mark.parametrize("before", [0, 0x9])
@@ -177,11 +177,11 @@ REFUSALS = [
 def test_refused(host, card, plant, status, reason):
     plant(host)
     masks = host.masks()
-    entries = host.ledger_files()
+    entries = host.claim_files()
     result = host.engine("doctor", "--probe", card)
     assert (result.status, result.stdout, result.stderr) == (status, b"", f"icn-hook: {reason}\n")
     assert host.masks() == masks
-    assert host.ledger_files() == entries
+    assert host.claim_files() == entries
 
 
 def test_in_doubt(host):

@@ -28,7 +28,7 @@ def prepare(host, domain, **more):
 def test_a_daemon_that_has_called(healthy):
     """The hook is newer than the daemon, but a claim names it."""
     healthy.hook("a", "prepare", vm("a", 0, 1).xml())
-    daemon = next(iter(healthy.ledger().values()))["daemon"]
+    daemon = next(iter(healthy.claims().values()))["daemon"]
     start_daemon(healthy, pid=daemon["pid"], ago=HOUR)
     stat = f"{daemon['pid']} (libvirtd) S 1 " + "0 " * 17 + f"{daemon['start']} " + "0 " * 30 + "\n"
     healthy.write(f"/proc/{daemon['pid']}/stat", stat)

@@ -12,7 +12,7 @@ CARDS = [f"PPU {ppu} ({bdf})" for ppu, bdf in enumerate(GUIDE_BDFS)]
 
 def since(scene, domain=None):
     """The claim's own moment, as seconds and in local time."""
-    moment = scene.host.ledger()[f"{(domain or scene.b).uuid}.json"]["since"]
+    moment = scene.host.claims()[f"{(domain or scene.b).uuid}.json"]["since"]
     return moment, time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(moment + 8 * 3600))
 
 

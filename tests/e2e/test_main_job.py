@@ -31,7 +31,7 @@ def vm(name, *ppus):
 
 def state(host):
     """All that a hook may change."""
-    return host.masks(), host.ledger_files()
+    return host.masks(), host.claim_files()
 
 
 def assert_clean(host):
@@ -57,7 +57,7 @@ def test_prepare_alone_isolates(host, group):
     result = host.hook("vm1", "prepare", domain.xml(PREPARE))
     assert (result.status, result.stderr) == (0, "")
     assert host.masks() == {**NOTHING_CUT, **GOLDEN_SINGLE[group]}
-    assert list(host.ledger_files()) == [f"{domain.uuid}.json"]
+    assert list(host.claim_files()) == [f"{domain.uuid}.json"]
 
 
 def test_four_vms(host, libvirt):
@@ -279,7 +279,7 @@ def test_restart_of_the_daemon(host, libvirt):
 
 
 def test_installed_while_vms_run(host, libvirt):
-    """No entry in the ledger: the status file says who has the card."""
+    """No claim in the state: the status file says who has the card."""
     assert libvirt.start(vm("a", 0, 1)).running
     for path in host.path("/run/icn-hook").iterdir():
         path.unlink()
@@ -340,7 +340,7 @@ def test_stop_with_broken_settings_gives_up_the_cards(host, libvirt, path):
     host.write(path, "[broken\n")
     libvirt.stop("a")
     assert host.masks() == cut
-    assert f"ended-{vm('a').uuid}" in host.ledger_files()
+    assert f"ended-{vm('a').uuid}" in host.claim_files()
     assert "its end is noted, and the next hook or `icn-hook repair` carries it out" in host.log()
     host.write(path, good)
     assert libvirt.start(vm("b", 1, 2)).running

@@ -46,18 +46,18 @@ def required(host, *groups):
 
 
 def names(host):
-    return sorted(entry["name"] for entry in host.ledger().values())
+    return sorted(entry["name"] for entry in host.claims().values())
 
 
 def refused(host, status, line, *arguments):
     """Nothing changes; the line is on stderr, and in the JSON."""
-    before = host.masks(), host.ledger_files()
+    before = host.masks(), host.claim_files()
     result = host.engine(*arguments)
     assert (result.status, result.stdout, result.stderr) == (status, b"", f"icn-hook: {line}\n"), result
     result = host.engine(*arguments, "--json")
     assert_error(result, status, line, json=True)
     assert result.json()["writes"] == []
-    assert (host.masks(), host.ledger_files()) == before
+    assert (host.masks(), host.claim_files()) == before
     return result.json()
 
 
@@ -70,14 +70,14 @@ def test_guide_list(host):
     assert result.stdout.decode().splitlines() == [
         f"group 'manual-{group[0]}' is isolated: {', '.join(map(card_text, group))}" for group in GUIDE_GROUPS
     ]
-    entries = host.ledger().values()
+    entries = host.claims().values()
     assert sorted(entry["name"] for entry in entries) == ["manual-0", "manual-2", "manual-4", "manual-6"]
     assert all(entry["kind"] == "group" and UUID.fullmatch(entry["uuid"]) for entry in entries)
 
 
 def test_json(host):
     found = fine(host.engine("apply", "--name", "red", "0,1|6", "--json")).json()
-    uuids = {entry["name"]: entry["uuid"] for entry in host.ledger().values()}
+    uuids = {entry["name"]: entry["uuid"] for entry in host.claims().values()}
     writes = found.pop("writes")
     assert found == {
         "schema": "icn-hook/apply/1",
@@ -120,7 +120,7 @@ def test_vendor_spelling(host):
         b"OK: every group is isolated, and no link inside a group is read as cut\n"
     )
     fine(host.engine("-r"))
-    assert (host.masks(), host.ledger()) == (IDLE, {})
+    assert (host.masks(), host.claims()) == (IDLE, {})
 
 
 def test_released_one_after_another(host):
@@ -137,7 +137,7 @@ def test_released_one_after_another(host):
         expected = required(host, *left)
         expected[7] |= 0x20 if [4, 5, 7] not in left else 0
         assert host.masks() == expected, group
-    assert host.ledger() == {}
+    assert host.claims() == {}
 
 
 def test_several_calls(host):
@@ -151,7 +151,7 @@ def test_several_calls(host):
 def test_the_same_again(host):
     """It verifies and cuts again, whatever happened to the registers."""
     apply(host, "0,1|6", "--name", "red")
-    files = host.ledger_files().keys()
+    files = host.claim_files().keys()
     assert changes(apply(host, "0,1|6", "--json")) == []
     host.set_masks({0: 0, 6: 0x8})
     for options in ([], ["--name", "red"]):
@@ -159,10 +159,10 @@ def test_the_same_again(host):
         found = apply(host, "1,0|6", "--json", *options)
         assert sorted(changes(found)) == [(0, 0, 0x19), (6, 8, 0x39)]
         assert host.masks() == required(host, [0, 1], [6])
-        assert host.ledger_files().keys() == files
+        assert host.claim_files().keys() == files
     fine(host.engine("release", "red"))
     fine(host.engine("release", "manual-6"))
-    assert (host.masks(), host.ledger()) == (IDLE, {})
+    assert (host.masks(), host.claims()) == (IDLE, {})
 
 
 def test_in_use_by_its_own_vmm(host):
@@ -182,10 +182,10 @@ def test_in_use_by_its_own_vmm(host):
 
 def test_dry_run(host):
     apply(host, "2,3")
-    before = host.masks(), host.ledger_files()
+    before = host.masks(), host.claim_files()
     found = fine(host.engine("apply", "0,1|6", "-n", "--json"))
     assert [group["uuid"] for group in found.json()["groups"]] == [None, None]
-    assert (host.masks(), host.ledger_files()) == before
+    assert (host.masks(), host.claim_files()) == before
     assert changes(apply(host, "0,1|6", "--json")) == changes(found)
     text = fine(host.engine("release", "--dry-run", "manual-6")).stdout.decode().splitlines()
     assert text == [
@@ -202,7 +202,7 @@ def test_dry_run(host):
     assert planned.json()["ended"] == ["manual-0", "manual-2"]
     assert host.masks() == required(host, [2, 3], [0, 1])
     assert changes(fine(host.engine("reset", "--json"))) == changes(planned)
-    assert (host.masks(), host.ledger()) == (IDLE, {})
+    assert (host.masks(), host.claims()) == (IDLE, {})
 
 
 def test_dry_run_creates_nothing(host):
@@ -390,7 +390,7 @@ def test_all_or_nothing(host):
     assert (result.status, result.json()["code"]) == (5, "hardware")
     assert result.stderr.startswith(f"icn-hook: {card_text(6)}: resource0 cannot be mapped now: a driver")
     assert result.stderr.endswith("; no group of this call is isolated, so correct that, then apply it again\n")
-    assert (host.masks(), host.ledger()) == (before, {})
+    assert (host.masks(), host.claims()) == (before, {})
     assert len(changes(result)) > 8
 
 
@@ -414,7 +414,7 @@ def test_release_of_what_is_no_group(scene):
 
 def test_release_json(host):
     apply(host, "0,1", "--name", "red")
-    [entry] = host.ledger().values()
+    [entry] = host.claims().values()
     found = fine(host.engine("release", "red", "--json")).json()
     writes = found.pop("writes")
     assert found == {
@@ -440,7 +440,7 @@ def test_release_that_cannot_reach_a_card(host):
     assert result.status == 5
     assert result.stderr.startswith(f"icn-hook: not all links are back: {card_text(1)} is owed the mask 0x00000000: resource0 is missing")
     assert result.stderr.endswith("; icn-hook repair gives it back as soon as its registers can be written\n")
-    assert host.ledger() == {}
+    assert host.claims() == {}
     assert host.engine("status", "--json").json()["ppus"][1]["owed"] == "0x00000000"
     result = host.engine("reset")
     assert result.status == 5
@@ -448,7 +448,7 @@ def test_release_that_cannot_reach_a_card(host):
     resource.write_bytes(content)
     assert host.masks() != IDLE
     fine(host.engine("repair"))
-    assert (host.masks(), host.ledger()) == (IDLE, {})
+    assert (host.masks(), host.claims()) == (IDLE, {})
 
 
 def test_another_boot_ends_a_group(host):
@@ -475,7 +475,7 @@ def test_reset(host):
     assert result.stdout.decode() == (
         f"group 'red' is ended: {card_text(4)}, {card_text(5)}\nAll cards have their links back.\n"
     )
-    assert (host.masks(), host.ledger()) == ({**IDLE, 5: 0x20}, {})
+    assert (host.masks(), host.claims()) == ({**IDLE, 5: 0x20}, {})
 
 
 def every_link(host):
@@ -522,7 +522,7 @@ def test_reset_while_vms_run(scene):
     assert found["exposed"] == [{"name": "b", "uuid": scene.b.uuid, "ppus": [2, 3]}]
     refused(host, 4, line, "--reset")
     refused(host, 4, line, "reset", "--dry-run")
-    entry = host.ledger_files()[f"{scene.b.uuid}.json"]
+    entry = host.claim_files()[f"{scene.b.uuid}.json"]
     result = host.engine("reset", "--force", "--dry-run", "--json")
     assert (result.status, result.stderr) == (0, "icn-hook: would be exposed: 'b' (PPU 2, 3)\n")
     assert host.masks() == WITH_A
@@ -531,13 +531,13 @@ def test_reset_while_vms_run(scene):
     assert (result.json()["ended"], result.json()["exposed"]) == (["red"], found["exposed"])
     # QEMU keeps the registers of its cards to itself.
     assert host.masks() == {**IDLE, 2: BEFORE[2], 3: BEFORE[3]}
-    assert host.ledger_files() == {f"{scene.b.uuid}.json": entry}
+    assert host.claim_files() == {f"{scene.b.uuid}.json": entry}
     scene.libvirt.watch = False
     scene.libvirt.reconnect("b")
     assert host.masks() == BEFORE
     scene.libvirt.watch = True
     scene.libvirt.stop("b")
-    assert (host.masks(), host.ledger()) == (IDLE, {})
+    assert (host.masks(), host.claims()) == (IDLE, {})
 
 
 def test_reset_with_an_unreadable_entry(host):

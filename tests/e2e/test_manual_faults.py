@@ -7,7 +7,7 @@ import random
 import pytest
 
 from bystander import BEFORE
-from faults import State, Tracer, check_ledger_files, errors_of
+from faults import State, Tracer, check_claim_files, errors_of
 from topology import Topology
 
 GROUPS = [[0, 1], [6]]
@@ -46,10 +46,10 @@ class Bench:
         state = State(self.host)
         owners = {ppu: {"b"} for group in self.others for ppu in group}
         assert not self.host.topology.leaks(state.masks, owners), state.masks
-        for name, content in self.before.ledger.items():
+        for name, content in self.before.claim_files.items():
             if self.others:
-                assert state.ledger.get(name) == content
-        check_ledger_files(state.ledger)
+                assert state.claim_files.get(name) == content
+        check_claim_files(state.claim_files)
         return state
 
     def check_cut(self, point, error):
@@ -70,7 +70,7 @@ class Bench:
     def groups(self):
         return sorted(
             entry["name"]
-            for entry in self.host.ledger().values()
+            for entry in self.host.claims().values()
             if entry["kind"] == "group" and entry["phase"] != "ended"
         )
 
@@ -82,7 +82,7 @@ def test_apply_is_killed(scene, tmp_path):
     left = set()
     for point in bench.sample(KILLS):
         state = bench.kill(point)
-        left.add((tuple(state.masks.items()), len(state.ledger)))
+        left.add((tuple(state.masks.items()), len(state.claim_files)))
         bench.fine(*APPLY)
         assert scene.host.masks() == bench.expected(*GROUPS)
         assert bench.groups() == ["manual-0", "manual-6"]
@@ -92,20 +92,20 @@ def test_apply_is_killed(scene, tmp_path):
         assert bench.groups() == []
         scene.check_b("release after a kill")
         assert scene.host.masks() == BEFORE
-        assert list(scene.host.ledger()) == [f"{scene.b.uuid}.json"]
+        assert list(scene.host.claims()) == [f"{scene.b.uuid}.json"]
         bench.put_back()
     assert len(left) >= 6
 
 
 @pytest.mark.parametrize("verb", [APPLY, ["release", "manual-0"], ["reset"]])
 def test_reset_heals_every_kill(host, tmp_path, verb):
-    preparation = ["reset"] if verb == APPLY else APPLY  # the ledger's directory is there in each case
+    preparation = ["reset"] if verb == APPLY else APPLY  # the state's directory is there in each case
     assert host.engine(*preparation).status == 0
     bench = Bench(host, tmp_path, verb, [])
     for point in bench.sample(KILLS):
         bench.kill(point)
         bench.fine("reset")
-        assert (host.masks(), host.ledger_files()) == (IDLE, {}), point
+        assert (host.masks(), host.claim_files()) == (IDLE, {}), point
         bench.put_back()
 
 

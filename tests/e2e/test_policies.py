@@ -38,7 +38,7 @@ def test_idle_isolate(host):
     masks = required({2: "b", 3: "b"})
     assert host.masks() == {**ALL_CUT, 2: masks[2], 3: masks[3]}
     libvirt.stop("b")
-    assert (host.masks(), host.ledger_files()) == (ALL_CUT, {})
+    assert (host.masks(), host.claim_files()) == (ALL_CUT, {})
 
 
 def test_idle_isolate_is_what_check_demands(host):
@@ -76,7 +76,7 @@ def test_far_end_leave(host):
     assert host.masks() == near_only(required({0: "a", 1: "a"}), 0, 1)
     assert host.engine("check").status == 0
     libvirt.stop("a")
-    assert (host.masks(), host.ledger_files()) == (NOTHING_CUT, {})
+    assert (host.masks(), host.claim_files()) == (NOTHING_CUT, {})
 
 
 def test_far_end_leave_with_two_vms(host):
@@ -204,7 +204,7 @@ def test_shared_card(host, kind):
     assert host.masks()[0] == ALL_CUT[0]
     libvirt.stop("c")
     libvirt.stop("a")
-    assert (host.masks(), host.ledger_files()) == (NOTHING_CUT, {})
+    assert (host.masks(), host.claim_files()) == (NOTHING_CUT, {})
 
 
 def test_part_of_a_card_that_is_taken_whole(scene):
@@ -260,7 +260,7 @@ def test_hot_plugged_card_is_isolated_at_reconnect(scene):
     result = scene.host.engine("check", "--json")
     assert (result.status, {finding["code"] for finding in result.json()["findings"]}) == (7, {"no-gate", "card"})
     assert scene.host.topology.leaks(scene.masks(), {0: {"a"}, 1: {"a"}, 2: {"b"}, 3: {"b"}}) == []
-    owned = [card["bdf"] for card in scene.host.ledger()[f"{vm('a').uuid}.json"]["cards"]]
+    owned = [card["bdf"] for card in scene.host.claims()[f"{vm('a').uuid}.json"]["cards"]]
     assert owned == GUIDE_BDFS[:2]
     scene.libvirt.stop("a")
     assert scene.masks() == BEFORE
@@ -275,7 +275,7 @@ def test_unplugged_card_is_idle_after_reconnect(scene):
     scene.host.write_status(running.domain, running.pid)
     scene.libvirt.let_through[running.domain.uuid].discard(1)
     scene.libvirt.reconnect("a")
-    owned = [card["bdf"] for card in scene.host.ledger()[f"{vm('a').uuid}.json"]["cards"]]
+    owned = [card["bdf"] for card in scene.host.claims()[f"{vm('a').uuid}.json"]["cards"]]
     assert owned == GUIDE_BDFS[:1]
     assert scene.libvirt.start(vm("c", 1)).running
     for name in ("a", "c"):

@@ -57,7 +57,7 @@ def test_what_stays_unverified(scene):
     assert found["coverage"] == {"required": 8, "proven": 4, "gated": 0, "unverified": 4}
     assert {"no-gate", "unverified", "repaired"} <= {finding["code"] for finding in found["findings"]}
     assert scene.masks() == WITH_A
-    assert len(scene.host.ledger()) == 2
+    assert len(scene.host.claims()) == 2
 
 
 def test_a_debt(scene):

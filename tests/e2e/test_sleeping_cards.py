@@ -33,7 +33,7 @@ def test_a_vms_life_on_sleeping_cards(host):
         run(host, "stopped")
         run(host, "release")
         assert kernel.masks() == [0] * 8
-    assert host.ledger_files() == {}
+    assert host.claim_files() == {}
 
 
 def test_looking_does_not_wake(host):

@@ -44,7 +44,7 @@ def owners(scene):
 
 
 def schemas(scene):
-    return {claim["schema"] for claim in scene.ledger().values()}
+    return {claim["schema"] for claim in scene.claims().values()}
 
 
 def test_with_a_vm_and_a_group(host, scene):
@@ -78,7 +78,7 @@ def test_with_a_vm_and_a_group(host, scene):
     libvirt.stop("vm1")
     assert scene.masks() == masks(ONLY_THE_GROUP)
     assert scene.engine("release", "job").status == 0
-    assert scene.masks() == masks({}) and scene.ledger_files() == {} and scene.remembered() == {}
+    assert scene.masks() == masks({}) and scene.claim_files() == {} and scene.remembered() == {}
 
 
 def first_calls(scene, libvirt):
@@ -124,7 +124,7 @@ def test_whatever_call_is_the_first(host, scene):
     libvirt.stop("vm1")
     assert scene.masks() == masks(ONLY_THE_GROUP)
     assert scene.engine("release", "job").status == 0
-    assert scene.masks() == masks({}) and scene.ledger_files() == {} and scene.remembered() == {}
+    assert scene.masks() == masks({}) and scene.claim_files() == {} and scene.remembered() == {}
 
 
 def test_the_old_hook_calls_the_new_engine(host, scene):

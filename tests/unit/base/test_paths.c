@@ -30,7 +30,7 @@ static void test_real_host(void **state)
     setenv("ICN_SYSROOT", "", 1);
     assert_false(paths_simulated());
     assert_string_equal(paths_sysroot(), "");
-    check_resolve(PATH_LEDGER, "/run/icn-hook");
+    check_resolve(PATH_STATE, "/run/icn-hook");
 }
 
 static void test_simulated_host(void **state)
@@ -40,7 +40,7 @@ static void test_simulated_host(void **state)
     setenv("ICN_SYSROOT", "/srv/host", 1);
     assert_true(paths_simulated());
     assert_string_equal(paths_sysroot(), "/srv/host");
-    check_resolve(PATH_LEDGER, "/srv/host/run/icn-hook");
+    check_resolve(PATH_STATE, "/srv/host/run/icn-hook");
     check_resolve("/srv/hostile", "/srv/host/srv/hostile");
 }
 

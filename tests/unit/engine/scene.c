@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -151,6 +152,11 @@ static struct state open_state(void)
     return state;
 }
 
+struct process_identity scene_daemon(void)
+{
+    return (struct process_identity){.pid = getpid(), .start = real_process_start(getpid())};
+}
+
 void scene_claim(const struct scene_claim *wanted)
 {
     struct state state = open_state();
@@ -162,7 +168,7 @@ void scene_claim(const struct scene_claim *wanted)
     claim->boottime_ms = state_boottime_ms() - wanted->age_ms;
     claim->has_daemon = wanted->daemon != NO_DAEMON;
     if (wanted->daemon == DAEMON_HERE) {
-        claim->daemon = process_caller();
+        claim->daemon = scene_daemon();
     } else if (wanted->daemon == DAEMON_DEAD) {
         claim->daemon = (struct process_identity){.pid = NO_PROCESS, .start = 1};
     }

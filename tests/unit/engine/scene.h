@@ -66,6 +66,8 @@ struct scene_claim {
     const char *ppus;
 };
 void scene_claim(const struct scene_claim *claim);
+/* A daemon that lives: the test itself. */
+struct process_identity scene_daemon(void);
 
 /* What the state remembers of a card: NOTHING, or the mask. */
 #define NOTHING UINT64_MAX

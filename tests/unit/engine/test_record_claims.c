@@ -19,7 +19,7 @@ static void test_new_claim(void **state)
     int64_t before = time(NULL);
     open_to_change();
     session.has_daemon = true;
-    session.daemon = process_caller();
+    session.daemon = scene_daemon();
     const struct owner *owner = take(VM_A, "01");
     session.owners.holdings[1].whole = false;
     assert_done(record_claim(&session, owner, CLAIM_ADMITTED, true, &err), &err);
@@ -31,7 +31,7 @@ static void test_new_claim(void **state)
     assert_in_range(claim->since - before, 0, 60);
     assert_false(claim->is_group);
     assert_true(claim->has_daemon);
-    assert_int_equal(claim->daemon.pid, process_caller().pid);
+    assert_int_equal(claim->daemon.pid, scene_daemon().pid);
     assert_int_equal(claim->process.pid, 0);
 }
 

@@ -139,7 +139,7 @@ static void test_daemon(void **state)
     struct session session;
     (void)state;
     has_daemon = true;
-    daemon_identity = process_caller();
+    daemon_identity = scene_daemon();
     assert_fine("prepare", vm("01"));
     scene_session(&session, SESSION_LOOK);
     assert_true(state_claim(&session.state, VM_A)->has_daemon);

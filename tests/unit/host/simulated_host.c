@@ -201,3 +201,24 @@ void simulated_set_register(const char *bdf, size_t offset, uint32_t value)
     assert_int_equal(pwrite(fd, &value, sizeof value, (off_t)offset), sizeof value);
     close(fd);
 }
+
+unsigned long long real_process_start(pid_t pid)
+{
+    enum { STATE_FIELD = 3, START_FIELD = 22 };
+    char path[64];
+    char text[1024];
+    snprintf(path, sizeof path, "/proc/%ld/stat", (long)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    ssize_t length = read(fd, text, sizeof text - 1);
+    assert_true(length > 0);
+    close(fd);
+    text[length] = '\0';
+    char *at = strrchr(text, ')'); /* of the name, which may hold anything */
+    assert_non_null(at);
+    for (int field = STATE_FIELD; field <= START_FIELD; field++) {
+        at = strchr(at + 1, ' ');
+        assert_non_null(at);
+    }
+    return strtoull(at + 1, NULL, 10);
+}

@@ -3,6 +3,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /*
  * A simulated host for unit tests: a directory tree in ICN_SYSROOT (design:
@@ -38,3 +39,6 @@ void simulated_config(const char *bdf, uint16_t vendor, uint16_t command);
 enum { LINK_CONFIG_OFFSET = 0xbe382 * 4 };
 uint32_t simulated_register(const char *bdf, size_t offset);
 void simulated_set_register(const char *bdf, size_t offset, uint32_t value);
+
+/* When a process of the real host started, where libvirt's daemon is looked up: field 22 of /proc/PID/stat. */
+unsigned long long real_process_start(pid_t pid);

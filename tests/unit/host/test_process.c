@@ -20,18 +20,14 @@
 #include "child.h"
 #include "simulated_host.h"
 
-static bool asks_for_daemon;
-
-/* In a child of the process that is asked about: tells who called. */
+/* In a child of the process that is asked about: tells which daemon called, 0 if none. */
 static _Noreturn void tell_caller(int answer)
 {
-    struct process_identity caller = {0};
-    if (!asks_for_daemon) {
-        caller = process_caller();
-    } else if (!process_daemon_behind_call(&caller) && caller.pid != 0) {
+    struct process_identity daemon = {0};
+    if (!process_daemon_behind_call(&daemon) && daemon.pid != 0) {
         child_exit(1);
     }
-    child_exit(write(answer, &caller, sizeof caller) == sizeof caller ? 0 : 1);
+    child_exit(write(answer, &daemon, sizeof daemon) == sizeof daemon ? 0 : 1);
 }
 
 /* In a process of its own: lets a child tell, then waits to be killed. */
@@ -47,7 +43,7 @@ static _Noreturn void be_caller(const char *name, int answer)
     }
 }
 
-/* Starts a process named NAME, and gives what its child says of it. */
+/* Starts a process named NAME, and gives the daemon that its child finds, 0 if none. */
 static struct process_identity start_caller(const char *name, pid_t *pid)
 {
     int answer[2];
@@ -70,69 +66,19 @@ static void end_caller(pid_t pid)
     assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
 
-/* In a process of its own that stands between us and its child: names CALLER, or
- * nobody if it is NULL, and lets the child tell. */
-static struct process_identity caller_through_a_hook(const char *caller)
-{
-    int answer[2];
-    struct process_identity told;
-    assert_int_equal(pipe(answer), 0);
-    pid_t hook = fork();
-    assert_true(hook >= 0);
-    if (hook == 0) {
-        if (caller) {
-            setenv("ICN_HOOK_CALLER", caller, 1);
-        }
-        pid_t engine = fork();
-        if (engine == 0) {
-            tell_caller(answer[1]);
-        }
-        waitpid(engine, NULL, 0);
-        child_exit(0);
-    }
-    assert_int_equal(read(answer[0], &told, sizeof told), sizeof told);
-    assert_int_equal(waitpid(hook, NULL, 0), hook);
-    close(answer[0]);
-    close(answer[1]);
-    if (told.pid == hook) {
-        told.pid = -1; /* the hook itself */
-    }
-    return told;
-}
-
-/* The hook program is asked who called it, and believed only if it is true. */
-static void test_caller_that_the_hook_names(void **unused)
-{
-    char us[32];
-    char parent[32];
-    const struct {
-        const char *named;
-        pid_t told;
-    } cases[] = {{us, getpid()}, {NULL, -1}, {parent, -1}, {"", -1}, {"1", -1}, {"0", -1}, {"-1", -1}, {"junk", -1}};
-
-    (void)unused;
-    snprintf(us, sizeof us, "%ld", (long)getpid());
-    snprintf(parent, sizeof parent, "%ld", (long)getppid());
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct process_identity told = caller_through_a_hook(cases[i].named);
-        assert_int_equal(told.pid, cases[i].told);
-        assert_int_equal(process_is_alive(told), cases[i].told > 0);
-    }
-}
-
-/* The name is in /proc/PID/stat before the fields, and anybody chooses his. */
-static void test_caller_is_the_parent_whatever_its_name(void **unused)
+/* The name is in /proc/PID/stat before the fields, and may be anything. */
+static void test_process_of_any_name(void **unused)
 {
     static const char *const names[] = {"libvirtd", "a b c", ") Z 1 1", "(((", ")))", "a) S 1 (b", ""};
-
     (void)unused;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         pid_t pid;
-        struct process_identity caller = start_caller(names[i], &pid);
-        assert_int_equal(caller.pid, pid);
-        assert_true(process_is_alive(caller));
+        pid_t told = start_caller(names[i], &pid).pid;
+        struct process_identity daemon = {.pid = pid, .start = real_process_start(pid)};
+        assert_int_equal(process_daemon_state(daemon), DAEMON_LIVES);
         end_caller(pid);
-        assert_false(process_is_alive(caller));
+        assert_int_equal(process_daemon_state(daemon), DAEMON_GONE);
+        assert_int_equal(told, i == 0 ? pid : 0);
     }
 }
 
@@ -142,35 +88,11 @@ static void test_start_is_in_ticks_after_boot(void **unused)
     pid_t pid;
     struct timespec now;
     (void)unused;
-    struct process_identity caller = start_caller("caller", &pid);
+    struct process_identity daemon = start_caller("libvirtd", &pid);
     clock_gettime(CLOCK_BOOTTIME, &now);
+    assert_int_equal(daemon.start, real_process_start(pid));
     end_caller(pid);
-    assert_in_range((long long)now.tv_sec - (long long)caller.start / sysconf(_SC_CLK_TCK), 0, 60);
-}
-
-static void test_another_start_is_another_process(void **unused)
-{
-    pid_t pid;
-    (void)unused;
-    struct process_identity caller = start_caller("caller", &pid);
-    assert_true(process_is_alive(caller));
-    caller.start++;
-    assert_false(process_is_alive(caller));
-    end_caller(pid);
-    assert_false(process_is_alive((struct process_identity){0, 0}));
-    assert_false(process_is_alive((struct process_identity){-1, 0}));
-}
-
-static void test_a_zombie_runs_no_more(void **unused)
-{
-    siginfo_t info;
-    pid_t pid;
-    (void)unused;
-    struct process_identity caller = start_caller("caller", &pid);
-    kill(pid, SIGKILL);
-    assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
-    assert_false(process_is_alive(caller));
-    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    assert_in_range((long long)now.tv_sec - (long long)daemon.start / sysconf(_SC_CLK_TCK), 0, 60);
 }
 
 /* The first process of a pid namespace, named NAME, with a /proc of its own. */
@@ -211,28 +133,17 @@ static struct process_identity caller_is_first(const char *name)
     return caller;
 }
 
-/* Orphans are given to pid 1, so it is believed only where it is the daemon. */
-static void test_first_process_as_caller(void **unused)
-{
-    (void)unused;
-    assert_int_equal(caller_is_first("libvirtd").pid, 1);
-    assert_int_equal(caller_is_first("virtqemud").pid, 1);
-    assert_int_equal(caller_is_first("init").pid, 0);
-    assert_int_equal(caller_is_first("libvirtd2").pid, 0);
-    assert_int_equal(caller_is_first("init").start, 0);
-}
-
-/* In a container the daemon may be the first process. */
+/* Orphans are given to pid 1, so it is believed only where it is the daemon, as in a container. */
 static void test_first_process_as_daemon(void **unused)
 {
     (void)unused;
-    asks_for_daemon = true;
     struct process_identity found = caller_is_first("virtqemud");
     assert_int_equal(found.pid, 1);
     assert_true(found.start > 0);
     assert_int_equal(caller_is_first("libvirtd").pid, 1);
     assert_int_equal(caller_is_first("init").pid, 0);
-    asks_for_daemon = false;
+    assert_int_equal(caller_is_first("libvirtd2").pid, 0);
+    assert_int_equal(caller_is_first("init").start, 0);
 }
 
 static void test_pid_exists_on_the_simulated_host(void **unused)
@@ -549,12 +460,8 @@ static void test_holder_through_iommufd(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_caller_is_the_parent_whatever_its_name),
-        cmocka_unit_test(test_caller_that_the_hook_names),
+        cmocka_unit_test(test_process_of_any_name),
         cmocka_unit_test(test_start_is_in_ticks_after_boot),
-        cmocka_unit_test(test_another_start_is_another_process),
-        cmocka_unit_test(test_a_zombie_runs_no_more),
-        cmocka_unit_test(test_first_process_as_caller),
         cmocka_unit_test(test_daemon_behind_any_dispatcher),
         cmocka_unit_test(test_nearest_daemon),
         cmocka_unit_test(test_ancestors_are_bounded),

@@ -37,7 +37,7 @@ static void test_absent(void **unused)
     assert_int_equal(state.iommu_group, UNKNOWN_NUMBER);
     assert_int_equal(state.numa_node, UNKNOWN_NUMBER);
     assert_false(state.is_virtual_function);
-    assert_false(pci_state_held(&state));
+    assert_false(state.held);
 }
 
 /* A link to a function that is gone, and a file in place of a function. */
@@ -96,11 +96,11 @@ static void test_bound_card(void **unused)
     assert_int_equal(state.enable, 2);
     assert_int_equal(state.numa_node, 1);
     assert_int_equal(state.iommu_group, 14);
-    assert_true(pci_state_held(&state));
+    assert_true(state.held);
     simulated_text(CARD "/enable", "0\n");
     state = read_state();
     assert_true(state.on_vfio);
-    assert_false(pci_state_held(&state));
+    assert_false(state.held);
 }
 
 static void check_driver(const char *driver, bool on_vfio)
@@ -113,7 +113,7 @@ static void check_driver(const char *driver, bool on_vfio)
     state = read_state();
     assert_string_equal(state.driver, driver);
     assert_int_equal(state.on_vfio, on_vfio);
-    assert_int_equal(pci_state_held(&state), on_vfio);
+    assert_int_equal(state.held, on_vfio);
 }
 
 static void test_variant_drivers(void **unused)

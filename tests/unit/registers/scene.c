@@ -26,7 +26,7 @@ size_t count_notes(void)
     struct text_list names = {0};
     struct error err;
     size_t count = 0;
-    if (file_list(simulated_path(PATH_LEDGER), &names, NULL, &err) < 0) {
+    if (file_list(simulated_path(PATH_STATE), &names, NULL, &err) < 0) {
         return 0;
     }
     for (size_t i = 0; i < names.count; i++) {
