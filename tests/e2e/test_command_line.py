@@ -34,10 +34,10 @@ def tree(root):
 VERBS = [["--dry-run", "-"], ["--dry-run", "-", "--json"], ["-v", "-n", "-"], ["status"], ["check", "--json"]]
 
 
-@pytest.mark.parametrize("ledger", ["ledger", "no ledger"])
-def test_nothing_is_written(scene, ledger):
+@pytest.mark.parametrize("state", ["state", "no state"])
+def test_nothing_is_written(scene, state):
     """Not even a log line, a lock file, a time stamp or memory decoding."""
-    if ledger == "no ledger":
+    if state == "no state":
         for path in scene.host.path("/run/icn-hook").iterdir():
             path.unlink()
         scene.host.path("/run/icn-hook").rmdir()
