@@ -263,16 +263,23 @@ static void test_a_card_that_does_not_wake(void **state)
     assert_control("as it was left\n");
 }
 
+static void set_control_mode(mode_t mode)
+{
+    assert_int_equal(chmod(simulated_path(DIRECTORY "power/control"), mode), 0);
+}
+
 static void test_a_control_that_cannot_be_written(void **state)
 {
     uid_t user = geteuid();
     (void)state;
     set_power("D3hot\n", "suspended\n", "auto\n");
-    assert_int_equal(chmod(simulated_path(DIRECTORY "power/control"), 0444), 0);
+    set_control_mode(0444);
     assert_int_equal(seteuid(user == 0 ? NOBODY : user), 0);
     assert_read(true, READING_FAILED, "cannot write on to power/control: Permission denied");
     assert_int_equal(seteuid(user), 0);
+    set_control_mode(0644);
     set_power("D0\n", "active\n", "auto\n");
+    set_control_mode(0444);
     open_registers(true);
     assert_int_equal(seteuid(user == 0 ? NOBODY : user), 0);
     assert_awake();
