@@ -163,7 +163,9 @@ int record_intent(struct session *session, const struct turn *turn, struct error
         memory->evidence.mask &= goal->want; /* what is opened now is no longer shown to be cut */
         /* Of a card that was never read nothing is claimed before the write is done. */
         if (memory->has_original || memory->has_written) {
-            memory->written = goal->now | goal->want;
+            /* A card that cannot be read keeps the cuts that it had until it is seen that they are gone. */
+            uint32_t unseen = session_is_read(session, ppu) || !memory->has_written ? 0 : memory->written;
+            memory->written = unseen | goal->now | goal->want;
             memory->has_written = true;
         }
     }
