@@ -195,6 +195,7 @@ class World:
             writable={ppu for ppu in range(8) if self.kernel.can_be_written(ppu)},
             published=self.published(),
             is_full=self.is_full,
+            daemon_lives=self.daemon is not None,
             ungated=any(tenant.plugged for tenant in self.tenants),
         )
         self.apply_rules(rules.ALWAYS, moment)
