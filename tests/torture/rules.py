@@ -50,7 +50,7 @@ class Moment:
     check: object = None
     published: tuple = ()  # what the watcher knows
     is_full: bool = False  # /run has no room
-    daemon_lives: bool = True  # if not, claims may have counted for a call that do not count now
+    daemon_died: bool = False  # in this step: claims counted for a call that do not count now
     ungated: bool = False  # a domain runs whose cards may never have gone through a gate
     judged: dict = field(default_factory=dict)  # rule -> how often it could judge something
 
@@ -106,7 +106,7 @@ def expected_masks(moment):
     for call in moment.calls:
         (doubtful if call.is_disturbed or call.status != 0 else sure).update(call.facts["reads"])
         doubtful.update(call.facts.get("might_read", ()))
-    is_sure = moment.daemon_lives and not moment.is_full
+    is_sure = not moment.daemon_died and not moment.is_full
     cards = (sure - doubtful) & moment.writable if is_sure else set()
     # One that a killed hook may have claimed is its domain's then, and left alone by others.
     cards = {ppu for ppu in cards if moment.owners[ppu][0] == moment.owners[ppu][1]}

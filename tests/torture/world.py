@@ -39,6 +39,7 @@ class World:
         self.is_full = False
         self.daemon = 0  # which one lives, counted; None: none
         self.daemons = 0
+        self.daemon_died = False  # in this step
         self.claimed, self.through, self.loose = [0] * 8, [0] * 8, [0] * 8
         self.published_at = {}
         self.board = watcher.Board()
@@ -71,6 +72,7 @@ class World:
     def daemon_is_dead(self):
         self.host.daemon.kill()
         self.daemon = None
+        self.daemon_died = True
         self.oracle.daemons = set()
         self.note("the daemon is killed")
         for tenant in self.tenants:
@@ -195,9 +197,10 @@ class World:
             writable={ppu for ppu in range(8) if self.kernel.can_be_written(ppu)},
             published=self.published(),
             is_full=self.is_full,
-            daemon_lives=self.daemon is not None,
+            daemon_died=self.daemon_died,
             ungated=any(tenant.plugged for tenant in self.tenants),
         )
+        self.daemon_died = False
         self.apply_rules(rules.ALWAYS, moment)
         look = [self.pool.submit(self.host.engine, verb, "--json") for verb in ("status", "check")]
         moment.status, moment.check = (job.result() for job in look)
