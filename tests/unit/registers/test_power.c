@@ -22,7 +22,7 @@
 #define CARD "0000:08:00.0"
 #define DIRECTORY "/sys/bus/pci/devices/" CARD "/"
 #define ASLEEP "it sleeps (D3hot) and is not woken only to look; vfio-pci with disable_idle_d3=1 keeps cards awake"
-#define LOW "it is in D3hot, where whoever uses it has put it; without a user, load vfio-pci with disable_idle_d3=1"
+#define LOW "it is in D3hot, where its user has put it; without a user, load vfio-pci with disable_idle_d3=1"
 
 enum { HERD = 16, NOBODY = 65534 };
 
