@@ -25,6 +25,7 @@
 #include "alarms.h"
 #include "base/file.h"
 #include "child.h"
+#include "scratch.h"
 
 /* libc's poll, replaced, so that it can fail. */
 static int poll_error;
@@ -70,54 +71,6 @@ static void test_clock_is_the_monotonic_one(void **state)
     clock_gettime(CLOCK_MONOTONIC, &now);
     int64_t expected = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
     assert_in_range(deadline_after_ms(0), expected, expected + 5000);
-}
-
-static char directory[200];
-static int directory_fd = -1;
-
-static int set_up(void **state)
-{
-    (void)state;
-    directory_make(directory, sizeof(directory));
-    directory_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return directory_fd < 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    file_close_fd(&directory_fd);
-    directory_remove(directory);
-    return 0;
-}
-
-static char *path_of(const char *name)
-{
-    static char path[400];
-
-    snprintf(path, sizeof(path), "%s/%s", directory, name);
-    return path;
-}
-
-static void write_file(const char *name, const void *data, size_t length)
-{
-    int fd = open(path_of(name), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, data, length), length);
-    close(fd);
-}
-
-static void assert_text(const struct error *err, enum status status, const char *format, const char *argument)
-{
-    char expected[600];
-
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    snprintf(expected, sizeof(expected), format, argument);
-#pragma GCC diagnostic pop
-    assert_string_equal(err->text, expected);
-    assert_int_equal(err->status, status);
 }
 
 static void test_read_whole_file(void **state)
@@ -495,7 +448,7 @@ static void test_close(void **state)
     assert_int_equal(none, -1);
 }
 
-#define CASE(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+#define CASE(function) cmocka_unit_test_setup_teardown(function, scratch_set_up, scratch_tear_down)
 
 int main(void)
 {

@@ -16,54 +16,7 @@
 
 #include "base/file.h"
 #include "child.h"
-
-static char directory[200];
-static int directory_fd = -1;
-
-static int set_up(void **state)
-{
-    (void)state;
-    directory_make(directory, sizeof(directory));
-    directory_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return directory_fd < 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    file_close_fd(&directory_fd);
-    directory_remove(directory);
-    return 0;
-}
-
-static char *path_of(const char *name)
-{
-    static char path[400];
-
-    snprintf(path, sizeof(path), "%s/%s", directory, name);
-    return path;
-}
-
-static void write_file(const char *name, const void *data, size_t length)
-{
-    int fd = open(path_of(name), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, data, length), length);
-    close(fd);
-}
-
-static void assert_text(const struct error *err, enum status status, const char *format, const char *argument)
-{
-    char expected[600];
-
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    snprintf(expected, sizeof(expected), format, argument);
-#pragma GCC diagnostic pop
-    assert_string_equal(err->text, expected);
-    assert_int_equal(err->status, status);
-}
+#include "scratch.h"
 
 static void assert_holds(const char *name, const char *expected)
 {
@@ -203,7 +156,7 @@ static void test_last_line(void **state)
     assert_string_equal(line, "");
 }
 
-#define CASE(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+#define CASE(function) cmocka_unit_test_setup_teardown(function, scratch_set_up, scratch_tear_down)
 
 int main(void)
 {
