@@ -12,43 +12,43 @@
 #include "base/file.h"
 #include "child.h"
 
-char directory[200];
-int directory_fd = -1;
+char scratch_directory[200];
+int scratch_fd = -1;
 
 int scratch_set_up(void **state)
 {
     (void)state;
-    directory_make(directory, sizeof(directory));
-    directory_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return directory_fd < 0;
+    directory_make(scratch_directory, sizeof(scratch_directory));
+    scratch_fd = open(scratch_directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return scratch_fd < 0;
 }
 
 int scratch_tear_down(void **state)
 {
     (void)state;
-    file_close_fd(&directory_fd);
-    directory_remove(directory);
+    file_close_fd(&scratch_fd);
+    directory_remove(scratch_directory);
     return 0;
 }
 
-char *path_of(const char *name)
+char *scratch_path(const char *name)
 {
     static char path[400];
 
-    snprintf(path, sizeof(path), "%s/%s", directory, name);
+    snprintf(path, sizeof(path), "%s/%s", scratch_directory, name);
     return path;
 }
 
-void write_file(const char *name, const void *data, size_t length)
+void scratch_write(const char *name, const void *data, size_t length)
 {
-    int fd = open(path_of(name), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int fd = open(scratch_path(name), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
     assert_true(fd >= 0);
     assert_int_equal(write(fd, data, length), length);
     close(fd);
 }
 
-void assert_text(const struct error *err, enum status status, const char *format, const char *argument)
+void scratch_assert_text(const struct error *err, enum status status, const char *format, const char *argument)
 {
     char expected[600];
 

@@ -6,15 +6,15 @@
 #include "base/error.h"
 
 /* A directory for one test's files: what the tests of base/file.h share. */
-extern char directory[200];
-extern int directory_fd;
+extern char scratch_directory[200];
+extern int scratch_fd;
 
 /* cmocka's setup and teardown. */
 int scratch_set_up(void **state);
 int scratch_tear_down(void **state);
 
 /* Valid until the next call. */
-char *path_of(const char *name);
-void write_file(const char *name, const void *data, size_t length);
+char *scratch_path(const char *name);
+void scratch_write(const char *name, const void *data, size_t length);
 /* FORMAT has one %s, for ARGUMENT. */
-void assert_text(const struct error *err, enum status status, const char *format, const char *argument);
+void scratch_assert_text(const struct error *err, enum status status, const char *format, const char *argument);

@@ -80,8 +80,8 @@ static void test_read_whole_file(void **state)
     bool missing = true;
     (void)state;
 
-    write_file("f", "a\0b\n", 4);
-    assert_int_equal(file_read(path_of("f"), 100, &buffer, &missing, &err), 0);
+    scratch_write("f", "a\0b\n", 4);
+    assert_int_equal(file_read(scratch_path("f"), 100, &buffer, &missing, &err), 0);
     assert_int_equal(buffer.length, 4);
     assert_memory_equal(buffer.data, "a\0b\n", 5);
     assert_false(missing);
@@ -96,8 +96,8 @@ static void test_read_empty_file(void **state)
     struct error err;
     (void)state;
 
-    write_file("f", "", 0);
-    assert_int_equal(file_read(path_of("f"), 0, &buffer, NULL, &err), 0);
+    scratch_write("f", "", 0);
+    assert_int_equal(file_read(scratch_path("f"), 0, &buffer, NULL, &err), 0);
     assert_int_equal(buffer.length, 0);
     assert_string_equal(buffer.data, "");
     buffer_free(&buffer);
@@ -113,17 +113,17 @@ static void check_large(size_t size, size_t limit)
     for (size_t i = 0; i < size; i++) {
         content[i] = (char)(i * 7 + i / 256);
     }
-    write_file("f", content, size);
+    scratch_write("f", content, size);
     if (size <= limit) {
-        assert_int_equal(file_read(path_of("f"), limit, &buffer, NULL, &err), 0);
+        assert_int_equal(file_read(scratch_path("f"), limit, &buffer, NULL, &err), 0);
         assert_int_equal(buffer.length, size);
         assert_memory_equal(buffer.data, content, size);
         buffer_free(&buffer);
     } else {
         char expected[500];
-        assert_int_equal(file_read(path_of("f"), limit, &buffer, NULL, &err), -1);
-        snprintf(expected, sizeof(expected), "%s is larger than %zu bytes", path_of("f"), limit);
-        assert_text(&err, STATUS_INVALID, "%s", expected);
+        assert_int_equal(file_read(scratch_path("f"), limit, &buffer, NULL, &err), -1);
+        snprintf(expected, sizeof(expected), "%s is larger than %zu bytes", scratch_path("f"), limit);
+        scratch_assert_text(&err, STATUS_INVALID, "%s", expected);
         assert_null(buffer.data);
     }
     free(content);
@@ -148,9 +148,9 @@ static void test_read_missing(void **state)
     bool missing = false;
     (void)state;
 
-    assert_int_equal(file_read(path_of("f"), 10, &buffer, &missing, &err), -1);
+    assert_int_equal(file_read(scratch_path("f"), 10, &buffer, &missing, &err), -1);
     assert_true(missing);
-    assert_text(&err, STATUS_INVALID, "cannot open %s: No such file or directory", path_of("f"));
+    scratch_assert_text(&err, STATUS_INVALID, "cannot open %s: No such file or directory", scratch_path("f"));
 }
 
 static void test_read_what_is_no_file(void **state)
@@ -160,18 +160,18 @@ static void test_read_what_is_no_file(void **state)
     bool missing = true;
     (void)state;
 
-    assert_int_equal(file_read(directory, 10, &buffer, &missing, &err), -1);
+    assert_int_equal(file_read(scratch_directory, 10, &buffer, &missing, &err), -1);
     assert_false(missing);
-    assert_text(&err, STATUS_INVALID, "%s is not a regular file", directory);
+    scratch_assert_text(&err, STATUS_INVALID, "%s is not a regular file", scratch_directory);
 
-    assert_int_equal(mkfifo(path_of("fifo"), 0600), 0);
-    assert_int_equal(file_read(path_of("fifo"), 10, &buffer, NULL, &err), -1);
-    assert_text(&err, STATUS_INVALID, "%s is not a regular file", path_of("fifo"));
+    assert_int_equal(mkfifo(scratch_path("fifo"), 0600), 0);
+    assert_int_equal(file_read(scratch_path("fifo"), 10, &buffer, NULL, &err), -1);
+    scratch_assert_text(&err, STATUS_INVALID, "%s is not a regular file", scratch_path("fifo"));
 
-    write_file("f", "", 0);
-    assert_int_equal(file_read(path_of("f/g"), 10, &buffer, &missing, &err), -1);
+    scratch_write("f", "", 0);
+    assert_int_equal(file_read(scratch_path("f/g"), 10, &buffer, &missing, &err), -1);
     assert_false(missing);
-    assert_text(&err, STATUS_HARDWARE, "cannot open %s: Not a directory", path_of("f/g"));
+    scratch_assert_text(&err, STATUS_HARDWARE, "cannot open %s: Not a directory", scratch_path("f/g"));
 }
 
 static void test_read_proc_file_of_size_zero(void **state)
@@ -191,12 +191,12 @@ static void test_read_error(void **state)
     struct error err;
     (void)state;
 
-    int fd = open(path_of("f"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    int fd = open(scratch_path("f"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     assert_int_equal(file_read_fd(fd, "the domain", 10, NO_DEADLINE, &buffer, &err), -1);
-    assert_text(&err, STATUS_HARDWARE, "cannot read %s: Bad file descriptor", "the domain");
+    scratch_assert_text(&err, STATUS_HARDWARE, "cannot read %s: Bad file descriptor", "the domain");
     close(fd);
     assert_int_equal(file_read_fd(fd, "stdin", 10, deadline_after_ms(1000), &buffer, &err), -1);
-    assert_text(&err, STATUS_HARDWARE, "cannot read %s: Bad file descriptor", "stdin");
+    scratch_assert_text(&err, STATUS_HARDWARE, "cannot read %s: Bad file descriptor", "stdin");
 }
 
 static void test_poll_error(void **state)
@@ -213,7 +213,7 @@ static void test_poll_error(void **state)
     close(ends[0]);
     close(ends[1]);
     assert_int_equal(result, -1);
-    assert_text(&err, STATUS_HARDWARE, "cannot wait for %s: Cannot allocate memory", "stdin");
+    scratch_assert_text(&err, STATUS_HARDWARE, "cannot wait for %s: Cannot allocate memory", "stdin");
     assert_null(buffer.data);
 }
 
@@ -278,7 +278,7 @@ static void test_read_stops_at_the_deadline(void **state)
     assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
     assert_int_equal(write(ends[1], "abc", 3), 3);
     assert_int_equal(file_read_fd(ends[0], "the domain", 10, deadline_after_ms(50), &buffer, &err), -1);
-    assert_text(&err, STATUS_BUSY, "%s did not end in time", "the domain");
+    scratch_assert_text(&err, STATUS_BUSY, "%s did not end in time", "the domain");
     assert_null(buffer.data);
     close(ends[0]);
     close(ends[1]);
@@ -288,14 +288,14 @@ static void assert_holds(const char *name, const char *expected)
 {
     char content[100];
 
-    directory_read(directory, name, content, sizeof(content));
+    directory_read(scratch_directory, name, content, sizeof(content));
     assert_string_equal(content, expected);
 }
 
 static int entry_count(void)
 {
     struct dirent **entries;
-    int count = scandir(directory, &entries, NULL, NULL);
+    int count = scandir(scratch_directory, &entries, NULL, NULL);
 
     for (int i = 0; i < count; i++) {
         free(entries[i]);
@@ -311,15 +311,15 @@ static void test_replace(void **state)
     (void)state;
 
     mode_t mask = umask(0077);
-    assert_int_equal(file_replace_at(directory_fd, "f", "first content", 13, 0644, &err), 0);
+    assert_int_equal(file_replace_at(scratch_fd, "f", "first content", 13, 0644, &err), 0);
     umask(mask);
     assert_holds("f", "first content");
-    assert_int_equal(stat(path_of("f"), &facts), 0);
+    assert_int_equal(stat(scratch_path("f"), &facts), 0);
     assert_int_equal(facts.st_mode, S_IFREG | 0644);
 
-    assert_int_equal(file_replace_at(directory_fd, "f", "second", 6, 0600, &err), 0);
+    assert_int_equal(file_replace_at(scratch_fd, "f", "second", 6, 0600, &err), 0);
     assert_holds("f", "second");
-    assert_int_equal(stat(path_of("f"), &facts), 0);
+    assert_int_equal(stat(scratch_path("f"), &facts), 0);
     assert_int_equal(facts.st_mode, S_IFREG | 0600);
     assert_int_equal(entry_count(), 1);
 }
@@ -331,14 +331,14 @@ static void test_replace_does_not_follow_links(void **state)
     char leftover[100];
     (void)state;
 
-    write_file("victim", "kept", 4);
+    scratch_write("victim", "kept", 4);
     snprintf(leftover, sizeof(leftover), ".f.%ld.tmp", (long)getpid());
-    assert_int_equal(symlinkat("victim", directory_fd, leftover), 0);
-    assert_int_equal(symlinkat("victim", directory_fd, "f"), 0);
-    assert_int_equal(file_replace_at(directory_fd, "f", "x", 1, 0600, &err), 0);
+    assert_int_equal(symlinkat("victim", scratch_fd, leftover), 0);
+    assert_int_equal(symlinkat("victim", scratch_fd, "f"), 0);
+    assert_int_equal(file_replace_at(scratch_fd, "f", "x", 1, 0600, &err), 0);
     assert_holds("victim", "kept");
     assert_holds("f", "x");
-    assert_int_equal(lstat(path_of("f"), &facts), 0);
+    assert_int_equal(lstat(scratch_path("f"), &facts), 0);
     assert_true(S_ISREG(facts.st_mode));
     assert_int_equal(entry_count(), 2);
 }
@@ -348,9 +348,9 @@ static void test_replace_that_cannot_rename(void **state)
     struct error err;
     (void)state;
 
-    assert_int_equal(mkdirat(directory_fd, "f", 0700), 0);
-    assert_int_equal(file_replace_at(directory_fd, "f", "x", 1, 0600, &err), -1);
-    assert_text(&err, STATUS_HARDWARE, "cannot write %s: Is a directory", "f");
+    assert_int_equal(mkdirat(scratch_fd, "f", 0700), 0);
+    assert_int_equal(file_replace_at(scratch_fd, "f", "x", 1, 0600, &err), -1);
+    scratch_assert_text(&err, STATUS_HARDWARE, "cannot write %s: Is a directory", "f");
     assert_int_equal(entry_count(), 1);
 }
 
@@ -361,12 +361,12 @@ static void test_replace_that_cannot_create(void **state)
     (void)state;
 
     assert_int_equal(file_replace_at(-1, "f", "x", 1, 0600, &err), -1);
-    assert_text(&err, STATUS_HARDWARE, "cannot write %s: Bad file descriptor", "f");
+    scratch_assert_text(&err, STATUS_HARDWARE, "cannot write %s: Bad file descriptor", "f");
 
     memset(name, 'n', sizeof(name) - 1);
     name[sizeof(name) - 1] = '\0';
-    assert_int_equal(file_replace_at(directory_fd, name, "x", 1, 0600, &err), -1);
-    assert_text(&err, STATUS_INVALID, "cannot write %s: the name is too long", name);
+    assert_int_equal(file_replace_at(scratch_fd, name, "x", 1, 0600, &err), -1);
+    scratch_assert_text(&err, STATUS_INVALID, "cannot write %s: the name is too long", name);
     assert_int_equal(entry_count(), 0);
 }
 
@@ -378,16 +378,16 @@ static void test_replace_that_cannot_write(void **state)
     struct rlimit old;
     (void)state;
 
-    write_file("f", "old", 3);
+    scratch_write("f", "old", 3);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
     struct rlimit small = {.rlim_cur = 1000, .rlim_max = old.rlim_max};
     signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
-    int result = file_replace_at(directory_fd, "f", content, sizeof(content), 0600, &err);
+    int result = file_replace_at(scratch_fd, "f", content, sizeof(content), 0600, &err);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
     signal(SIGXFSZ, SIG_DFL);
     assert_int_equal(result, -1);
-    assert_text(&err, STATUS_HARDWARE, "cannot write %s: File too large", "f");
+    scratch_assert_text(&err, STATUS_HARDWARE, "cannot write %s: File too large", "f");
     assert_holds("f", "old");
     assert_int_equal(entry_count(), 1);
 }
@@ -423,7 +423,7 @@ static void test_write_all(void **state)
 {
     (void)state;
 
-    int fd = open(path_of("f"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    int fd = open(scratch_path("f"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     assert_int_equal(file_write_all(fd, "abc", 3), 0);
     assert_int_equal(file_write_all(fd, "", 0), 0);
     assert_int_equal(file_write_all(fd, "def", 3), 0);
@@ -436,7 +436,7 @@ static void test_write_all(void **state)
 
 static void test_close(void **state)
 {
-    int fd = dup(directory_fd);
+    int fd = dup(scratch_fd);
     int none = -1;
     (void)state;
 

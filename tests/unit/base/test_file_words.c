@@ -22,7 +22,7 @@ static void assert_holds(const char *name, const char *expected)
 {
     char content[100];
 
-    directory_read(directory, name, content, sizeof(content));
+    directory_read(scratch_directory, name, content, sizeof(content));
     assert_string_equal(content, expected);
 }
 
@@ -42,17 +42,17 @@ static void test_list(void **state)
     bool missing = true;
     (void)state;
 
-    assert_int_equal(file_list(directory, &names, &missing, &err), 0);
+    assert_int_equal(file_list(scratch_directory, &names, &missing, &err), 0);
     assert_false(missing);
     assert_names(&names, expected, 0);
     for (size_t i = 0; i < 5; i++) {
-        write_file(expected[(i + 2) % 5], "", 0);
+        scratch_write(expected[(i + 2) % 5], "", 0);
     }
-    assert_int_equal(file_list(directory, &names, NULL, &err), 0);
+    assert_int_equal(file_list(scratch_directory, &names, NULL, &err), 0);
     assert_names(&names, expected, 5);
     text_list_free(&names);
     for (int again = 0; again < 2; again++) {
-        assert_int_equal(file_list_at(directory_fd, "the directory", &names, &err), 0);
+        assert_int_equal(file_list_at(scratch_fd, "the directory", &names, &err), 0);
         assert_names(&names, expected, 5);
         text_list_free(&names);
     }
@@ -65,15 +65,15 @@ static void test_list_that_is_not_there(void **state)
     bool missing = false;
     (void)state;
 
-    assert_int_equal(file_list(path_of("d"), &names, &missing, &err), -1);
+    assert_int_equal(file_list(scratch_path("d"), &names, &missing, &err), -1);
     assert_true(missing);
-    assert_text(&err, STATUS_INVALID, "cannot list %s: No such file or directory", path_of("d"));
-    write_file("d", "", 0);
-    assert_int_equal(file_list(path_of("d"), &names, &missing, &err), -1);
+    scratch_assert_text(&err, STATUS_INVALID, "cannot list %s: No such file or directory", scratch_path("d"));
+    scratch_write("d", "", 0);
+    assert_int_equal(file_list(scratch_path("d"), &names, &missing, &err), -1);
     assert_false(missing);
-    assert_text(&err, STATUS_HARDWARE, "cannot list %s: Not a directory", path_of("d"));
+    scratch_assert_text(&err, STATUS_HARDWARE, "cannot list %s: Not a directory", scratch_path("d"));
     assert_int_equal(file_list_at(-1, "the state", &names, &err), -1);
-    assert_text(&err, STATUS_HARDWARE, "cannot list %s: Bad file descriptor", "the state");
+    scratch_assert_text(&err, STATUS_HARDWARE, "cannot list %s: Bad file descriptor", "the state");
     assert_null(names.items);
 }
 
@@ -81,8 +81,8 @@ static void check_word(const char *content, size_t size, const char *expected)
 {
     char word[100] = "untouched";
 
-    write_file("word", content, strlen(content));
-    assert_int_equal(file_read_word_at(directory_fd, "word", word, size), expected != NULL);
+    scratch_write("word", content, strlen(content));
+    assert_int_equal(file_read_word_at(scratch_fd, "word", word, size), expected != NULL);
     assert_string_equal(word, expected ? expected : "untouched");
 }
 
@@ -102,11 +102,11 @@ static void test_read_word(void **state)
     memset(large, 'x', sizeof large);
     large[sizeof large - 1] = '\0';
     check_word(large, 100, NULL);
-    assert_false(file_read_word_at(AT_FDCWD, path_of("word"), large, 5));
-    assert_false(file_read_word_at(directory_fd, "none", word, sizeof word));
-    assert_false(file_read_word_at(AT_FDCWD, directory, word, sizeof word));
-    assert_int_equal(mkfifo(path_of("fifo"), 0600), 0);
-    assert_false(file_read_word_at(directory_fd, "fifo", word, sizeof word));
+    assert_false(file_read_word_at(AT_FDCWD, scratch_path("word"), large, 5));
+    assert_false(file_read_word_at(scratch_fd, "none", word, sizeof word));
+    assert_false(file_read_word_at(AT_FDCWD, scratch_directory, word, sizeof word));
+    assert_int_equal(mkfifo(scratch_path("fifo"), 0600), 0);
+    assert_false(file_read_word_at(scratch_fd, "fifo", word, sizeof word));
     assert_string_equal(word, "untouched");
     assert_true(file_read_word_at(AT_FDCWD, "/proc/self/comm", word, sizeof word));
     assert_null(strchr(word, '\n'));
@@ -116,16 +116,16 @@ static void test_write_word(void **state)
 {
     (void)state;
 
-    assert_int_equal(file_write_word_at(directory_fd, "word", "on"), -ENOENT);
-    write_file("word", "auto\n", 5);
-    assert_int_equal(file_write_word_at(directory_fd, "word", "on"), 0);
+    assert_int_equal(file_write_word_at(scratch_fd, "word", "on"), -ENOENT);
+    scratch_write("word", "auto\n", 5);
+    assert_int_equal(file_write_word_at(scratch_fd, "word", "on"), 0);
     assert_holds("word", "on");
-    assert_int_equal(file_write_word_at(AT_FDCWD, path_of("word"), "off"), 0);
+    assert_int_equal(file_write_word_at(AT_FDCWD, scratch_path("word"), "off"), 0);
     assert_holds("word", "off");
-    assert_int_equal(file_write_word_at(AT_FDCWD, directory, "on"), -EISDIR);
+    assert_int_equal(file_write_word_at(AT_FDCWD, scratch_directory, "on"), -EISDIR);
     assert_int_equal(file_write_word_at(AT_FDCWD, "/dev/full", "on"), -ENOSPC);
-    assert_int_equal(mkfifo(path_of("fifo"), 0600), 0);
-    assert_int_equal(file_write_word_at(directory_fd, "fifo", "on"), -ENXIO);
+    assert_int_equal(mkfifo(scratch_path("fifo"), 0600), 0);
+    assert_int_equal(file_write_word_at(scratch_fd, "fifo", "on"), -ENXIO);
 }
 
 static void test_last_line(void **state)
