@@ -122,6 +122,9 @@ void state_close(struct state *state);
 
 /* NULL: none. */
 struct claim *state_claim(const struct state *state, const char *uuid);
+/* The claim of UUID is there, and could only not be read this time: what it says is not known, and counts the next
+ * time.  The fault of it; NULL: no such claim. */
+const struct state_fault *state_unread_claim(const struct state *state, const char *uuid);
 struct card_memory *state_card(const struct state *state, struct bdf bdf);
 
 /* The memory of a card, made empty if there is none yet.  Pointers got before are void then. */

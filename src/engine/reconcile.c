@@ -81,7 +81,8 @@ static int adopt(struct session *session, struct error *err)
     for (size_t i = 0; i < session->owners.count; i++) {
         const struct owner *owner = &session->owners.items[i];
         const struct claim *claim = state_claim(&session->state, owner->uuid);
-        if (owner->kind != OWNER_KIND_VM || !owner->runs || (claim && claim->phase == CLAIM_RUNNING)) {
+        if (owner->kind != OWNER_KIND_VM || !owner->runs || (claim && claim->phase == CLAIM_RUNNING) ||
+            state_unread_claim(&session->state, owner->uuid)) {
             continue;
         }
         if (!claim) {

@@ -45,6 +45,9 @@ int record_claim(struct session *session, const struct owner *owner, enum claim_
 {
     struct claim *claim = state_claim(&session->state, owner->uuid);
     bool begins = !claim || anew;
+    if (!claim && !anew && state_unread_claim(&session->state, owner->uuid)) {
+        return 0; /* it is kept as it is, and so is the evidence that belongs to it */
+    }
     if (begins) {
         claim = claim ? claim : state_claim_add(&session->state, owner->uuid, owner->name);
         begin_claim(session, claim, owner);

@@ -39,7 +39,7 @@ static int obey_tombstone(struct session *session, const char *uuid, struct erro
     } else if (claim) {
         claim->phase = claim_next(claim->phase, CLAIM_STOPPED);
     }
-    if (session->access == SESSION_LOOK || (claim && !lives)) {
+    if (session->access == SESSION_LOOK || (claim && !lives) || state_unread_claim(&session->state, uuid)) {
         return 0;
     }
     return claim ? state_write_claim(&session->state, claim, err) : state_remove_claim(&session->state, uuid, err);

@@ -245,6 +245,11 @@ static int end_claim(struct vm_event *event, struct error *err)
                   (long)vm->domain.pid);
         return living ? record_claim(session, living, CLAIM_SEEN, false, err) : 0;
     }
+    const struct state_fault *unread = state_unread_claim(&session->state, event->domain.uuid);
+    if (unread) {
+        *err = unread->error;
+        return -1;
+    }
     if (record_end(session, find_what_it_had(event, vm), &event->turn, err) < 0 ||
         record_catch_up(session, &event->turn, err) < 0) {
         return -1;

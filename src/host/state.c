@@ -289,6 +289,11 @@ static int read_everything(struct state *state, const char *path, struct error *
     if (file_list_at(state->dirfd, path, &names, err) < 0) {
         return -1;
     }
+    /* A listing ends early, and without an error, in a directory that was removed meanwhile. */
+    if (state->lockfd != -1 && !text_list_has(&names, LOCK_FILE)) {
+        text_list_free(&names);
+        return error_set(err, STATUS_HARDWARE, "%s was removed while it was read; try again", path);
+    }
     for (size_t i = 0; i < names.count; i++) {
         read_named(&pass, names.items[i]);
     }
@@ -345,6 +350,17 @@ struct claim *state_claim(const struct state *state, const char *uuid)
     for (size_t i = 0; i < state->claim_count; i++) {
         if (strcmp(state->claims[i].uuid, uuid) == 0) {
             return &state->claims[i];
+        }
+    }
+    return NULL;
+}
+
+const struct state_fault *state_unread_claim(const struct state *state, const char *uuid)
+{
+    for (size_t i = 0; i < state->fault_count; i++) {
+        const struct state_fault *fault = &state->faults[i];
+        if (fault->kind == FAULT_CLAIM && !fault->is_damaged && strcmp(fault->uuid, uuid) == 0) {
+            return fault;
         }
     }
     return NULL;

@@ -12,6 +12,8 @@ import pytest
 
 import standins
 from bystander import BEFORE, WITH_A, vm
+from domain_xml import INACTIVE
+from faults import Tracer
 
 GHOST = "deadbeef-0000-4000-8000-000000000000"
 REPAIR = "; run: icn-hook repair\n"
@@ -204,6 +206,45 @@ def test_claim_from_the_future_without_a_daemon(scene, phase):
     assert scene.host.engine("repair").status == 0
     assert not entry(scene, GHOST).exists()
     scene.assert_mended()
+
+
+def run_without_reading(scene, uuid, *arguments, xml=""):
+    """The engine cannot open that claim: an I/O error, which is not damage."""
+    tracer = Tracer(scene.host, scene.host.engine_program, scene.host.root.parent / "trace", may_print=True)
+    fault = ["-P", f"{uuid}.json", "-e", "trace=openat", "-e", "inject=openat:error=EIO"]
+    status, message = tracer.run(arguments, xml, fault)
+    assert "(INJECTED)" in tracer.log.read_text()
+    return status, message
+
+
+@pytest.mark.parametrize("arguments", [["repair"], ["b", "started", "begin", "-"], ["b", "reconnect", "begin", "-"]])
+def test_claim_of_a_running_vm_that_is_not_read_once(scene, arguments):
+    """It is kept, and with it the evidence of the gate, which belongs to that start of b."""
+    xml = scene.b.xml() if len(arguments) > 1 else ""
+    assert run_without_reading(scene, scene.b.uuid, *arguments, xml=xml) == (0, "")
+    assert scene.claim_files()[f"{scene.b.uuid}.json"] == scene.entry_of_b
+    assert scene.host.engine("check").status == 0
+
+
+def test_end_whose_claim_is_not_read_once(scene):
+    """It is noted, and the next call carries it out."""
+    scene.libvirt._qemu_ends(scene.libvirt.running.pop("b"))
+    scene.host.remove_status("b")
+    stopped = run_without_reading(scene, scene.b.uuid, "b", "stopped", "end", "-", xml=scene.b.xml(INACTIVE))
+    assert stopped == (0, "")
+    assert (directory(scene) / f"ended-{scene.b.uuid}").exists()
+    assert scene.masks() == BEFORE
+    scene.entry_of_b = None
+    assert scene.host.engine("repair").status == 0
+    assert scene.claim_files() == {}
+    assert not any(scene.masks().values())
+
+
+def test_mistaken_end_beside_a_claim_that_is_not_read_once(scene):
+    (directory(scene) / f"ended-{scene.b.uuid}").touch()
+    assert run_without_reading(scene, scene.b.uuid, "repair") == (0, "")
+    assert scene.claim_files()[f"{scene.b.uuid}.json"] == scene.entry_of_b
+    assert scene.host.engine("check").status == 0
 
 
 def test_files_that_are_none_of_ours(scene):
