@@ -67,6 +67,7 @@ void machine_close(struct machine *machine)
 {
     if (machine) {
         pci_close(machine->pci);
+        settings_free(&machine->settings);
         free(machine);
     }
 }

@@ -17,8 +17,12 @@
 
 static int parse_fixture(const char *text, size_t length, const char *name, struct error *err)
 {
-    struct settings settings;
-    return settings_parse(text, length, name, &settings, err);
+    struct settings parsed;
+    int result = settings_parse(text, length, name, &parsed, err);
+    if (result == 0) {
+        settings_free(&parsed);
+    }
+    return result;
 }
 
 static void test_fixtures(void **unused)
@@ -58,6 +62,13 @@ static void assert_defaults(const struct settings *settings)
     assert_int_equal(settings->on_leak, LEAK_ALERT);
     assert_int_equal(settings->lock_timeout, 30);
     assert_int_equal(settings->start_timeout, 3600);
+    assert_int_equal(settings->links, LINKS_OF_TOPOLOGY);
+    assert_string_equal(settings->ppudbg_isolate, "--direct --micnop iso");
+    assert_string_equal(settings->ppu_smi_path, "/usr/bin/ppu-smi");
+    assert_int_equal(settings->ppu_smi_timeout, 30);
+    assert_int_equal(settings->external, EXTERNAL_CUT);
+    assert_int_equal(settings->require_confirmed, 0);
+    assert_int_equal(settings->join_count, 0);
 }
 
 static void test_defaults(void **unused)
@@ -86,6 +97,9 @@ static void test_sample(void **unused)
         assert_int_equal(settings.map_count, 1);
         assert_int_equal(settings.map[0].ppu, 0);
         assert_int_equal(bdf_compare(settings.map[0].bdf, (struct bdf){.bus = 8}), 0);
+        assert_string_equal(settings.map[0].path, "pci0000:00/01.0/00.0");
+        assert_string_equal(settings.map[0].serial, "00-00-00-00-00-00-00-01");
+        settings_free(&settings);
     }
 }
 
@@ -100,7 +114,20 @@ static void test_every_other_value(void **unused)
     assert_int_equal(settings.map[0].ppu, 1023);
     struct bdf high = {.domain = 0x10000, .bus = 0xff, .slot = 0x1f, .function = 7};
     assert_int_equal(bdf_compare(settings.map[0].bdf, high), 0);
+    assert_string_equal(settings.map[0].path, "");
+    assert_string_equal(settings.map[0].serial, "");
     assert_int_equal(settings.map[1].ppu, 0);
+    assert_string_equal(settings.map[1].path, "pci0000:c0/01.0/1f.7/00.0");
+    assert_string_equal(settings.map[1].serial, "0a-1b-2c-3d-4e-5f-60-71");
+    assert_int_equal(settings.join_count, 2);
+    assert_memory_equal(&settings.joins[0], &((struct settings_join){3, 31, 0, 0}), sizeof settings.joins[0]);
+    assert_memory_equal(&settings.joins[1], &((struct settings_join){2, 1, 3, 1}), sizeof settings.joins[1]);
+    assert_int_equal(settings.links, 0xffffffff);
+    assert_string_equal(settings.ppudbg_isolate, "--iso -x");
+    assert_string_equal(settings.ppu_smi_path, "/opt/ppu-smi");
+    assert_int_equal(settings.ppu_smi_timeout, 1);
+    assert_int_equal(settings.external, EXTERNAL_LEAVE);
+    assert_int_equal(settings.require_confirmed, 1);
     assert_int_equal(settings.backend, BACKEND_PPUDBG);
     assert_int_equal(settings.bar, 5);
     assert_int_equal(settings.link_config, 0xfffffffe);
@@ -114,6 +141,7 @@ static void test_every_other_value(void **unused)
     assert_int_equal(settings.on_leak, LEAK_KILL);
     assert_int_equal(settings.lock_timeout, 0);
     assert_int_equal(settings.start_timeout, 86400);
+    settings_free(&settings);
 }
 
 static void test_comments_are_no_part_of_values(void **unused)
@@ -162,6 +190,7 @@ static void test_all_ids_pinned(void **unused)
     assert_int_equal(settings.map_count, PPU_MAX);
     assert_int_equal(settings.map[1023].ppu, 1023);
     assert_int_equal(settings.map[1023].bdf.bus, 3);
+    settings_free(&settings);
 }
 
 static void test_failure_leaves_settings_alone(void **unused)
