@@ -29,8 +29,14 @@ VALUES = [
     ("registers", "link_status", REGISTER, ["", "-1", "0x", "0b1"]),
     ("registers", "stride", "a number of bytes from 1 to 4096", ["", "0", "4097", "4 bytes"]),
     ("registers", "cut_bit", "0 or 1", ["", "2", "yes"]),
+    ("registers", "links", "topology, or the register's bits that are links, such as 0x7f", ["", "0", "0x100000000"]),
     ("ppudbg", "path", PATH, ["", "ppudbg"]),
+    ("ppudbg", "isolate", "one word or more", [""]),
     ("ppudbg", "timeout", "a number of seconds from 1 to 3600", ["", "0", "3601", "30s"]),
+    ("ppu-smi", "path", PATH, ["", "ppu-smi"]),
+    ("ppu-smi", "timeout", "a number of seconds from 1 to 3600", ["0"]),
+    ("policy", "external", "cut or leave", ["", "open"]),
+    ("policy", "require_confirmed", "no or yes", ["", "1"]),
     ("policy", "idle", "restore or isolate", ["", "cut", "Restore"]),
     ("policy", "far_end", "cut or leave", ["", "keep"]),
     ("policy", "on_leak", "alert or kill", ["", "stop"]),
@@ -40,9 +46,10 @@ VALUES = [
 WRONG_VALUES = [(section, key, allowed, value) for section, key, allowed, values in VALUES for value in values]
 KEYS = {
     "ppu": "match, topology",
-    "registers": "backend, bar, link_config, link_status, stride, cut_bit",
-    "ppudbg": "path, timeout",
-    "policy": "idle, far_end, on_leak, lock_timeout, start_timeout",
+    "registers": "backend, bar, link_config, link_status, stride, cut_bit, links",
+    "ppudbg": "path, isolate, timeout",
+    "ppu-smi": "path, timeout",
+    "policy": "idle, external, far_end, on_leak, require_confirmed, lock_timeout, start_timeout",
 }
 LINES = {
     "unknown section": ("[polcy]\n", ":1: unknown section [polcy]; the sections are [ppu], [map], "),

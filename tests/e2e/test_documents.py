@@ -101,7 +101,7 @@ def test_no_option_that_is_not_there(page, table):
 
 def test_settings():
     source = (TREE / "src/host/settings.c").read_text()
-    keys = re.findall(r'^    \{"(\w+)", "(\w+)", ', source, re.M)
+    keys = re.findall(r'^    \{"([\w-]+)", "(\w+)", ', source, re.M)
     assert len(keys) == len(re.findall(r"FIELD\((?!field\))", source)) >= 15
     page = sections_of("icn-hook.conf.5")
     for section in {section for section, _ in keys}:
