@@ -48,8 +48,8 @@ struct group_report {
 };
 void group_report_free(struct group_report *report);
 
-/* Each is the only thing done in its session, which was opened to change, or, for a dry run, to look; what there is to say
- * beside the result is in the session's notes. */
+/* Each is the only thing done in its session, which was opened to change, or, for a dry run, to look; what there is to
+ * say beside the result is in the session's notes. */
 
 /* Isolates all groups or none.  NAMES: of the first groups; the others are called "manual-" and
  * the lowest id.  A group that is there already, with the same cards and no other name, is cut
@@ -64,8 +64,8 @@ MUST_CHECK int groups_release(struct session *session, const char *name, struct 
 /* Ends all groups and gives all cards back.  FORCE: although somebody uses cards; VMs keep their claims. */
 MUST_CHECK int groups_reset(struct session *session, bool force, struct group_report *report, struct error *err);
 
-/* Whether GROUP is in force, as it is asked of LIST, owned by anybody: every link that leaves it is known to be cut, and no
- * link inside it is read as cut.  FAULTS: what is not so; UNVERIFIED: what cannot be seen.  The registers
- * are read already. */
+/* Whether GROUP is in force, as it is asked of LIST, owned by anybody: every link that leaves it is known to be cut,
+ * and no link inside it is read as cut.  FAULTS: what is not so; UNVERIFIED: what cannot be seen.  The registers are
+ * read already. */
 void group_check(const struct session *session, const struct card_groups *groups, int group, struct text_list *faults,
                  struct text_list *unverified);

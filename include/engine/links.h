@@ -41,8 +41,8 @@ struct link_view link_look(const struct session *session, int ppu, int link);
 
 /* All links between two cards. */
 struct pair {
-    int wired;   /* how many there are */
-    int open;    /* how many are open at most */
+    int wired;    /* how many there are */
+    int open;     /* how many are open at most */
     bool is_read; /* … and no more could be told: of each an end is read as cut, or both are read */
     bool allowed;
     enum verdict verdict; /* the worst of theirs */
@@ -55,7 +55,7 @@ struct coverage {
     int proven;
     int gated;
     int unverified;
-    int leaks; /* those of the unverified that are read as open at both ends */
+    int leaks;           /* those of the unverified that are read as open at both ends */
     int64_t gated_since; /* the oldest read-back that a gated link rests on; 0: none */
     int64_t gated_until; /* the youngest */
 };

@@ -35,8 +35,7 @@ MUST_CHECK bool machine_open_salvaged(const char *config, struct machine **machi
 MUST_CHECK int machine_survey(struct machine *machine, struct error *err);
 
 /* The cards on this host, sorted by address; owned by the caller. */
-MUST_CHECK int machine_list_cards(const struct machine *machine, struct bdf **cards, size_t *count,
-                                  struct error *err);
+MUST_CHECK int machine_list_cards(const struct machine *machine, struct bdf **cards, size_t *count, struct error *err);
 
 /* In place of machine_survey where there is no topology yet: the cards get their
  * ids by their order, and no links. */

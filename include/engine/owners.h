@@ -38,8 +38,8 @@ struct owners {
     struct holding *holdings; /* one per owner and card */
     size_t holding_count;
     size_t first[PPU_MAX]; /* by id: the card's first holding, as `next` */
-    int of[PPU_MAX];    /* by id, as the core knows it: OWNER_IDLE, an index above plus 1, OWNER_SHARED, OWNER_UNKNOWN */
-    bool held[PPU_MAX]; /* by id: open through vfio */
+    int of[PPU_MAX]; /* by id, as the core knows it: OWNER_IDLE, an index above plus 1, OWNER_SHARED, OWNER_UNKNOWN */
+    bool held[PPU_MAX];          /* by id: open through vfio */
     struct text_list unresolved; /* uuids of VMs that live, but whose devices could not be looked at this time */
 };
 

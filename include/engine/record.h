@@ -21,5 +21,6 @@ MUST_CHECK int record_catch_up(struct session *session, struct turn *turn, struc
 /* Before the first register is written: every cut that the plan's writes may leave. */
 MUST_CHECK int record_intent(struct session *session, const struct turn *turn, struct error *err);
 
-/* After the writes: what each card holds now.  GATE: what was read back of the turn's own cards is evidence for their owners. */
+/* After the writes: what each card holds now.  GATE: what was read back of the turn's own cards is evidence for their
+ * owners. */
 MUST_CHECK int record_result(struct session *session, const struct turn *turn, bool gate, struct error *err);

@@ -44,7 +44,7 @@ struct session {
     struct registers registers;
     struct card *cards; /* by id */
     struct owners owners;
-    int *owners_before; /* by id: owners.of before this session changed who owns what */
+    int *owners_before;      /* by id: owners.of before this session changed who owns what */
     struct plan_goal *goals; /* by id */
     struct plan *plan;
     enum apply_outcome *outcomes; /* by the plan's writes */
@@ -77,12 +77,12 @@ bool session_is_read(const struct session *session, int ppu);
 const struct card_memory *session_memory(const struct session *session, int ppu);
 
 /* Makes the plan's writes, in a session for a change.  FREED (by id): cards that have just lost their owner.
- * Outcomes say what became of each write; what failed without refusing anything is noted.  MAY_DEFER: a near end whose registers a driver holds is left for later.
- * KEEP_GOING: a near end that cannot be cut is only noted. */
+ * Outcomes say what became of each write; what failed without refusing anything is noted.  MAY_DEFER: a near end whose
+ * registers a driver holds is left for later. KEEP_GOING: a near end that cannot be cut is only noted. */
 MUST_CHECK int session_write(struct session *session, const bool freed[], bool may_defer, bool keep_going,
                              struct error *err);
-/* Notes the cards that could not be read, but for those in NEAR (NULL: all): one cut end is enough, but a guest may be able to
- * open it again, so what is left as it is on the other side is worth a line. */
+/* Notes the cards that could not be read, but for those in NEAR (NULL: all): one cut end is enough, but a guest may be
+ * able to open it again, so what is left as it is on the other side is worth a line. */
 void session_note_unread(struct session *session, const bool near[]);
 /* Logs the one line that says what was done (WHAT), which writes were made, and how long it took since BEGAN
  * (monotonic ms).  What a register held that a driver or QEMU keeps to itself is not known. */

@@ -29,9 +29,9 @@ struct domain_device {
 };
 
 struct domain {
-    char *name;           /* owned; "" if the XML has none */
-    char uuid[UUID_SIZE]; /* canonical; "" if the XML has none */
-    pid_t pid;            /* of a status file's domain; 0 in a plain domain */
+    char *name;                    /* owned; "" if the XML has none */
+    char uuid[UUID_SIZE];          /* canonical; "" if the XML has none */
+    pid_t pid;                     /* of a status file's domain; 0 in a plain domain */
     struct domain_device *devices; /* document order, no function twice */
     size_t device_count;
     struct text_list warnings; /* a device named twice, … */

@@ -15,10 +15,10 @@ enum { DRIVER_NAME_SIZE = 64, UNKNOWN_NUMBER = -1 };
 struct pci_state {
     bool present;
     char driver[DRIVER_NAME_SIZE]; /* "" = none bound */
-    bool on_vfio;    /* vfio-pci, or a variant driver (it has a vfio-dev directory) */
-    int enable;      /* how many users have enabled it; UNKNOWN_NUMBER if unreadable */
-    int iommu_group; /* or UNKNOWN_NUMBER */
-    int numa_node;   /* or UNKNOWN_NUMBER */
+    bool on_vfio;                  /* vfio-pci, or a variant driver (it has a vfio-dev directory) */
+    int enable;                    /* how many users have enabled it; UNKNOWN_NUMBER if unreadable */
+    int iommu_group;               /* or UNKNOWN_NUMBER */
+    int numa_node;                 /* or UNKNOWN_NUMBER */
     bool is_virtual_function;
     struct bdf physical_function; /* of a virtual function */
     /* A process has it open through vfio: on a vfio driver and enabled.  From

@@ -35,8 +35,8 @@ static int member_shown_length(const struct member *member)
 
 static int refuse_member(const struct member *member, enum status status, const char *what, struct error *err)
 {
-    return error_set(err, status, "LIST, column %d: '%.*s' %s", member->column, member_shown_length(member), member->start,
-                     what);
+    return error_set(err, status, "LIST, column %d: '%.*s' %s", member->column, member_shown_length(member),
+                     member->start, what);
 }
 
 static struct member find_member(const char *list, const char *at)
@@ -50,7 +50,7 @@ static struct member find_member(const char *list, const char *at)
 }
 
 static int find_member_by_id(const struct machine *machine, const struct member *member, const char *text, int *ppu,
-                      struct error *err)
+                             struct error *err)
 {
     uint64_t number;
     char what[128];
@@ -65,8 +65,8 @@ static int find_member_by_id(const struct machine *machine, const struct member 
     return 0;
 }
 
-static int find_member_by_address(const struct machine *machine, const struct member *member, const char *text, int *ppu,
-                           struct error *err)
+static int find_member_by_address(const struct machine *machine, const struct member *member, const char *text,
+                                  int *ppu, struct error *err)
 {
     struct bdf bdf;
     struct pci_state state;
@@ -99,7 +99,7 @@ static int find_member_card(const struct machine *machine, const struct member *
 }
 
 static int add_member(const struct machine *machine, const struct member *member, struct card_groups *groups,
-                    struct error *err)
+                      struct error *err)
 {
     int ppu = -1;
     char what[128];

@@ -188,8 +188,8 @@ static int cut(const struct application *application, struct error *err)
     struct session *session = application->session;
     for (int group = 0; group < application->groups->count; group++) {
         const struct group_identity *identity = &application->identities[group];
-        if (record_claim(session, owners_find(&session->owners, identity->uuid), CLAIM_SEEN, !identity->existed,
-                         err) < 0) {
+        const struct owner *owner = owners_find(&session->owners, identity->uuid);
+        if (record_claim(session, owner, CLAIM_SEEN, !identity->existed, err) < 0) {
             return -1;
         }
     }

@@ -321,8 +321,8 @@ static void note_card(struct session *session, int ppu)
     }
     if (links_no_gate(session, ppu)) {
         notes_add(&session->notes, NOTE_WARNING, NOTE_NO_GATE, ppu, owners_text(&session->owners, ppu, owner),
-                  "VM '%s' runs with %s, which was not read back for it before QEMU opened it: plugged in while it ran, "
-                  "started without the hook, or by an older icn-hook; restart the VM to have its cuts verified",
+                  "VM '%s' runs with %s, which was not read back for it before QEMU opened it: plugged in while it "
+                  "ran, started without the hook, or by an older icn-hook; restart the VM to have its cuts verified",
                   owner, text);
     }
     if (policy_owes(session, ppu, &owed)) {

@@ -12,13 +12,20 @@
 const char *note_code_text(enum note_code code)
 {
     static const char *const texts[] = {
-        [NOTE_INPUT] = "input",           [NOTE_ADVICE] = "advice",
-        [NOTE_CARD] = "card",             [NOTE_CUT_MISSING] = "cut-missing",
-        [NOTE_LEAK] = "leak",             [NOTE_UNVERIFIED] = "unverified",
-        [NOTE_NO_GATE] = "no-gate",       [NOTE_DEBT] = "owed",
-        [NOTE_STRANGER] = "unknown-holder", [NOTE_CLAIM] = "claim",
-        [NOTE_TOMBSTONE] = "tombstone",   [NOTE_STATE] = "state",
-        [NOTE_STATUS] = "status-file",    [NOTE_LIBVIRT] = "libvirt",
+        [NOTE_INPUT] = "input",
+        [NOTE_ADVICE] = "advice",
+        [NOTE_CARD] = "card",
+        [NOTE_CUT_MISSING] = "cut-missing",
+        [NOTE_LEAK] = "leak",
+        [NOTE_UNVERIFIED] = "unverified",
+        [NOTE_NO_GATE] = "no-gate",
+        [NOTE_DEBT] = "owed",
+        [NOTE_STRANGER] = "unknown-holder",
+        [NOTE_CLAIM] = "claim",
+        [NOTE_TOMBSTONE] = "tombstone",
+        [NOTE_STATE] = "state",
+        [NOTE_STATUS] = "status-file",
+        [NOTE_LIBVIRT] = "libvirt",
         [NOTE_CHANGE] = "repaired",
     };
     return texts[code];
@@ -26,8 +33,7 @@ const char *note_code_text(enum note_code code)
 
 const char *severity_text(enum severity severity)
 {
-    static const char *const texts[] = {
-        [NOTE_INFO] = "info", [NOTE_WARNING] = "warning", [NOTE_ERROR] = "error"};
+    static const char *const texts[] = {[NOTE_INFO] = "info", [NOTE_WARNING] = "warning", [NOTE_ERROR] = "error"};
     return texts[severity];
 }
 

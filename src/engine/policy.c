@@ -68,8 +68,8 @@ static uint32_t debt_bits(const struct session *session, int ppu)
     }
     uint32_t cuts = session_is_read(session, ppu) ? session->cards[ppu].reading.mask : UINT32_MAX;
     /* With far_end = leave nothing asks for cuts that face an owner, but those that are there protect them. */
-    uint32_t wanted = policy_required(session, ppu) |
-                      mask_required(&session->machine->topology, session->owners.of, ppu);
+    uint32_t wanted =
+        policy_required(session, ppu) | mask_required(&session->machine->topology, session->owners.of, ppu);
     return memory->written & cuts & topology_links(&session->machine->topology, ppu) & ~(original | wanted);
 }
 
@@ -243,8 +243,8 @@ static bool far_mask(const struct session *session, const struct turn *turn, int
     }
     const struct card_memory *memory = session_memory(session, ppu);
     uint32_t links = topology_links(&session->machine->topology, ppu);
-    bool may_be_tried = session->owners.of[ppu] == OWNER_IDLE &&
-                        session->cards[ppu].reading.kind == READING_UNVERIFIABLE;
+    bool may_be_tried =
+        session->owners.of[ppu] == OWNER_IDLE && session->cards[ppu].reading.kind == READING_UNVERIFIABLE;
     if (may_be_tried && memory && memory->has_written) {
         *now = memory->written & links;
     } else if (may_be_tried && turn->intent == INTENT_RESET) {
@@ -262,7 +262,7 @@ static struct plan_goal far_goal(const struct session *session, const struct tur
     if (!far_mask(session, turn, ppu, &goal.now)) {
         return (struct plan_goal){.role = ROLE_NONE};
     }
-    uint32_t debt = turn->intent == INTENT_RESET  ? UINT32_MAX
+    uint32_t debt = turn->intent == INTENT_RESET ? UINT32_MAX
                     : session_doubt(session, "") ? 0
                                                  : debt_bits(session, ppu);
     goal.want = (goal.now & ~debt) | policy_expected(session, ppu);

@@ -34,8 +34,8 @@ static void keep_forgotten_cuts(struct session *session)
         memory->has_written = true;
         memory->written = session->cards[ppu].reading.mask;
         notes_add(&session->notes, NOTE_WARNING, NOTE_STATE, ppu, NULL,
-                  "%s has cuts of which it is not known any more who made them; they stay until `icn-hook reset`, when no "
-                  "card is in use",
+                  "%s has cuts of which it is not known any more who made them; they stay until `icn-hook reset`, when "
+                  "no card is in use",
                   machine_card_text(session->machine, ppu, card));
     }
 }

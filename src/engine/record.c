@@ -99,8 +99,8 @@ struct owner *record_restore_owner(struct session *session, const struct claim *
 {
     struct owner *owner = owners_find(&session->owners, claim->uuid);
     if (!owner) {
-        owner = owners_add(&session->owners, claim->is_group ? OWNER_KIND_GROUP : OWNER_KIND_VM, claim->uuid,
-                           claim->name);
+        owner =
+            owners_add(&session->owners, claim->is_group ? OWNER_KIND_GROUP : OWNER_KIND_VM, claim->uuid, claim->name);
     }
     for (size_t i = 0; i < claim->card_count; i++) {
         int ppu = machine_ppu_at(session->machine, claim->cards[i].bdf);
@@ -193,7 +193,8 @@ static void keep_evidence(const struct session *session, struct card_memory *mem
 static bool is_settled(const struct session *session, const struct card_memory *memory, int ppu)
 {
     return session->owners.of[ppu] == OWNER_IDLE && policy_required(session, ppu) == 0 &&
-           session_is_read(session, ppu) && session_wrote(session, ppu) && memory->has_original && memory->original == session->goals[ppu].want;
+           session_is_read(session, ppu) && session_wrote(session, ppu) && memory->has_original &&
+           memory->original == session->goals[ppu].want;
 }
 
 /* Every card of the claim that has no owner is right. */
@@ -215,8 +216,8 @@ static int remove_ended_claims(struct session *session, const struct turn *turn,
 {
     for (size_t i = session->state.claim_count; i-- > 0;) {
         const struct claim *claim = &session->state.claims[i];
-        bool is_tried_again = turn->comes_again && strcmp(claim->uuid, turn->comes_again) == 0 &&
-                              !is_carried_out(session, claim);
+        bool is_tried_again =
+            turn->comes_again && strcmp(claim->uuid, turn->comes_again) == 0 && !is_carried_out(session, claim);
         if (claim->is_ending && !is_tried_again && state_remove_claim(&session->state, claim->uuid, err) < 0) {
             return -1;
         }
@@ -227,9 +228,8 @@ static int remove_ended_claims(struct session *session, const struct turn *turn,
 int record_result(struct session *session, const struct turn *turn, bool gate, struct error *err)
 {
     for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
-        struct card_memory *memory = session->goals[ppu].role == ROLE_NONE
-                                         ? NULL
-                                         : state_card(&session->state, session->machine->card[ppu]);
+        struct card_memory *memory =
+            session->goals[ppu].role == ROLE_NONE ? NULL : state_card(&session->state, session->machine->card[ppu]);
         if (!memory) {
             continue;
         }

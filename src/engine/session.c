@@ -226,7 +226,8 @@ int session_write(struct session *session, const bool freed[], bool may_defer, b
     for (int ppu = 0; ppu < count; ppu++) {
         addresses[ppu] = session_address(session, ppu);
     }
-    int result = session->registers.backend->write_plan(&session->registers, &writing, session->outcomes, &warnings, err);
+    int result =
+        session->registers.backend->write_plan(&session->registers, &writing, session->outcomes, &warnings, err);
     for (size_t i = 0; i < warnings.count; i++) {
         notes_add(&session->notes, NOTE_WARNING, NOTE_CARD, -1, NULL, "%s", warnings.items[i]);
     }

@@ -34,11 +34,12 @@ static int check_idle_host(const struct session *session, struct error *err)
         bdf_format(machine->card[holding->ppu], bdf);
         if (owner->kind == OWNER_KIND_STRANGER) {
             return error_set(err, STATUS_CONFLICT,
-                             "the card %s is held open by a process that is not a known VM; end it first: ppudbg sees no links "
-                             "that are cut",
+                             "the card %s is held open by a process that is not a known VM; end it first: ppudbg sees "
+                             "no links that are cut",
                              bdf);
         }
-        return error_set(err, STATUS_CONFLICT, "%s '%s' has the card %s; %s it first: ppudbg sees no links that are cut",
+        return error_set(err, STATUS_CONFLICT,
+                         "%s '%s' has the card %s; %s it first: ppudbg sees no links that are cut",
                          owner->kind == OWNER_KIND_GROUP ? "the group" : "VM", owner->name, bdf,
                          owner->kind == OWNER_KIND_GROUP ? "release" : "stop");
     }
@@ -77,9 +78,8 @@ static void warn_of_missing_links(const struct machine *machine, struct topology
         uint32_t missing = topology_links(present, ppu) & ~(is_there ? topology_links(&made->topology, ppu) : 0);
         for (int link = 0; link < LINK_MAX; link++) {
             if ((missing >> link & 1) != 0) {
-                text_list_add(&made->warnings,
-                              "ppudbg did not see PPU %d link %d -> PPU %d, which %s had: was it cut?", ppu, link,
-                              present->peer[ppu][link], path);
+                text_list_add(&made->warnings, "ppudbg did not see PPU %d link %d -> PPU %d, which %s had: was it cut?",
+                              ppu, link, present->peer[ppu][link], path);
             }
         }
     }

@@ -52,7 +52,8 @@ bool vm_event_may_refuse(const char *operation)
 static int check_daemon(const struct vm_event *event, struct error *err)
 {
     if (event->has_daemon && process_daemon_state(event->daemon) == DAEMON_GONE) {
-        return error_set(err, STATUS_BUSY, "the libvirt daemon that called this hook (pid %ld) has ended; nothing was done",
+        return error_set(err, STATUS_BUSY,
+                         "the libvirt daemon that called this hook (pid %ld) has ended; nothing was done",
                          (long)event->daemon.pid);
     }
     return 0;
@@ -158,10 +159,9 @@ static int find_leak(struct vm_event *event, struct error *err)
             if (peer == NO_PEER || link_look(session, ppu, link).verdict != VERDICT_LEAK) {
                 continue;
             }
-            return error_set(err, STATUS_CHECK_FAILED,
-                             "LEAK: link %d of %s to PPU %d (%s) was open on both sides while the VM ran", link,
-                             machine_card_text(session->machine, ppu, card), peer,
-                             owners_text(&session->owners, peer, owner));
+            return error_set(
+                err, STATUS_CHECK_FAILED, "LEAK: link %d of %s to PPU %d (%s) was open on both sides while the VM ran",
+                link, machine_card_text(session->machine, ppu, card), peer, owners_text(&session->owners, peer, owner));
         }
     }
     return 0;
@@ -238,8 +238,8 @@ static int end_claim(struct vm_event *event, struct error *err)
     const struct running_vm *vm = running_vms_find(&session->running, event->domain.uuid);
     const struct owner *living = vm && vm->lives ? owners_find(&session->owners, event->domain.uuid) : NULL;
     if (vm && vm->lives) {
-        /* libvirt goes on although QEMU survived its kill (qemuProcessStop ignores that): the domain is no more over than
-         * its process. */
+        /* libvirt goes on although QEMU survived its kill (qemuProcessStop ignores that): the domain is no more over
+         * than its process. */
         notes_add(&session->notes, NOTE_WARNING, NOTE_CLAIM, -1, event->vm,
                   "VM '%s' was stopped but its process %ld lives; its cards stay isolated until that ends", event->vm,
                   (long)vm->domain.pid);

@@ -98,8 +98,7 @@ bool power_is_steady(struct bdf bdf)
 static enum reading_kind left_alone(const char *state, struct error *err)
 {
     error_set(err, STATUS_HARDWARE,
-              "it is in %s, where its user has put it; without a user, load vfio-pci with disable_idle_d3=1",
-              state);
+              "it is in %s, where its user has put it; without a user, load vfio-pci with disable_idle_d3=1", state);
     return READING_UNVERIFIABLE;
 }
 

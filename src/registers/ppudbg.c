@@ -160,8 +160,8 @@ static bool is_opened_by_reset(const struct writing *writing, const struct plan_
     return write->role != ROLE_NEAR && !plan_write_cuts(write) && !writing->isolate_idle && !has_owner(writing);
 }
 
-/* Until then a card that lost its owner keeps its cuts, and is cut off from its old neighbours too; so is one that is to
- * be cut off whole. */
+/* Until then a card that lost its owner keeps its cuts, and is cut off from its old neighbours too; so is one that is
+ * to be cut off whole. */
 static bool is_isolated_alone(const struct writing *writing, const struct plan_write *write)
 {
     return write->role != ROLE_NEAR && writing->owners[write->ppu] == OWNER_IDLE &&

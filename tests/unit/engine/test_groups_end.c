@@ -87,7 +87,8 @@ static void assert_claims(const char *expected)
     size_t used = 0;
     begin(SESSION_LOOK);
     for (size_t i = 0; i < session.state.claim_count; i++) {
-        used += (size_t)snprintf(text + used, sizeof text - used, "%s%s", i > 0 ? " " : "", session.state.claims[i].name);
+        used +=
+            (size_t)snprintf(text + used, sizeof text - used, "%s%s", i > 0 ? " " : "", session.state.claims[i].name);
     }
     assert_string_equal(text, expected);
 }
@@ -160,8 +161,8 @@ static void test_release_of_a_group_in_use(void **state)
     simulated_text("/proc/55/comm", "cloud-hyperv\n");
     simulated_link("/proc/55/fd/7", "/dev/vfio/14");
     assert_refused(release("manual-0"), STATUS_CONFLICT,
-                   "PPU 1 (0000:7e:00.0) of the group 'manual-0' is held open through vfio by process 55 (cloud-hyperv); "
-                   "end its VM first");
+                   "PPU 1 (0000:7e:00.0) of the group 'manual-0' is held open through vfio by process 55 "
+                   "(cloud-hyperv); end its VM first");
     assert_masks(alone);
     assert_claims("manual-0");
 }
@@ -255,8 +256,8 @@ static void test_reset_of_cards_in_use(void **state)
                                "(PPU 4, 5); stop these first, or use --force";
     (void)state;
     scene_running("a", VM_A, "0", 101);
-    scene_claim(&(struct scene_claim){
-        .name = "red", .uuid = VM_B, .is_group = true, .phase = CLAIM_RUNNING, .ppus = "12"});
+    scene_claim(
+        &(struct scene_claim){.name = "red", .uuid = VM_B, .is_group = true, .phase = CLAIM_RUNNING, .ppus = "12"});
     scene_hold(2);
     scene_hold(4);
     scene_hold(5);
@@ -334,8 +335,9 @@ static void test_vendor_tool(void **state)
     make_groups("0,1|6");
     /* As long as anybody has a card it stays alone: a reset would reach the whole machine. */
     assert_done(release("manual-6"), &err);
-    assert_noted(&session.notes, "warning owed: PPU 6 (0001:aa:00.0) is owed the mask 0x00000001, which it gets back when "
-                                 "no card has an owner");
+    assert_noted(&session.notes,
+                 "warning owed: PPU 6 (0001:aa:00.0) is owed the mask 0x00000001, which it gets back when "
+                 "no card has an owner");
     assert_masks((const uint32_t[CARDS]){0x19, 0x31, [6] = 0x39});
     assert_claims("manual-0");
     assert_done(release("manual-0"), &err);

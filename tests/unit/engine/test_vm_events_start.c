@@ -108,7 +108,7 @@ static void test_cards_that_a_driver_holds(void **state)
     assert_logged("0:unread>0x00000019(deferred)");
     assert_start_refused("start", vm("01"), STATUS_HARDWARE, "PPU 0 (0000:08:00.0): resource0 cannot be mapped now");
     assert_start_refused("start", vm("01"), STATUS_HARDWARE,
-                   "; its links are not all cut, so correct that, then start it again");
+                         "; its links are not all cut, so correct that, then start it again");
     scene_let_go(0);
     scene_let_go(1);
     assert_fine("start", vm("01"));
@@ -147,7 +147,7 @@ static void test_daemon(void **state)
     session_close(&session);
     daemon_identity = (struct process_identity){.pid = 4194304, .start = 1}; /* above the largest pid */
     assert_start_refused("prepare", scene_xml("b", VM_B, "5"), STATUS_BUSY,
-                   "the libvirt daemon that called this hook (pid 4194304) has ended; nothing was done");
+                         "the libvirt daemon that called this hook (pid 4194304) has ended; nothing was done");
     assert_claim(VM_B, "none");
     assert_fine("stopped", vm("01"));
     assert_masks(isolated);
