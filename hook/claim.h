@@ -10,6 +10,6 @@
 bool claim_uuid(const char *text, size_t length, char uuid[UUID_SIZE]);
 
 /* There may be a claim of the domain that TEXT describes, so that its end is the engine's
- * business whatever its XML says by that time: unplugged cards and network pools'
+ * business even if its XML names no card by that time: unplugged cards and network pools'
  * functions are not in it any more. */
 bool claim_may_exist(const char *text, size_t length);

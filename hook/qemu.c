@@ -32,8 +32,8 @@
  * stdout never gets a byte: libvirt would take it for XML in some operations.
  */
 
-/* By this text packaging/hook-place knows its own file among the administrator's,
- * of whatever version it is: it must never change. */
+/* By this text packaging/hook-place knows its own file, of any version, among the
+ * administrator's: it must never change. */
 static const char mark[] __attribute__((used)) = "icn-hook: hook program for libvirt, placed by hook-place";
 
 enum operation_kind {

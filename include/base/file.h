@@ -61,7 +61,7 @@ MUST_CHECK int file_write_word_at(int dirfd, const char *path, const char *word)
 MUST_CHECK int file_replace_at(int dirfd, const char *name, const void *data, size_t length, mode_t mode,
                                struct error *err);
 
-/* All of DATA, whatever number of writes it takes.  -1 with errno set. */
+/* All of DATA, in as many writes as it takes.  -1 with errno set. */
 int file_write_all(int fd, const void *data, size_t length);
 
 /* Gives stdin, stdout and stderr to /dev/null where they are closed, so that no file that

@@ -5,7 +5,7 @@
 
 /*
  * syslog, facility daemon: "icn-hook[pid]: vm=NAME op=OPERATION message".
- * libvirt drops a successful hook's stderr, so whatever a hook has to tell
+ * libvirt drops a successful hook's stderr, so what a hook has to say
  * goes here.  On a simulated host the same lines are appended to
  * /var/log/icn-hook.log under the sysroot, where its directory exists, and
  * the real syslog is left alone.  Names are escaped to one line.

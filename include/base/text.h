@@ -25,7 +25,7 @@ char *text_format(const char *format, va_list arguments) PRINTF_LIKE(1, 0);
 char *text_join(const char *first, const char *second);
 
 /* The length in bytes of the UTF-8 character that TEXT begins with, 1 for the
- * terminating zero too; 0 if its bytes are no character (Unicode, table 3-7). */
+ * terminating zero too; 0 if its bytes are not a character (Unicode, table 3-7). */
 size_t text_utf8_length(const char *text);
 
 /* The value of a hexadecimal digit of either case, or -1. */

@@ -21,7 +21,7 @@ struct choice_request {
     long budget;                     /* what trying all sets may cost, in sets; CHOICE_BUDGET */
 };
 
-/* Enough for 26 cards, whatever the count, and about a tenth of a second. */
+/* Enough to choose any number of 26 cards, in about a tenth of a second. */
 enum { CHOICE_BUDGET = 50000000 };
 
 struct choice {

@@ -77,7 +77,7 @@ enum claim_verdict {
 
 /*
  * What a claim is worth now:
- *   ended                      void, whatever else is seen
+ *   ended                      void, even if its process lives or a card of it is held
  *   a group                    counts; one that names a process only while that lives or a card of it is held
  *   its domain has a status file   superseded
  *   starting                   counts while a card of it is held, or, until start_timeout, unless its daemon is gone

@@ -14,7 +14,7 @@
  * alone or as the last before a crash, makes a link live that the wanted masks
  * forbid.
  *
- * Masks are logical: bit i set = link i cut, whatever the register's polarity.
+ * Masks are logical: bit i set = link i cut, with either polarity of the register.
  */
 enum plan_role {
     ROLE_NONE, /* the card's register is not ours to touch now */

@@ -16,7 +16,7 @@ enum intent {
     INTENT_ADOPT,  /* the same, and missing cuts of its neighbours are made */
     INTENT_END,    /* no subject: cards are given back */
     INTENT_REPAIR, /* no subject: the whole host */
-    INTENT_RESET,  /* no subject: every card gets what an idle card gets, whoever owns it */
+    INTENT_RESET,  /* no subject: every card gets what an idle card gets, even one with an owner */
     INTENT_LOOK,   /* no subject: everything is read, nothing is touched */
 };
 

@@ -5,8 +5,8 @@
 
 /* What is written down: claims, and the memory of each card. */
 
-/* Writes the claim of OWNER on the cards that it has.  ANEW: it begins now, whatever there was of it; else a claim that
- * is there keeps its beginning, but CLAIM_ADMITTED gives the start its time anew. */
+/* Writes the claim of OWNER on the cards that it has.  ANEW: it begins now, even if it is there; otherwise a claim
+ * that is there keeps its beginning, but CLAIM_ADMITTED gives the start its time anew. */
 MUST_CHECK int record_claim(struct session *session, const struct owner *owner, enum claim_event event, bool anew,
                             struct error *err);
 

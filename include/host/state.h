@@ -148,8 +148,8 @@ MUST_CHECK int state_write_claim(struct state *state, struct claim *claim, struc
 /* Removes claim, then tombstone from disk, and both and a fault of UUID from STATE (what
  * comes after them moves up: do not go through the lists meanwhile); none is fine. */
 MUST_CHECK int state_remove_claim(struct state *state, const char *uuid, struct error *err);
-/* The first step of an end that is carried out: a tombstone is made, so that whatever comes of the rest the next one
- * who has the lock finishes it.  state_remove_claim is the last step. */
+/* The first step of an end that is carried out: a tombstone is made, so that the next call that has the lock
+ * finishes it if the rest fails.  state_remove_claim is the last step. */
 MUST_CHECK int state_end_claim(struct state *state, const char *uuid, struct error *err);
 /* Writes the memory of all cards, if it differs from what is on disk.  A card about which
  * nothing is remembered is left out; nothing about none: there is no file.  With a FAULT_CARDS it fails with the

@@ -72,7 +72,7 @@ void file_close_fd(int *fd)
 
 /* Room for the whole file and one byte more, so that a regular file is read by
  * two calls, the second of which sees its end.  /proc says 0 and sysfs 4096
- * for whatever a file holds: it is a hint.  A stream may have as much ready as a pipe
+ * for every file: the size is a hint.  A stream may have as much ready as a pipe
  * holds. */
 static size_t first_capacity(bool regular, off_t size, size_t limit)
 {

@@ -41,8 +41,8 @@ struct stream {
 
 enum { STREAM_OUT, STREAM_ERR, STREAM_COUNT };
 
-/* Every signal is default in the child and none is blocked, whatever the
- * daemon that started us has set. */
+/* Every signal is default in the child and none is blocked: the daemon
+ * that started us may have set it otherwise. */
 static void set_spawn_attributes(posix_spawnattr_t *attributes)
 {
     sigset_t none;

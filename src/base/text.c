@@ -218,7 +218,7 @@ bool text_parse_uuid(const char *text, char uuid[UUID_SIZE])
     return true;
 }
 
-/* The kernel's own, of this host whatever the sysroot is. */
+/* From the kernel of this host, also on a simulated one. */
 bool text_make_uuid(char uuid[UUID_SIZE])
 {
     char text[UUID_SIZE];

@@ -80,8 +80,8 @@ void output_open(struct output *output, const struct options *options)
     output->in_colour = colour_is_wanted(options->colour, output->stream);
 }
 
-/* What a link leads to is replaced, not the link.  Whatever is no regular file
- * must not be: /dev/null would be one afterwards. */
+/* What a symbolic link leads to is replaced, not the link, and only if it is a regular
+ * file: /dev/null would be one afterwards. */
 static char *find_target(const char *path, struct error *err)
 {
     struct stat facts;

@@ -2,8 +2,8 @@
 /*
  * The program never calls setlocale: its numbers, messages and sorting are those
  * of the C locale everywhere.  How wide a character is, is asked of C.UTF-8 by a
- * locale of this file's own; the names of VMs are UTF-8 whatever the user's
- * locale is, because they come from XML.
+ * locale of this file's own; the names of VMs come from XML, so they are UTF-8
+ * in every locale.
  */
 #include "cli/table.h"
 
@@ -78,7 +78,7 @@ void table_add(struct table *table, enum colour colour, const char *format, ...)
     table_append(table, colour, text);
 }
 
-/* The character at TEXT: its bytes, and its columns.  What is no character, or
+/* The character at TEXT: its bytes, and its columns.  What is not a character, or
  * has no width, counts as one column a byte. */
 static size_t measure(const char *text, int *columns)
 {

@@ -3,7 +3,7 @@
  * What the shells' completion asks for.  One candidate a line:
  *   WORD <tab> VALUE <tab> DESCRIPTION
  * VALUE is what must follow a verb or an option, as help shows it; "-": nothing.
- * A person waits at the keyboard for something else: whatever cannot be looked at
+ * A person waits at the keyboard for something else: what cannot be looked at
  * is left out, without a word and without waiting for the lock.
  */
 #include <ctype.h>

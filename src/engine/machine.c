@@ -88,7 +88,7 @@ static int map_pinned(struct machine *machine, struct error *err)
     return 0;
 }
 
-/* A card's virtual functions can carry its device id; they are no cards. */
+/* A card's virtual functions can carry its device id, but are not cards. */
 static size_t drop_virtual_functions(struct bdf *functions, size_t count)
 {
     size_t kept = 0;

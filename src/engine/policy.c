@@ -15,8 +15,8 @@
  * boot.  Cuts that the owners need when it is first read are not part of it: they can only be
  * ours, from before our memory was lost.
  *
- * So a cut that is missing is made by whatever operation reads the card, and nothing is ever
- * opened for a card without owner but what we cut ourselves.
+ * So any operation that may write a card makes the cuts that it lacks, and for a card without
+ * owner nothing is ever opened but what we cut ourselves.
  */
 #include "engine/policy.h"
 
@@ -147,7 +147,7 @@ int policy_admit(const struct session *session, const struct applicant *applican
     if (obstacle) {
         return refuse_owned(session, obstacle, applicant->by_hand, ppu, err);
     }
-    /* Its own QEMU, or whoever uses an existing group, may hold it. */
+    /* Its own QEMU, or the user of an existing group, may hold it. */
     bool may_be_held = self && (self->runs || self->kind == OWNER_KIND_GROUP);
     if (whole && session->owners.held[ppu] && !may_be_held) {
         return refuse_stranger(session, NULL, applicant->by_hand, ppu, err);
@@ -283,8 +283,8 @@ static void learn_original(struct session *session, const struct turn *turn, int
     }
     uint32_t mask = session->cards[ppu].reading.mask;
     uint32_t ours = mask == 0 ? 0 : mask & mask_required(topology, owners, ppu);
-    /* A cut that was there before its first owner is not ours when the second comes: so it is told now.  That of an
-     * isolated idle card is ours, whatever became of the record of it. */
+    /* A cut that was there before its first owner is not ours when the second comes: so it is learnt now.  That of an
+     * isolated idle card is ours, even if the record of it was lost. */
     if (turn->near[ppu] || turn->given_back[ppu] || ours != 0 ||
         mask_required(topology, session->owners.of, ppu) != 0 || (policy_required(session, ppu) & ~mask) != 0) {
         struct card_memory *memory = state_remember(&session->state, session->machine->card[ppu]);

@@ -14,7 +14,7 @@
  *
  * What ends is what the claim says, under the domain's uuid, never what the XML says: that of a domain
  * that was refused lists cards of another one.  An end is never lost: if it cannot be recorded under
- * the lock it is noted without (base/tombstone.h), and whoever has the lock next carries it out.
+ * the lock it is noted without (base/tombstone.h), and the next call that has the lock carries it out.
  */
 #include "engine/vm_events.h"
 
@@ -238,8 +238,8 @@ static int end_claim(struct vm_event *event, struct error *err)
     const struct running_vm *vm = running_vms_find(&session->running, event->domain.uuid);
     const struct owner *living = vm && vm->lives ? owners_find(&session->owners, event->domain.uuid) : NULL;
     if (vm && vm->lives) {
-        /* libvirt goes on although QEMU survived its kill (qemuProcessStop ignores that): the domain is no more over
-         * than its process. */
+        /* libvirt goes on although QEMU survived its kill (qemuProcessStop ignores that): the domain lives as long
+         * as its process. */
         notes_add(&session->notes, NOTE_WARNING, NOTE_CLAIM, -1, event->vm,
                   "VM '%s' was stopped but its process %ld lives; its cards stay isolated until that ends", event->vm,
                   (long)vm->domain.pid);

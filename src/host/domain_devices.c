@@ -138,7 +138,7 @@ static int read_hostdev(struct domain_parser *parser, const xmlNode *node)
     XML_TEXT_CLEANUP xmlChar *mode = xml_attribute(node, "mode");
     const xmlNode *source = xml_child(node, "source");
     bool is_mdev = xml_attribute_is(node, "type", "mdev");
-    /* Whatever is not "yes" is no (virDomainHostdevDefParseXMLSubsys). */
+    /* Every value but "yes" means no (virDomainHostdevDefParseXMLSubsys). */
     struct domain_device device = {.kind = DEVICE_HOSTDEV, .unmanaged = !xml_attribute_is(node, "managed", "yes")};
 
     if (mode && strcmp((const char *)mode, "subsystem") != 0) {

@@ -10,7 +10,7 @@
  * read, and no parser for a VM without host device.  libxml2 needs 0.3 ms for such a
  * file.
  *
- * Whatever gives a VM a host PCI device has one of four words in the file:
+ * An element that gives a VM a host PCI device has one of four words in the file:
  *     hostdev   <hostdev>, <interface type='hostdev'>, <actual type='hostdev'>
  *     nvme      <disk type='nvme'>, and what nests in it
  *     vfio      <qemu:arg value='vfio-pci,…'/>

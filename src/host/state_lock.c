@@ -13,8 +13,8 @@
  *
  * Nothing in the directory may be read before 3 is done.
  *
- * flock() has no deadline.  Asking again and again with LOCK_NB has one, but whoever comes
- * at the right moment overtakes all who sleep, so some wait ten times as long as others.  A
+ * flock() has no deadline.  Asking again and again with LOCK_NB has one, but a call that
+ * comes at the right moment overtakes all that sleep, so some wait ten times as long as others.  A
  * blocking flock() waits in the kernel's queue: each waiter is woken after the one before it
  * (fs/locks.c, __locks_insert_block).  A signal takes it out of that queue, so the timer does
  * not tick while there is time left; from the deadline on it repeats, because an alarm that

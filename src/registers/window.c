@@ -186,8 +186,8 @@ static bool has_host_driver(struct bdf bdf)
 }
 
 /*
- * On a simulated host resourceN is a plain file, which can be mapped whatever happens to the
- * card.  A kernel with IO_STRICT_DEVMEM refuses with EINVAL (iomem_is_exclusive in
+ * On a simulated host resourceN is a plain file, which can always be mapped.
+ * A kernel with IO_STRICT_DEVMEM refuses with EINVAL (iomem_is_exclusive in
  * pci_mmap_resource) as soon as somebody has requested the BAR's region: a host driver does
  * that when it is bound (pci_request_regions), vfio-pci when a process opens the card, which
  * shows in `enable` (vfio_pci_core_enable).  And it maps memory only that has an address.

@@ -98,6 +98,8 @@ ban 'sizeof(…) of something that is not a type' "\\bsizeof\\((?!(?:$TYPES|\\()
 ban 'a comparison with NULL' '[!=]= NULL\b'
 ban 'a call that returns 0 or -1, compared with 0' \
     '\b(?:file_(?:read|read_fd|list|list_at|replace_at|write_all)|spawn_capture|ended_note|engine_run|fstat|fstatat|pipe2|access|rename(?:at)?|unlink(?:at)?|mkdir(?:at)?|fchmod|ftruncate|sigaction)\([^()]*(?:\([^()]*\)[^()]*)*\) != 0'
+complain 'a word that CONTRIBUTING.md does without' \
+    "$(grep -rnwiE 'whoever|whatever|whenever' --include='*.[ch]' "${CLEAN[@]}" || true)"
 complain 'a blank line after declarations' "$(blank_lines)"
 complain 'a static function of the same name in several files' "$(repeated_names)"
 [[ $failures -eq 0 ]]
