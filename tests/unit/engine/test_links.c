@@ -213,6 +213,60 @@ static void test_since(void **state)
     start(state);
 }
 
+/* Which of them is at the far end is not known: one that is not shown to be cut is enough. */
+static void test_parallel_links_are_worth_the_worst(void **state)
+{
+    static const struct {
+        int64_t far;
+        bool far_held;
+        uint32_t far_gate; /* 0: none */
+        enum verdict verdict;
+        int64_t since;
+    } cases[] = {
+        {0x0, false, 0, VERDICT_UNVERIFIED, 0},     {0x1, false, 0, VERDICT_UNVERIFIED, 0},
+        {0x2, false, 0, VERDICT_UNVERIFIED, 0},     {0x3, false, 0, VERDICT_PROVEN, 0},
+        {UNREAD, true, 0x1, VERDICT_UNVERIFIED, 0}, {UNREAD, true, 0x2, VERDICT_UNVERIFIED, 0},
+        {UNREAD, true, 0x3, VERDICT_GATED, 4712},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        start(state);
+        if (cases[i].far_gate != 0) {
+            gate(1, cases[i].far_gate, 4712, VM_B);
+        }
+        look_at_all();
+        make_parallel_links();
+        own(VM_A, "0");
+        own(VM_B, "1");
+        session.owners.held[1] = cases[i].far_held;
+        put(0, UNREAD);
+        put(1, cases[i].far);
+        for (int link = 0; link < 2; link++) {
+            struct link_view view = link_look(&session, 0, link);
+            if (view.verdict != cases[i].verdict) {
+                fail_msg("case %zu: link %d: %d", i, link, view.verdict);
+            }
+            assert_int_equal(view.since, cases[i].since);
+        }
+        stop(state);
+    }
+    start(state);
+}
+
+/* Both of two parallel links are cut at the other end, but only one of these cuts was there before us. */
+static void test_parallel_links_that_are_partly_expected(void **state)
+{
+    (void)state;
+    scene_memory(1, 0x1, 0x3);
+    look_at_all();
+    make_parallel_links();
+    put(0, 0);
+    put(1, 0x3);
+    assert_int_equal(link_look(&session, 0, 0).verdict, VERDICT_NEEDLESS);
+    assert_int_equal(link_look(&session, 0, 1).verdict, VERDICT_NEEDLESS);
+    assert_int_equal(link_look(&session, 1, 0).verdict, VERDICT_CUT);
+    assert_int_equal(link_look(&session, 1, 1).verdict, VERDICT_NEEDLESS);
+}
+
 /* What was read back for others, or for fewer, or for more, says nothing of today's owners. */
 static void test_evidence_is_void_when_owners_change(void **state)
 {
@@ -227,6 +281,7 @@ static void test_evidence_is_void_when_owners_change(void **state)
         {{VM_A}, {VM_A, VM_B}, false},
         {{VM_B, VM_A}, {VM_A, VM_B}, true},
         {{VM_A}, {NULL}, false},
+        {{NULL}, {NULL}, false}, /* an idle card has no owner for whom it could count */
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         uint32_t mask = 77;
@@ -314,6 +369,8 @@ int main(void)
         EACH(test_expected_cuts),
         EACH(test_required),
         EACH(test_since),
+        EACH(test_parallel_links_are_worth_the_worst),
+        EACH(test_parallel_links_that_are_partly_expected),
         EACH(test_evidence_is_void_when_owners_change),
         EACH(test_no_evidence_for_strangers),
         EACH(test_no_evidence_from_before_it_was_bound),

@@ -127,6 +127,21 @@ static void test_coverage(void **state)
     assert_coverage(6, 3, 0, 3, 2);
 }
 
+/* The oldest and the youngest read-back, in whichever order the links come. */
+static void test_coverage_since(void **state)
+{
+    (void)state;
+    gate(0, 0x11, 4722, VM_A);
+    gate(1, 0x20, 4711, VM_A);
+    gate(6, 0x01, 4733, VM_B);
+    running("a", VM_A, "01", 101);
+    running("b", VM_B, "6", 102);
+    look_at_all();
+    struct coverage coverage = coverage_count(&session);
+    assert_int_equal(coverage.gated_since, 4711); /* 1-3 */
+    assert_int_equal(coverage.gated_until, 4733); /* 0-6, of both ends the younger */
+}
+
 static void test_missing(void **state)
 {
     (void)state;
@@ -155,6 +170,9 @@ static void test_no_gate(void **state)
     assert_false(links_no_gate(&session, 5)); /* it does not run yet */
     put(0, 0x19);
     assert_false(links_no_gate(&session, 0)); /* it can be read, so nothing is hidden */
+    own(VM_B, "0");
+    put(0, UNREAD);
+    assert_true(links_no_gate(&session, 0)); /* one of its owners runs */
 }
 
 /* -- What is noted, and the judgement --------------------------------------------- */
@@ -283,6 +301,20 @@ static void test_judgement_of_nothing(void **state)
     assert_int_equal(links_judge(&session), STATUS_UNVERIFIED);
 }
 
+/* No register can be read, but all that must be cut was read back for its owner of today. */
+static void test_judgement_by_the_gate_alone(void **state)
+{
+    (void)state;
+    for (int ppu = 0; ppu < CARDS; ppu++) {
+        scene_bind(addresses[ppu], "ppu", 1);
+    }
+    running("a", VM_A, "6", 101);
+    gate(6, 0x39, 4711, VM_A);
+    look_at_all();
+    assert_coverage(4, 0, 4, 0, 0);
+    assert_int_equal(links_judge(&session), STATUS_OK);
+}
+
 static void test_judgement_in_doubt(void **state)
 {
     (void)state;
@@ -303,6 +335,7 @@ int main(void)
         EACH(test_pair_without_a_link),
         EACH(test_coverage_of_an_idle_host),
         EACH(test_coverage),
+        EACH(test_coverage_since),
         EACH(test_missing),
         EACH(test_no_gate),
         EACH(test_nothing_is_wrong),
@@ -314,6 +347,7 @@ int main(void)
         EACH(test_debt),
         EACH(test_cards_that_are_not_there),
         EACH(test_judgement_of_nothing),
+        EACH(test_judgement_by_the_gate_alone),
         EACH(test_judgement_in_doubt),
     };
     return cmocka_run_group_tests(tests, simulated_host_start, simulated_host_stop);

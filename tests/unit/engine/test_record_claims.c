@@ -68,6 +68,19 @@ static void test_claim_goes_on(void **state)
     assert_true(claim->has_daemon);
 }
 
+/* The process of a status file that libvirt left behind is not the claim's. */
+static void test_claim_names_no_dead_process(void **state)
+{
+    (void)state;
+    scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .daemon = DAEMON_HERE, .ppus = "01"});
+    scene_left_over("a", VM_A, "01");
+    open_to_change();
+    assert_done(record_claim(&session, owners_find(&session.owners, VM_A), CLAIM_ADMITTED, false, &err), &err);
+    look_again();
+    assert_claims("a:starting 01");
+    assert_int_equal(session.state.claims[0].process.pid, 0);
+}
+
 /* The gate is a step of the start: its time begins anew there, though its claim does not. */
 static void test_time_of_the_gate(void **state)
 {
@@ -100,6 +113,26 @@ static void test_claim_begins_anew(void **state)
     assert_int_not_equal(claim->since, 4711);
     assert_int_equal(claim->process.pid, 0);
     assert_false(claim->has_daemon);
+}
+
+/* The old claim of the domain has just ended: that is not the end of the new one. */
+static void test_claim_begins_after_an_end(void **state)
+{
+    (void)state;
+    scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .phase = CLAIM_RUNNING, .pid = 101, .ppus = "01"});
+    open_to_change();
+    assert_done(record_catch_up(&session, &turn, &err), &err);
+    assert_claims("a:ended 01");
+    const struct owner *owner = take(VM_A, "0");
+    decide(INTENT_START);
+    assert_done(record_claim(&session, owner, CLAIM_ADMITTED, true, &err), &err);
+    assert_done(record_intent(&session, &turn, &err), &err);
+    write_plan();
+    assert_done(record_result(&session, &turn, false, &err), &err);
+    look_again();
+    assert_claims("a:starting 0");
+    assert_int_equal(session.state.claims[0].process.pid, 0);
+    assert_false(host_has(TOMBSTONE_OF(VM_A)));
 }
 
 static void test_cards_without_id_are_left_out(void **state)
@@ -155,6 +188,37 @@ static void test_end_knows_the_owner_of_before(void **state)
     assert_plan(&session, "0:19>0 1:31>0 2:18>0 3:30>0 6:1>0 7:1>0");
 }
 
+/* … also if its claim did not count any more: then nobody was the owner when the session began. */
+static void test_end_without_a_call_knows_the_owner_of_before(void **state)
+{
+    (void)state;
+    scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .phase = CLAIM_RUNNING, .ppus = "01"});
+    set_masks((const uint32_t[CARDS]){0x19, 0x31, 0x18, 0x30, 0, 0, 0x1, 0x1});
+    open_to_change();
+    assert_owners(&session, "........");
+    assert_done(record_catch_up(&session, &turn, &err), &err);
+    decide(INTENT_END);
+    assert_memory(&session, 0, "0/19/-");
+    assert_memory(&session, 2, "0/18/-");
+    assert_plan(&session, "0:19>0 1:31>0 2:18>0 3:30>0 6:1>0 7:1>0");
+}
+
+/* A domain that a status file shows is over once it has ended here: what follows does not see it again. */
+static void test_end_is_final(void **state)
+{
+    (void)state;
+    scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .phase = CLAIM_RUNNING, .ppus = "01"});
+    scene_running("a", VM_A, "01", 101);
+    open_to_change();
+    assert_int_equal(session.state.claims[0].verdict, CLAIM_SUPERSEDED);
+    assert_done(record_end(&session, owners_find(&session.owners, VM_A), &turn, &err), &err);
+    assert_int_equal(session.state.claims[0].verdict, CLAIM_VOID);
+    assert_done(record_catch_up(&session, &turn, &err), &err);
+    assert_claims("a:ended 01");
+    assert_owners(&session, "........");
+    assert_true(host_has(TOMBSTONE_OF(VM_A)));
+}
+
 static void test_end_when_looking(void **state)
 {
     (void)state;
@@ -207,6 +271,19 @@ static void test_void_claims_end(void **state)
     assert_int_equal(session.notes.count, 2);
 }
 
+/* An end that was noted needs no line of its own: the call that noted it said so. */
+static void test_noted_end_is_carried_out(void **state)
+{
+    (void)state;
+    scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .phase = CLAIM_RUNNING, .ppus = "01"});
+    simulated_text(TOMBSTONE_OF(VM_A), "");
+    open_to_change();
+    assert_done(record_catch_up(&session, &turn, &err), &err);
+    assert_claims("a:ended 01");
+    assert_true(turn.given_back[0] && turn.given_back[1] && !turn.given_back[2]);
+    assert_notes(&session.notes, "");
+}
+
 static void test_void_claims_when_looking(void **state)
 {
     (void)state;
@@ -244,22 +321,39 @@ static void test_claims_follow_status_files(void **state)
     }
 }
 
+static void test_claim_that_cannot_follow(void **state)
+{
+    (void)state;
+    scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .ppus = "01"});
+    scene_running("a", VM_A, "014", 101);
+    open_to_change();
+    simulated_remove(RUN);
+    assert_int_equal(record_catch_up(&session, &turn, &err), -1);
+    assert_int_equal(err.status, STATUS_HARDWARE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         EACH(test_new_claim),
         EACH(test_claim_of_a_group),
         EACH(test_claim_goes_on),
+        EACH(test_claim_names_no_dead_process),
         EACH(test_time_of_the_gate),
         EACH(test_claim_begins_anew),
+        EACH(test_claim_begins_after_an_end),
         EACH(test_cards_without_id_are_left_out),
         EACH(test_end),
         EACH(test_end_knows_the_owner_of_before),
+        EACH(test_end_without_a_call_knows_the_owner_of_before),
+        EACH(test_end_is_final),
         EACH(test_end_when_looking),
         EACH(test_restore_owner),
         EACH(test_void_claims_end),
+        EACH(test_noted_end_is_carried_out),
         EACH(test_void_claims_when_looking),
         EACH(test_claims_follow_status_files),
+        EACH(test_claim_that_cannot_follow),
     };
     return cmocka_run_group_tests(tests, simulated_host_start, simulated_host_stop);
 }

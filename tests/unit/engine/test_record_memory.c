@@ -196,6 +196,28 @@ static void test_result_of_a_write_that_failed(void **state)
     assert_memory(&session, 1, "0/31/31");
 }
 
+/* Written unread, and not taken: nothing is known of the card. */
+static void test_result_of_an_unread_write_that_failed(void **state)
+{
+    (void)state;
+    scene_bind(addresses[0], "ppu", 1);
+    scene_evidence(0, 0x39, 4711, (const char *const[]){VM_B, NULL});
+    isolate(VM_A, "01", false);
+    assert_memory(&session, 0, "-/-/-");
+    assert_memory(&session, 1, "0/31/-");
+}
+
+/* Cuts of which it was forgotten who made them stay so, as long as nothing is written: they must not become a debt. */
+static void test_result_keeps_what_was_forgotten(void **state)
+{
+    (void)state;
+    scene_bind(addresses[7], "ppu", 1);
+    scene_memory(7, NOTHING, 0x29);
+    isolate(VM_A, "6", true);
+    assert_int_equal(session.goals[7].role, ROLE_FAR);
+    assert_memory(&session, 7, "-/29/-");
+}
+
 /* A tool that reads nothing is taken to have found all links open. */
 static void test_result_of_a_tool_that_reads_nothing(void **state)
 {
@@ -207,6 +229,16 @@ static void test_result_of_a_tool_that_reads_nothing(void **state)
     assert_memory(&session, 0, "0/19/-");
     assert_memory(&session, 1, "0/31/-");
     assert_memory(&session, 2, "-/-/-");
+}
+
+/* … unless it is known what it found. */
+static void test_result_of_a_tool_keeps_the_original(void **state)
+{
+    (void)state;
+    simulated_text(SETTINGS, "[registers]\nbackend = ppudbg\n[ppudbg]\npath = " TESTS_DIR "/lib/ppudbg\n");
+    scene_memory(0, 0x8, 0x8);
+    isolate(VM_A, "01", true);
+    assert_memory(&session, 0, "8/19/-");
 }
 
 /* Nobody has them, and they have what they had before us: nothing is remembered any more. */
@@ -225,6 +257,41 @@ static void test_what_is_settled_is_forgotten(void **state)
     }
     assert_claims("");
     assert_false(host_has(CARDS_JSON));
+}
+
+/* A card that an owner has is remembered although nothing must be cut: here all links are inside the VM. */
+static void test_card_with_an_owner_is_not_settled(void **state)
+{
+    (void)state;
+    isolate(VM_A, "01234567", true);
+    assert_plan(&session, "");
+    assert_memory(&session, 0, "0/0/0");
+}
+
+/* … nor is one that may have other cuts than it should: its register did not take the write, or cannot be read. */
+static void test_unsure_card_is_not_settled(void **state)
+{
+    (void)state;
+    isolate(VM_A, "6", true);
+    session_close(&session);
+    turn = (struct turn){.intent = INTENT_END};
+    open_to_change();
+    assert_done(record_end(&session, owners_find(&session.owners, VM_A), &turn, &err), &err);
+    decide(INTENT_END);
+    assert_plan(&session, "0:1>0 4:8>0 5:10>0 6:39>0 7:8>0");
+    assert_done(record_intent(&session, &turn, &err), &err);
+    write_plan();
+    session.outcomes[0] = APPLY_FAILED; /* of card 0 */
+    assert_done(record_result(&session, &turn, false, &err), &err);
+    assert_memory(&session, 0, "0/1/-");
+    assert_memory(&session, 4, "-/-/-");
+    session_close(&session);
+    start(state);
+    scene_bind(addresses[7], "ppu", 1);
+    scene_memory(7, 0x20, 0x20);
+    scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .ppus = "6"});
+    end(VM_A);
+    assert_memory(&session, 7, "20/20/-");
 }
 
 /* A cut that was there before a VM came that needs it is there when it is gone. */
@@ -285,8 +352,13 @@ int main(void)
         EACH(test_evidence_for_two_owners),
         EACH(test_no_evidence),
         EACH(test_result_of_a_write_that_failed),
+        EACH(test_result_of_an_unread_write_that_failed),
+        EACH(test_result_keeps_what_was_forgotten),
         EACH(test_result_of_a_tool_that_reads_nothing),
+        EACH(test_result_of_a_tool_keeps_the_original),
         EACH(test_what_is_settled_is_forgotten),
+        EACH(test_card_with_an_owner_is_not_settled),
+        EACH(test_unsure_card_is_not_settled),
         EACH(test_cuts_from_before_stay),
         EACH(test_debt_is_remembered),
         EACH(test_card_that_faces_a_vm_is_remembered),

@@ -4,10 +4,13 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
+#include "base/file.h"
+#include "base/hook_call.h"
 #include "engine/policy.h"
 #include "scene.h"
 
@@ -127,6 +130,33 @@ static void test_lock_that_is_held(void **state)
         session_close(&other);
         session_close(&session);
     }
+}
+
+/* The shorter of lock_timeout and what the hook program leaves decides how long it waits for the lock. */
+static void test_deadline_of_the_hook(void **state)
+{
+    static const struct {
+        int lock_timeout;
+        int64_t left_ms; /* of the hook's time; -1: it is not known */
+    } cases[] = {{60, 0}, {0, 60000}, {0, -1}};
+    struct session other;
+    char text[64];
+    (void)state;
+    scene_session(&session, SESSION_CHANGE);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        snprintf(text, sizeof text, "[policy]\nlock_timeout = %d\n", cases[i].lock_timeout);
+        simulated_text(SETTINGS, text);
+        snprintf(text, sizeof text, "%lld", (long long)deadline_after_ms(cases[i].left_ms));
+        setenv(HOOK_DEADLINE_VARIABLE, cases[i].left_ms < 0 ? "" : text, 1);
+        hook_call_believe_deadline();
+        int64_t began = deadline_after_ms(0);
+        assert_int_equal(session_start(&other, NULL, SESSION_CHANGE, &err), -1);
+        assert_int_equal(err.status, STATUS_BUSY);
+        assert_in_range(deadline_after_ms(0) - began, 0, 30000);
+        session_close(&other);
+    }
+    unsetenv(HOOK_DEADLINE_VARIABLE);
+    hook_call_believe_deadline();
 }
 
 static void test_status_directory_that_cannot_be_read(void **state)
@@ -468,6 +498,7 @@ int main(void)
         EACH(test_other_configuration),
         EACH(test_state_that_cannot_be_used),
         EACH(test_lock_that_is_held),
+        EACH(test_deadline_of_the_hook),
         EACH(test_status_directory_that_cannot_be_read),
         EACH(test_unlock),
         EACH(test_decoding_that_was_left_on),
