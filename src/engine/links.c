@@ -78,43 +78,43 @@ static enum verdict link_judge_end(const struct session *session, int ppu, int l
     return VERDICT_UNVERIFIED;
 }
 
-/* Which of parallel links the far end belongs to is not known: it is worth what the worst of them is. */
+/* PPU's links to PEER. */
+static uint32_t links_to(const struct session *session, int ppu, int peer)
+{
+    uint32_t links = 0;
+    for (int link = 0; link < LINK_MAX; link++) {
+        links |= session->machine->topology.peer[ppu][link] == peer ? UINT32_C(1) << link : 0;
+    }
+    return links;
+}
+
+/* Which of parallel links the far end belongs to is not known: it is worth what the worst of them is.  They are in
+ * one register, so SINCE is the same for all. */
 static enum verdict judge_far_ends(const struct session *session, int ppu, int peer, int64_t *since)
 {
     enum verdict worst = VERDICT_PROVEN;
-    *since = 0;
+    uint32_t links = links_to(session, peer, ppu);
     for (int back = 0; back < LINK_MAX; back++) {
-        int64_t at;
-        if (session->machine->topology.peer[peer][back] != ppu) {
-            continue;
+        if (links >> back & 1) {
+            enum verdict verdict = link_judge_end(session, peer, back, since);
+            worst = verdict > worst ? verdict : worst;
         }
-        enum verdict verdict = link_judge_end(session, peer, back, &at);
-        worst = verdict > worst ? verdict : worst;
-        *since = at != 0 && (*since == 0 || at < *since) ? at : *since;
     }
     return worst;
 }
 
 static enum link_end far_end_as_read(const struct session *session, int ppu, int peer)
 {
-    enum link_end far = END_CUT;
-    for (int back = 0; back < LINK_MAX; back++) {
-        if (session->machine->topology.peer[peer][back] != ppu) {
-            continue;
-        }
-        enum link_end end = end_as_read(session, peer, back);
-        if (end == END_OPEN) {
-            return END_OPEN;
-        }
-        far = end == END_UNKNOWN ? END_UNKNOWN : far;
+    if (!session_is_read(session, peer)) {
+        return END_UNKNOWN;
     }
-    return far;
+    return links_to(session, peer, ppu) & ~session->cards[peer].reading.mask ? END_OPEN : END_CUT;
 }
 
 static enum verdict judge_required(const struct session *session, struct link_view *view)
 {
     int64_t near_since;
-    int64_t far_since;
+    int64_t far_since = 0;
     enum verdict near = link_judge_end(session, view->ppu, view->link, &near_since);
     enum verdict far = judge_far_ends(session, view->ppu, view->peer, &far_since);
     if (view->live == LIVE_YES) {
@@ -131,10 +131,7 @@ static enum verdict judge_required(const struct session *session, struct link_vi
 /* The cut at one of the ends is one that this card should have. */
 static bool cut_is_expected(const struct session *session, const struct link_view *view)
 {
-    uint32_t back = 0; /* the peer's links to the card */
-    for (int link = 0; link < LINK_MAX; link++) {
-        back |= session->machine->topology.peer[view->peer][link] == view->ppu ? UINT32_C(1) << link : 0;
-    }
+    uint32_t back = links_to(session, view->peer, view->ppu);
     return (view->near == END_CUT && (policy_expected(session, view->ppu) >> view->link & 1)) ||
            (view->far == END_CUT && (policy_expected(session, view->peer) & back) == back);
 }
@@ -168,11 +165,8 @@ struct link_view link_look(const struct session *session, int ppu, int link)
 /* Open ends of PPU's links to PEER; those that cannot be read count. */
 static int count_open_ends(const struct session *session, int ppu, int peer)
 {
-    int count = 0;
-    for (int link = 0; link < LINK_MAX; link++) {
-        count += session->machine->topology.peer[ppu][link] == peer && end_as_read(session, ppu, link) != END_CUT;
-    }
-    return count;
+    uint32_t cut = session_is_read(session, ppu) ? session->cards[ppu].reading.mask : 0;
+    return __builtin_popcount(links_to(session, ppu, peer) & ~cut);
 }
 
 struct pair pair_look(const struct session *session, int a, int b)

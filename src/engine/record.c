@@ -33,9 +33,7 @@ static void begin_claim(const struct session *session, struct claim *claim, cons
 {
     claim->is_group = owner->kind == OWNER_KIND_GROUP;
     claim->phase = CLAIM_STARTING;
-    claim->is_ending = false;
     claim->since = time(NULL);
-    claim->process = (struct process_identity){0};
     claim->has_daemon = session->has_daemon;
     claim->daemon = session->daemon;
 }
@@ -49,7 +47,7 @@ int record_claim(struct session *session, const struct owner *owner, enum claim_
         return 0; /* it is kept as it is, and so is the evidence that belongs to it */
     }
     if (begins) {
-        claim = claim ? claim : state_claim_add(&session->state, owner->uuid, owner->name);
+        claim = state_claim_add(&session->state, owner->uuid, owner->name); /* in place of one that is there */
         begin_claim(session, claim, owner);
     }
     if (begins || event == CLAIM_ADMITTED) {
