@@ -9,12 +9,11 @@
 #include <cmocka.h>
 
 #include "engine/links.h"
-#include "scene.h"
+#include "session_scene.h"
 
 static const uint32_t nothing_cut[CARDS] = {0};
 static const uint32_t alone[CARDS] = {0x19, 0x31, 0x18, 0x30, 0, 0, 0x1, 0x1};
 
-static struct session session;
 static struct group_report report;
 static struct error err;
 static bool no_random;
@@ -26,19 +25,16 @@ bool __wrap_text_make_uuid(char uuid[UUID_SIZE])
     return !no_random && __real_text_make_uuid(uuid);
 }
 
-static int start(void **state)
+static int start_with_random(void **state)
 {
-    session = (struct session){.state = STATE_CLOSED};
     no_random = false;
-    return scene_start(state);
+    return start(state);
 }
 
-static int stop(void **state)
+static int stop_group(void **state)
 {
-    (void)state;
     group_report_free(&report);
-    session_close(&session);
-    return 0;
+    return stop(state);
 }
 
 static int apply_as(enum session_access access, const char *list, const char *name)
@@ -326,27 +322,27 @@ static void test_vendor_tool(void **state)
     assert_non_null(strstr(err.text, UNDONE));
 }
 
-#define EACH(test) cmocka_unit_test_setup_teardown(test, start, stop)
+#define EACH_APPLY(test) cmocka_unit_test_setup_teardown(test, start_with_random, stop_group)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        EACH(test_apply),
-        EACH(test_evidence),
-        EACH(test_several_groups),
-        EACH(test_names),
-        EACH(test_more_names_than_groups),
-        EACH(test_again),
-        EACH(test_all_or_none),
-        EACH(test_doubt),
-        EACH(test_after_a_vm_that_is_gone),
-        EACH(test_dry_run),
-        EACH(test_near_end_that_a_driver_holds),
-        EACH(test_near_end_that_is_off_the_bus),
-        EACH(test_group_in_use),
-        EACH(test_group_in_use_that_nobody_can_verify),
-        EACH(test_no_random_numbers),
-        EACH(test_vendor_tool),
+        EACH_APPLY(test_apply),
+        EACH_APPLY(test_evidence),
+        EACH_APPLY(test_several_groups),
+        EACH_APPLY(test_names),
+        EACH_APPLY(test_more_names_than_groups),
+        EACH_APPLY(test_again),
+        EACH_APPLY(test_all_or_none),
+        EACH_APPLY(test_doubt),
+        EACH_APPLY(test_after_a_vm_that_is_gone),
+        EACH_APPLY(test_dry_run),
+        EACH_APPLY(test_near_end_that_a_driver_holds),
+        EACH_APPLY(test_near_end_that_is_off_the_bus),
+        EACH_APPLY(test_group_in_use),
+        EACH_APPLY(test_group_in_use_that_nobody_can_verify),
+        EACH_APPLY(test_no_random_numbers),
+        EACH_APPLY(test_vendor_tool),
     };
     return cmocka_run_group_tests(tests, simulated_host_start, simulated_host_stop);
 }

@@ -8,27 +8,18 @@
 
 #include <cmocka.h>
 
-#include "scene.h"
+#include "session_scene.h"
 
 static const uint32_t nothing_cut[CARDS] = {0};
 static const uint32_t alone[CARDS] = {0x19, 0x31, 0x18, 0x30, 0, 0, 0x1, 0x1};
 
-static struct session session;
 static struct group_report report;
 static struct error err;
 
-static int start(void **state)
+static int stop_group(void **state)
 {
-    session = (struct session){.state = STATE_CLOSED};
-    return scene_start(state);
-}
-
-static int stop(void **state)
-{
-    (void)state;
     group_report_free(&report);
-    session_close(&session);
-    return 0;
+    return stop(state);
 }
 
 static void begin(enum session_access access)
@@ -344,29 +335,29 @@ static void test_vendor_tool(void **state)
     assert_masks(nothing_cut);
 }
 
-#define EACH(test) cmocka_unit_test_setup_teardown(test, start, stop)
+#define EACH_END(test) cmocka_unit_test_setup_teardown(test, start, stop_group)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        EACH(test_release),
-        EACH(test_release_beside_another_group),
-        EACH(test_release_of_nothing),
-        EACH(test_release_of_a_vm),
-        EACH(test_release_of_a_group_in_use),
-        EACH(test_release_of_a_card_that_a_driver_holds),
-        EACH(test_release_in_doubt),
-        EACH(test_dry_release),
-        EACH(test_reset),
-        EACH(test_reset_opens_what_nobody_knows),
-        EACH(test_reset_that_isolates),
-        EACH(test_reset_after_isolation),
-        EACH(test_reset_of_cards_in_use),
-        EACH(test_reset_in_doubt),
-        EACH(test_reset_beside_a_card_that_a_driver_holds),
-        EACH(test_reset_of_a_card_that_fails),
-        EACH(test_dry_reset),
-        EACH(test_vendor_tool),
+        EACH_END(test_release),
+        EACH_END(test_release_beside_another_group),
+        EACH_END(test_release_of_nothing),
+        EACH_END(test_release_of_a_vm),
+        EACH_END(test_release_of_a_group_in_use),
+        EACH_END(test_release_of_a_card_that_a_driver_holds),
+        EACH_END(test_release_in_doubt),
+        EACH_END(test_dry_release),
+        EACH_END(test_reset),
+        EACH_END(test_reset_opens_what_nobody_knows),
+        EACH_END(test_reset_that_isolates),
+        EACH_END(test_reset_after_isolation),
+        EACH_END(test_reset_of_cards_in_use),
+        EACH_END(test_reset_in_doubt),
+        EACH_END(test_reset_beside_a_card_that_a_driver_holds),
+        EACH_END(test_reset_of_a_card_that_fails),
+        EACH_END(test_dry_reset),
+        EACH_END(test_vendor_tool),
     };
     return cmocka_run_group_tests(tests, simulated_host_start, simulated_host_stop);
 }

@@ -23,72 +23,52 @@ enum { TIMEOUT_MS = 10 * 1000, LONG_AGO = 2 * TIMEOUT_MS };
 
 static const struct claim_case {
     struct scene_claim claim;
-    bool held;      /* card 0 */
-    bool lives;     /* process 101, which RUNNING claims may name */
-    bool tombstone; /* its end was noted */
-    enum claim_verdict verdict;
-    const char *owners;
-    const char *notes;
+    bool held;                  /* card 0 */
+    bool lives;                 /* process 101, which RUNNING claims may name */
+    bool tombstone;             /* its end was noted */
+    enum claim_verdict verdict; /* CLAIM_COUNTS where none is given */
+    const char *owners;         /* NULL: VM a if the claim counts, otherwise nobody */
+    const char *notes;          /* NULL: none */
 } claim_cases[] = {
     /* starting: while its daemon lives, or may live, and until start_timeout */
-    {{.phase = CLAIM_STARTING, .daemon = DAEMON_HERE}, false, false, false, CLAIM_COUNTS, "11......", ""},
-    {{.phase = CLAIM_STARTING, .daemon = NO_DAEMON}, false, false, false, CLAIM_COUNTS, "11......", ""},
-    {{.phase = CLAIM_STARTING, .daemon = DAEMON_DEAD}, false, false, false, CLAIM_VOID, "........", ENDED("VM")},
-    {{.phase = CLAIM_STARTING, .daemon = DAEMON_HERE, .age_ms = TIMEOUT_MS - 5000},
-     false,
-     false,
-     false,
-     CLAIM_COUNTS,
-     "11......",
-     ""},
-    {{.phase = CLAIM_STARTING, .daemon = NO_DAEMON, .age_ms = TIMEOUT_MS - 5000},
-     false,
-     false,
-     false,
-     CLAIM_COUNTS,
-     "11......",
-     ""},
-    {{.phase = CLAIM_STARTING, .daemon = DAEMON_HERE, .age_ms = TIMEOUT_MS},
-     false,
-     false,
-     false,
-     CLAIM_VOID,
-     "........",
-     ENDED("VM")},
-    {{.phase = CLAIM_STARTING, .daemon = NO_DAEMON, .age_ms = TIMEOUT_MS},
-     false,
-     false,
-     false,
-     CLAIM_VOID,
-     "........",
-     ENDED("VM")},
+    {.claim = {.phase = CLAIM_STARTING, .daemon = DAEMON_HERE}},
+    {.claim = {.phase = CLAIM_STARTING, .daemon = NO_DAEMON}},
+    {.claim = {.phase = CLAIM_STARTING, .daemon = DAEMON_DEAD}, .verdict = CLAIM_VOID, .notes = ENDED("VM")},
+    {.claim = {.phase = CLAIM_STARTING, .daemon = DAEMON_HERE, .age_ms = TIMEOUT_MS - 5000}},
+    {.claim = {.phase = CLAIM_STARTING, .daemon = NO_DAEMON, .age_ms = TIMEOUT_MS - 5000}},
+    {.claim = {.phase = CLAIM_STARTING, .daemon = DAEMON_HERE, .age_ms = TIMEOUT_MS},
+     .verdict = CLAIM_VOID,
+     .notes = ENDED("VM")},
+    {.claim = {.phase = CLAIM_STARTING, .daemon = NO_DAEMON, .age_ms = TIMEOUT_MS},
+     .verdict = CLAIM_VOID,
+     .notes = ENDED("VM")},
     /* … and longer, or without its daemon, while a card of it is held */
-    {{.phase = CLAIM_STARTING, .daemon = DAEMON_DEAD}, true, false, false, CLAIM_COUNTS, "11......", ""},
-    {{.phase = CLAIM_STARTING, .daemon = NO_DAEMON, .age_ms = LONG_AGO},
-     true,
-     false,
-     false,
-     CLAIM_COUNTS,
-     "11......",
-     ""},
+    {.claim = {.phase = CLAIM_STARTING, .daemon = DAEMON_DEAD}, .held = true},
+    {.claim = {.phase = CLAIM_STARTING, .daemon = NO_DAEMON, .age_ms = LONG_AGO}, .held = true},
     /* running: while a card of it is held or the process that it names lives */
-    {{.phase = CLAIM_RUNNING, .daemon = DAEMON_HERE}, false, false, false, CLAIM_VOID, "........", ENDED("VM")},
-    {{.phase = CLAIM_RUNNING, .daemon = DAEMON_DEAD, .age_ms = LONG_AGO},
-     true,
-     false,
-     false,
-     CLAIM_COUNTS,
-     "11......",
-     ""},
-    {{.phase = CLAIM_RUNNING, .pid = 101, .age_ms = LONG_AGO}, false, true, false, CLAIM_COUNTS, "11......", ""},
-    {{.phase = CLAIM_RUNNING, .pid = 101}, false, false, false, CLAIM_VOID, "........", ENDED("VM")},
+    {.claim = {.phase = CLAIM_RUNNING, .daemon = DAEMON_HERE}, .verdict = CLAIM_VOID, .notes = ENDED("VM")},
+    {.claim = {.phase = CLAIM_RUNNING, .daemon = DAEMON_DEAD, .age_ms = LONG_AGO}, .held = true},
+    {.claim = {.phase = CLAIM_RUNNING, .pid = 101, .age_ms = LONG_AGO}, .lives = true},
+    {.claim = {.phase = CLAIM_RUNNING, .pid = 101}, .verdict = CLAIM_VOID, .notes = ENDED("VM")},
     /* ended is final: a card that is held then has an unknown holder */
-    {{.phase = CLAIM_STARTING, .daemon = DAEMON_HERE}, false, false, true, CLAIM_VOID, "........", NOTED_END("VM")},
-    {{.phase = CLAIM_RUNNING, .pid = 101}, true, true, true, CLAIM_VOID, "?.......", NOTED_END("VM") "\n" HELD_0},
+    {.claim = {.phase = CLAIM_STARTING, .daemon = DAEMON_HERE},
+     .tombstone = true,
+     .verdict = CLAIM_VOID,
+     .notes = NOTED_END("VM")},
+    {.claim = {.phase = CLAIM_RUNNING, .pid = 101},
+     .held = true,
+     .lives = true,
+     .tombstone = true,
+     .verdict = CLAIM_VOID,
+     .notes = NOTED_END("VM") "\n" HELD_0,
+     .owners = "?......."},
     /* a group counts until it is released */
-    {{.phase = CLAIM_RUNNING, .is_group = true, .age_ms = LONG_AGO}, false, false, false, CLAIM_COUNTS, "11......", ""},
-    {{.phase = CLAIM_RUNNING, .is_group = true}, true, false, false, CLAIM_COUNTS, "11......", ""},
-    {{.phase = CLAIM_RUNNING, .is_group = true}, false, false, true, CLAIM_VOID, "........", NOTED_END("the group")},
+    {.claim = {.phase = CLAIM_RUNNING, .is_group = true, .age_ms = LONG_AGO}},
+    {.claim = {.phase = CLAIM_RUNNING, .is_group = true}, .held = true},
+    {.claim = {.phase = CLAIM_RUNNING, .is_group = true},
+     .tombstone = true,
+     .verdict = CLAIM_VOID,
+     .notes = NOTED_END("the group")},
 };
 
 static void test_claims(void **state)
@@ -114,11 +94,13 @@ static void test_claims(void **state)
         if (session.state.claims[0].verdict != claim_cases[i].verdict) {
             fail_msg("case %zu: verdict %d", i, session.state.claims[0].verdict);
         }
-        assert_owners(&session, claim_cases[i].owners);
+        bool counts = claim_cases[i].verdict == CLAIM_COUNTS;
+        const char *owners = counts ? "11......" : "........";
+        assert_owners(&session, claim_cases[i].owners ? claim_cases[i].owners : owners);
         const struct owner *owner = owners_find(&session.owners, VM_A);
-        assert_int_equal(owner != NULL, claim_cases[i].verdict == CLAIM_COUNTS);
+        assert_int_equal(owner != NULL, counts);
         assert_true(!owner || owner->kind == (claim.is_group ? OWNER_KIND_GROUP : OWNER_KIND_VM));
-        assert_notes(&session.notes, claim_cases[i].notes);
+        assert_notes(&session.notes, claim_cases[i].notes ? claim_cases[i].notes : "");
         stop(state);
     }
 }

@@ -8,27 +8,17 @@
 
 #include <cmocka.h>
 
-#include "scene.h"
+#include "session_scene.h"
 
 static const uint32_t nothing_cut[CARDS] = {0};
 
-static struct session session;
 static struct repair_report report;
 static struct error err;
 
-static int start(void **state)
+static int stop_repair(void **state)
 {
-    session = (struct session){.state = STATE_CLOSED};
-    err = (struct error){0};
-    return scene_start(state);
-}
-
-static int stop(void **state)
-{
-    (void)state;
     repair_report_free(&report);
-    session_close(&session);
-    return 0;
+    return stop(state);
 }
 
 static int repair_as(enum session_access access)
@@ -54,34 +44,6 @@ static void assert_writes(const char *expected)
                                  report.writes[i].from, report.writes[i].to);
     }
     assert_string_equal(text, expected);
-}
-
-/* Each claim as "NAME:PHASE IDS", joined by "; ". */
-static void assert_claims(const char *expected)
-{
-    static const char *const phases[] = {"starting", "running", "ended"};
-    char text[512] = "";
-    size_t used = 0;
-    session_close(&session);
-    scene_session(&session, SESSION_LOOK);
-    for (size_t i = 0; i < session.state.claim_count; i++) {
-        const struct claim *claim = &session.state.claims[i];
-        used += (size_t)snprintf(text + used, sizeof text - used, "%s%s:%s ", i > 0 ? "; " : "", claim->name,
-                                 phases[claim->phase]);
-        for (size_t k = 0; k < claim->card_count; k++) {
-            used += (size_t)snprintf(text + used, sizeof text - used, "%d",
-                                     machine_ppu_at(session.machine, claim->cards[k].bdf));
-        }
-    }
-    assert_string_equal(text, expected);
-}
-
-static void running(const char *name, const char *uuid, const char *ppus, int pid)
-{
-    scene_running(name, uuid, ppus, pid);
-    for (; *ppus != '\0'; ppus++) {
-        scene_hold(*ppus - '0');
-    }
 }
 
 static void test_nothing_to_do(void **state)
@@ -158,6 +120,7 @@ static void test_adopts_running_vms(void **state)
                  "info repaired: VM 'a' runs and icn-hook did not know of it; it has a claim on its cards "
                  "now");
     assert_int_equal(state_claim(&session.state, VM_A)->process.pid, 101);
+    look_again();
     assert_claims("b:running 6; a:running 01");
 }
 
@@ -183,6 +146,7 @@ static void test_drops_claims(void **state)
     assert_noted(&session.notes,
                  "info repaired: VM 'a' has ended without a call that said so; its cards are given back");
     assert_masks((const uint32_t[CARDS]){0x01, 0, 0, 0, 0x08, 0x10, 0x39, 0x08});
+    look_again();
     assert_claims("red:running 6");
     assert_false(host_has(TOMBSTONE_OF(VM_C)));
 }
@@ -207,6 +171,7 @@ static void test_damaged_claim_of_a_running_vm(void **state)
     repair();
     assert_noted(&session.notes,
                  "info repaired: the damaged claim of " VM_A " is written anew from libvirt's status file");
+    look_again();
     assert_claims("a:running 01");
 }
 
@@ -321,24 +286,24 @@ static void test_card_that_takes_no_cut(void **state)
     assert_int_equal(report.coverage.proven, 4);
 }
 
-#define EACH(test) cmocka_unit_test_setup_teardown(test, start, stop)
+#define EACH_REPAIR(test) cmocka_unit_test_setup_teardown(test, start, stop_repair)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        EACH(test_nothing_to_do),
-        EACH(test_cuts_and_debts),
-        EACH(test_debt_that_cannot_be_paid),
-        EACH(test_owned_card),
-        EACH(test_adopts_running_vms),
-        EACH(test_adopting_proves_nothing),
-        EACH(test_drops_claims),
-        EACH(test_damaged_claim),
-        EACH(test_damaged_claim_of_a_running_vm),
-        EACH(test_claim_that_could_not_be_read),
-        EACH(test_damaged_memory),
-        EACH(test_dry_run_changes_nothing),
-        EACH(test_card_that_takes_no_cut),
+        EACH_REPAIR(test_nothing_to_do),
+        EACH_REPAIR(test_cuts_and_debts),
+        EACH_REPAIR(test_debt_that_cannot_be_paid),
+        EACH_REPAIR(test_owned_card),
+        EACH_REPAIR(test_adopts_running_vms),
+        EACH_REPAIR(test_adopting_proves_nothing),
+        EACH_REPAIR(test_drops_claims),
+        EACH_REPAIR(test_damaged_claim),
+        EACH_REPAIR(test_damaged_claim_of_a_running_vm),
+        EACH_REPAIR(test_claim_that_could_not_be_read),
+        EACH_REPAIR(test_damaged_memory),
+        EACH_REPAIR(test_dry_run_changes_nothing),
+        EACH_REPAIR(test_card_that_takes_no_cut),
     };
     return cmocka_run_group_tests(tests, simulated_host_start, simulated_host_stop);
 }

@@ -12,24 +12,9 @@
 #include "base/file.h"
 #include "base/hook_call.h"
 #include "engine/policy.h"
-#include "scene.h"
+#include "session_scene.h"
 
-static struct session session;
 static struct error err;
-
-static int start(void **state)
-{
-    session = (struct session){.state = STATE_CLOSED};
-    err = (struct error){0};
-    return scene_start(state);
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    session_close(&session);
-    return 0;
-}
 
 /* -- Opening ------------------------------------------------------------------- */
 
@@ -484,8 +469,6 @@ static void test_write_that_opens_nothing(void **state)
     assert_done(session_write(&session, freed, false, false, &err), &err);
     assert_string_equal(told, "0 writes isolate-idle");
 }
-
-#define EACH(test) cmocka_unit_test_setup_teardown(test, start, stop)
 
 int main(void)
 {
