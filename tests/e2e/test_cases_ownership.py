@@ -327,6 +327,23 @@ def test_two_that_were_neighbours_owe_nothing_for_ever(host, libvirt):
     assert (host.mask(1), owed(host)) == (0, {})
 
 
+def test_debt_of_a_card_that_was_prepared_unread(host, libvirt):
+    """The host's driver has PPU 5, which is cut towards PPU 3 and 4 and cannot be opened when 3 is free again.  A VM
+    gets both 3 and 5, and its start fails before 5 was read: the old cut between them is a debt for all that."""
+    c = vm("c", 3, 5, 7)
+    assert libvirt.start(vm("a", 3)).running
+    assert libvirt.start(vm("b", 4)).running
+    assert host.mask(5) == 0x09
+    host.set_driver(GUIDE_BDFS[5], "ppu")
+    libvirt.stop("a")
+    assert (host.mask(5), owed(host)) == (0x09, {5: "0x00000008"})
+    passes(host, c, "prepare")
+    bind_vfio(host, c)
+    passes(host, c, "stopped")
+    assert owners(host) == {4: ["b"]}
+    assert (host.masks(), owed(host)) == (host.topology.required_masks({4: {"b"}}), {})
+
+
 # A6: damaged state
 
 
