@@ -6,6 +6,7 @@ import errno
 import os
 
 from calls import Call
+from turns import ADOPT, ALL_GROUPS, END, REFUSED, REPAIR, RESET, START, UNSURE, WATCH, Turn
 
 CARDS = range(8)
 ENDINGS = ("stopped", "release")
@@ -191,28 +192,21 @@ def around(world, cards):
 
 
 def foresee(world, call, calls, before):
-    """Which exit statuses are right, and which cards it reads: of cards that somebody else
-    has, or may have, it reads none."""
+    """Which exit statuses are right, and which cards it may read back."""
     facts = call.facts
     if "operation" in facts:
         foresee_hook(world, call, calls, before)
-        facts["reads"] = {ppu for ppu in facts["reads"] if before[ppu][1] <= {facts["tenant"].uuid}}
         return
     verb = facts["verb"]
-    facts["reads"] = set(CARDS) if verb == "repair" else around(world, facts.get("cards", ()))
     facts["might_touch"] = set(CARDS)
     facts["allowed"] = {"repair": {0, 1, 5, 7}, "apply": {0, 4, 5}, "release": {0, 3, 5}, "reset": {0, 4, 5}}[verb]
     if verb == "release":
         owned = [cards or frozenset() for cards in world.oracle.groups.get(facts["name"], {None})]
-        facts["reads"] = around(world, frozenset.intersection(*owned))
-    if verb in ("release", "reset"):
-        facts["might_read"] = set(CARDS) - facts["reads"]
+        facts["given_back"] = frozenset.intersection(*owned)
     if verb == "apply" and world.oracle.groups.get(facts["name"], {None}) != {None}:
         facts["allowed"] = facts["allowed"] | {3}
     if verb == "apply" and rivals(world, facts["cards"], before, facts["name"]) == {True} and len(calls) == 1:
         facts["allowed"] = facts["allowed"] - {0}
-    if verb != "repair":
-        facts["reads"] = {ppu for ppu in facts["reads"] if before[ppu][1] <= {facts.get("name")}}
     if world.is_full:
         facts["allowed"] |= {5}
 
@@ -231,7 +225,6 @@ def foresee_hook(world, call, calls, before):
     claims = world.oracle.domains[tenant.uuid].claims
     facts["cards"], facts["allowed"] = cards, {0}
     facts["might_touch"] = around(world, cards.union(*(claim.cards for claim in claims if claim)))
-    facts["reads"] = around(world, cards)
     if operation in ("prepare", "start"):
         answers = rivals(world, cards, before, tenant.uuid)
         others = [each for each in calls if each is not call and concerns(each, cards, before)]
@@ -240,12 +233,8 @@ def foresee_hook(world, call, calls, before):
             facts["allowed"] |= {5}
         if operation == "start" and not claims - {None}:
             facts["allowed"] |= {4}
-    elif operation == "started":
-        facts["reads"] = set()
-    elif operation in ENDINGS:
-        owned = [claim.cards if claim else frozenset() for claim in claims]
-        facts["reads"] = around(world, frozenset.intersection(*owned))
-    facts["might_read"] = facts["might_touch"] - facts["reads"]
+    owned = [claim.cards if claim else frozenset() for claim in claims]
+    facts["given_back"] = frozenset.intersection(*owned)
 
 
 def concerns(other, cards, before):
@@ -260,7 +249,37 @@ def concerns(other, cards, before):
     return bool(theirs & cards)
 
 
+def turn_of(world, call):
+    """What the call's exit status says of its turn."""
+    facts, status = call.facts, call.status
+    if "operation" in facts:
+        return turn_of_hook(facts["operation"], facts, status, call.is_disturbed, world.is_full)
+    verb = facts["verb"]
+    subject = ALL_GROUPS if verb == "reset" else facts.get("name")
+    if call.is_disturbed:
+        return Turn(UNSURE, subject)
+    if verb == "repair":
+        return Turn(REPAIR if status in (0, 1, 7) else UNSURE)
+    if status != 0:
+        return Turn(UNSURE if status == 5 else REFUSED, subject)
+    kind = {"apply": START, "release": END, "reset": RESET}[verb]
+    return Turn(kind, subject, frozenset(facts["cards"]) if kind == START else facts.get("given_back", frozenset()))
+
+
+def turn_of_hook(operation, facts, status, is_disturbed, is_full):
+    uuid, cards = facts["tenant"].uuid, frozenset(facts["cards"])
+    if operation in ("prepare", "start"):
+        # 0 is the engine's own word where the hook would refuse without it.
+        return Turn(START if status == 0 else REFUSED if status == 4 and not is_disturbed else UNSURE, uuid, cards)
+    if operation == "started":
+        return Turn(WATCH, uuid, cards)
+    if is_disturbed or is_full or status != 0:
+        return Turn(UNSURE, uuid)
+    return Turn(ADOPT, uuid, cards) if operation == "reconnect" else Turn(END, uuid, facts["given_back"])
+
+
 def conclude(world, call, may_publish):
+    call.facts["turn"] = turn_of(world, call)
     if "operation" in call.facts:
         conclude_hook(world, call, may_publish)
     else:

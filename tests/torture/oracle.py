@@ -39,7 +39,7 @@ class Oracle:
         self.groups = {}  # name -> set of possible card sets; None among them: there is no such group
         self.status = {}  # uuid -> cards in the status file, while its process lives
         self.held = set()  # cards that are open through vfio
-        self.daemons = set()  # those that live
+        self.ends_of_daemons = {}  # when those that live no more ended
         self.gates = {}  # ppu -> owners for whom it may have been read back since anybody else had it
 
     # What happens
@@ -84,7 +84,7 @@ class Oracle:
         for uuid, domain in self.domains.items():
             if uuid in self.status:
                 self.maybe_seen(uuid)
-            elif any(claim and False in self._counts(claim) for claim in domain.claims):
+            elif any(claim and False in self._counts(claim, time.monotonic()) for claim in domain.claims):
                 domain.claims.add(None)
 
     # Who owns a card (design, section 5)
@@ -93,46 +93,48 @@ class Oracle:
         """Cards held open that no living domain accounts for."""
         return self.held - {ppu for cards in self.status.values() for ppu in cards}
 
-    def _counts(self, claim):
+    def _counts(self, claim, now):
         """Of a domain without status file: {True}, {False} or both."""
         held = bool(claim.cards & self.unexplained())
         if claim.phase == RUNNING:
             # "a claim in `running` counts only while one of its cards is held by a process
             # that no living domain accounts for"
             return {held}
-        if claim.daemon is not None and claim.daemon not in self.daemons:
+        if claim.daemon is not None and self.ends_of_daemons.get(claim.daemon, now + 1) <= now:
             # "a claim in `starting` counts, while its daemon lives"; the card itself has
             # an owner all the same: this one, or the unknown holder.
             return {True, False} if held else {False}
         if held:
             return {True}
         # "never longer than `start_timeout` unless a card of it is held"
-        now = time.monotonic()
         could_be_over = now - claim.oldest > self.start_timeout - SLACK
         must_be_over = now - claim.newest > self.start_timeout + SLACK
         return {False} if must_be_over else {True, False} if could_be_over else {True}
 
-    def _domain_has(self, domain, ppu):
-        if domain.uuid in self.status:
+    def _cards_of(self, uuid, claims, moments):
+        """(the cards that the domain has at each of these moments, those that it may have at one)"""
+        if uuid in self.status:
             # "a readable status file of a live process says alone what its domain owns"
-            return {ppu in self.status[domain.uuid]}
-        answers = set()
-        for claim in domain.claims:
-            answers |= self._counts(claim) if claim and ppu in claim.cards else {False}
-        return answers
+            return self.status[uuid], self.status[uuid]
+        must, may = set(self.topology.links), set()
+        for claim in claims:
+            answers = set().union(*(self._counts(claim, now) for now in moments)) if claim else {False}
+            may |= claim.cards if True in answers else set()
+            must &= claim.cards if False not in answers else set()
+        return must, may
 
-    def owners(self):
-        """For each card (those that it must have, those that it may have)."""
+    def owners(self, claims=(), groups=(), since=None):
+        """For each card (those that it must have, those that it may have).  CLAIMS and GROUPS, by uuid and by name, are
+        taken for those of now; with SINCE at any time from then on."""
+        moments = {time.monotonic(), since or time.monotonic()}
+        claims = {uuid: domain.claims for uuid, domain in self.domains.items()} | dict(claims)
+        groups = {**self.groups, **dict(groups)}
+        domains = {uuid: self._cards_of(uuid, possible, moments) for uuid, possible in claims.items()}
         found, unexplained = {}, self.unexplained()
         for ppu in self.topology.links:
-            must, may = set(), set()
-            for domain in self.domains.values():
-                answers = self._domain_has(domain, ppu)
-                if True in answers:
-                    may.add(domain.uuid)
-                    if False not in answers:
-                        must.add(domain.uuid)
-            for name, possible in self.groups.items():
+            must = {uuid for uuid, (cards, _) in domains.items() if ppu in cards}
+            may = {uuid for uuid, (_, cards) in domains.items() if ppu in cards}
+            for name, possible in groups.items():
                 has = {cards is not None and ppu in cards for cards in possible}
                 if True in has:
                     may.add(name)

@@ -49,8 +49,8 @@ class Moment:
     status: object = None  # Result of `status --json`
     check: object = None
     published: tuple = ()  # what the watcher knows
-    is_full: bool = False  # /run has no room
-    daemon_died: bool = False  # in this step: claims counted for a call that do not count now
+    found: dict = field(default_factory=dict)  # the registers before the calls
+    left: dict = field(default_factory=dict)  # what they may hold after them
     ungated: bool = False  # a domain runs whose cards may never have gone through a gate
     judged: dict = field(default_factory=dict)  # rule -> how often it could judge something
 
@@ -89,28 +89,16 @@ def exit_statuses(moment):
     return judged
 
 
-def cuts_where_it_read(moment):
+def changes_are_right(moment):
     """"Every operation leaves the cards that it reads right. A cut that is missing on any
-    of them is made, whoever's link it is"; "a debt stands until it was seen paid"."""
-    judged = 0
-    for ppu, (least, most) in expected_masks(moment).items():
-        mask = moment.masks[ppu]
-        judged += 1
-        demand(mask & least == least, f"PPU {ppu} has {mask:#x} and lacks cuts of {least:#x} after an operation read it")
-        demand(mask & ~most == 0, f"PPU {ppu} has {mask:#x}, of which only {most:#x} may be cut after an operation read it")
-    return judged
-
-
-def expected_masks(moment):
-    sure, doubtful = set(), set()
-    for call in moment.calls:
-        (doubtful if call.is_disturbed or call.status != 0 else sure).update(call.facts["reads"])
-        doubtful.update(call.facts.get("might_read", ()))
-    is_sure = not moment.daemon_died and not moment.is_full
-    cards = (sure - doubtful) & moment.writable if is_sure else set()
-    # One that a killed hook may have claimed is its domain's then, and left alone by others.
-    cards = {ppu for ppu in cards if moment.owners[ppu][0] == moment.owners[ppu][1]}
-    return {ppu: masks_between(moment.topology, moment.owners, ppu) for ppu in sorted(cards)}
+    of them is made, whoever's link it is"; "a debt stands until it was seen paid"; whoever is killed
+    or refused makes no change that is not right, and what cannot be mapped is not changed."""
+    for ppu, mask in moment.masks.items():
+        found = moment.found[ppu]
+        least, most = moment.left[ppu] if ppu in moment.writable else (found, found)
+        demand(mask & least == least, f"PPU {ppu} went from {found:#x} to {mask:#x} and lacks cuts of {least:#x}")
+        demand(mask & ~most == 0, f"PPU {ppu} went from {found:#x} to {mask:#x}, of which only {most:#x} may be cut")
+    return sum(moment.left[ppu] != (moment.found[ppu],) * 2 for ppu in moment.writable)
 
 
 def owners_are_told(moment):
@@ -244,7 +232,7 @@ def check_says_what_it_knows(moment):
     return True
 
 
-ALWAYS = (no_link_between_domains, exit_statuses, cuts_where_it_read)
+ALWAYS = (no_link_between_domains, exit_statuses, changes_are_right)
 OF_STATUS = (
     owners_are_told,
     masks_are_read,

@@ -15,6 +15,7 @@ from kernel import Kernel
 from oracle import Domain, Oracle
 from simhost import SimHost
 from tenant import NOTHING_TO_CALL, Tenant
+from turns import Turns
 
 TENANTS = 5
 START_TIMEOUT = 6
@@ -39,7 +40,6 @@ class World:
         self.is_full = False
         self.daemon = 0  # which one lives, counted; None: none
         self.daemons = 0
-        self.daemon_died = False  # in this step
         self.claimed, self.through, self.loose = [0] * 8, [0] * 8, [0] * 8
         self.published_at = {}
         self.board = watcher.Board()
@@ -61,7 +61,6 @@ class World:
         self.host.daemon.start()
         self.daemons += 1
         self.daemon = self.daemons
-        self.oracle.daemons = {self.daemon}
         self.note(f"daemon {self.daemon} starts")
 
     def daemon_will_die(self, calls=()):
@@ -71,9 +70,8 @@ class World:
 
     def daemon_is_dead(self):
         self.host.daemon.kill()
+        self.oracle.ends_of_daemons[self.daemon] = time.monotonic()
         self.daemon = None
-        self.daemon_died = True
-        self.oracle.daemons = set()
         self.note("the daemon is killed")
         for tenant in self.tenants:
             tenant.daemon_died()
@@ -168,6 +166,7 @@ class World:
         if kill_daemon:
             self.daemon_will_die(calls)
             before = self.oracle.owners()
+        turns = Turns(self.oracle, self.kernel.registers.all())
         self.calls.hooks += sum("operation" in call.facts for call in calls)
         self.calls.run(calls, self.dice.uniform(0, 0.02) if kill_daemon else None)
         for call in calls:
@@ -177,9 +176,9 @@ class World:
         if kill_daemon:
             self.daemon_is_dead()
         self.kernel.settle_all()
-        self.judge(calls, before)
+        self.judge(calls, before, turns)
 
-    def judge(self, calls, before):
+    def judge(self, calls, before, turns):
         self.oracle.pass_time()
         owners = self.oracle.owners()
         for call in calls:
@@ -196,11 +195,10 @@ class World:
             readable={ppu for ppu in range(8) if self.kernel.can_be_read(ppu)},
             writable={ppu for ppu in range(8) if self.kernel.can_be_written(ppu)},
             published=self.published(),
-            is_full=self.is_full,
-            daemon_died=self.daemon_died,
+            left=turns.left([call.facts["turn"] for call in calls]),
+            found=turns.masks,
             ungated=any(tenant.plugged for tenant in self.tenants),
         )
-        self.daemon_died = False
         self.apply_rules(rules.ALWAYS, moment)
         look = [self.pool.submit(self.host.engine, verb, "--json") for verb in ("status", "check")]
         moment.status, moment.check = (job.result() for job in look)
