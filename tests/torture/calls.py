@@ -26,6 +26,7 @@ class Call:
     kill_after: float = 0.0
     status: int = None  # None: nobody was told
     is_disturbed: bool = False
+    is_late: bool = False  # a card may have slept on though the program woke it
     stderr: str = ""
     stdout: bytes = b""
     label: str = ""

@@ -253,10 +253,10 @@ def turn_of(world, call):
     """What the call's exit status says of its turn."""
     facts, status = call.facts, call.status
     if "operation" in facts:
-        return turn_of_hook(facts["operation"], facts, status, call.is_disturbed, world.is_full)
+        return turn_of_hook(call, world.is_full)
     verb = facts["verb"]
     subject = ALL_GROUPS if verb == "reset" else facts.get("name")
-    if call.is_disturbed:
+    if call.is_disturbed or call.is_late:
         return Turn(UNSURE, subject)
     if verb == "repair":
         return Turn(REPAIR if status in (0, 1, 7) else UNSURE)
@@ -266,14 +266,16 @@ def turn_of(world, call):
     return Turn(kind, subject, frozenset(facts["cards"]) if kind == START else facts.get("given_back", frozenset()))
 
 
-def turn_of_hook(operation, facts, status, is_disturbed, is_full):
-    uuid, cards = facts["tenant"].uuid, frozenset(facts["cards"])
-    if operation in ("prepare", "start"):
-        # 0 is the engine's own word where the hook would refuse without it.
-        return Turn(START if status == 0 else REFUSED if status == 4 and not is_disturbed else UNSURE, uuid, cards)
+def turn_of_hook(call, is_full):
+    facts = call.facts
+    operation, uuid, cards = facts["operation"], facts["tenant"].uuid, frozenset(facts["cards"])
+    if operation in ("prepare", "start") and call.status == 4:
+        return Turn(REFUSED, uuid)
+    if operation in ("prepare", "start") and call.status == 0 and not call.is_late:
+        return Turn(START, uuid, cards)  # 0 is the engine's own word: the hook would refuse without it
     if operation == "started":
         return Turn(WATCH, uuid, cards)
-    if is_disturbed or is_full or status != 0:
+    if call.status != 0 or call.is_disturbed or call.is_late or is_full:
         return Turn(UNSURE, uuid)
     return Turn(ADOPT, uuid, cards) if operation == "reconnect" else Turn(END, uuid, facts["given_back"])
 

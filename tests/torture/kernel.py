@@ -10,6 +10,7 @@ keep a name of their own, so `resource0` always is one of them.
 import ctypes
 import mmap
 import os
+import select
 import struct
 import sys
 import threading
@@ -24,6 +25,7 @@ from simhost import LINK_CONFIG, STRIDE, is_vfio  # noqa: E402
 REGISTER = LINK_CONFIG * STRIDE
 IN_MODIFY = 0x2
 EVENT_SIZE = 16
+HEARTBEAT, LATE = 0.1, 0.5  # seconds; a program waits for 1 s
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -57,6 +59,7 @@ class Kernel:
         self.control = ["on"] * len(self.cards)
         self.lock = threading.Lock()
         self.watches = {}
+        self.seen, self.delay = time.monotonic(), 0  # when the watch last looked, and the longest time that it did not
         self.inotify = libc.inotify_init1(os.O_CLOEXEC)
         for ppu, card in enumerate(self.cards):
             (card / "power").mkdir()
@@ -87,11 +90,21 @@ class Kernel:
 
     def _watch_on(self):
         while True:
-            events = os.read(self.inotify, 64 * EVENT_SIZE)
+            is_ready = select.select([self.inotify], [], [], HEARTBEAT)[0]
+            now = time.monotonic()
+            self.delay = max(self.delay, now - self.seen)
+            self.seen = now
+            events = os.read(self.inotify, 64 * EVENT_SIZE) if is_ready else b""
             for offset in range(0, len(events), EVENT_SIZE):
                 ppu = self.watches[struct.unpack_from("i", events, offset)[0]]
                 self.settle(ppu)
                 self._restore_control(ppu)
+
+    def was_late(self):
+        """Since this was last asked a card may have slept on for longer than the programs wait for it: the machine
+        that this runs on had no time."""
+        delay, self.delay = max(self.delay, time.monotonic() - self.seen), 0
+        return delay > LATE
 
     def is_asleep(self, ppu):
         return self.asleep[ppu]

@@ -166,9 +166,15 @@ class World:
         if kill_daemon:
             self.daemon_will_die(calls)
             before = self.oracle.owners()
+        self.kernel.was_late()
         turns = Turns(self.oracle, self.kernel.registers.all())
         self.calls.hooks += sum("operation" in call.facts for call in calls)
         self.calls.run(calls, self.dice.uniform(0, 0.02) if kill_daemon else None)
+        if self.kernel.was_late():
+            self.note("the kernel is late")
+            for call in calls:
+                call.facts["allowed"] |= {5}
+                call.is_late = True
         for call in calls:
             ending = "disturbed" if call.is_disturbed else "exit"
             self.note(f"{call.label} through {call.through}: {ending} {call.status} {call.stderr.strip()}")
