@@ -12,10 +12,11 @@ VENDOR_TOPOLOGY = Path(__file__).resolve().parent.parent / "fixtures/topology/ve
 
 
 class Topology:
-    """links[ppu] = {link index: neighbour}."""
+    """links[ppu] = {link index: neighbour}; they stay as they are."""
 
     def __init__(self, links):
         self.links = links
+        self._joins = None
 
     @classmethod
     def parse(cls, text):
@@ -52,6 +53,11 @@ class Topology:
     def joins(self):
         """Every link once, as ((ppu, link), (peer, its link)); parallel links are
         paired in ascending order of their indices."""
+        if self._joins is None:
+            self._joins = self._find_joins()
+        return self._joins
+
+    def _find_joins(self):
         found = []
         for a in sorted(self.links):
             for b in sorted(set(self.links[a].values())):

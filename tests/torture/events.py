@@ -18,6 +18,8 @@ BALLAST = "ballast"
 
 
 def change(world):
+    if world.daemon is None and world.dice.random() < 0.3:
+        world.start_daemon()
     for _ in range(world.dice.choice((0, 0, 1, 1, 2))):
         names, weights = zip(*((each, share) for each, share in EVENTS.items()))
         event = world.dice.choices(names, weights)[0]
@@ -107,11 +109,6 @@ def kill_daemon(world):
         world.daemon_is_dead()
 
 
-def start_daemon(world):
-    if world.daemon is None:
-        world.start_daemon()
-
-
 def fill_run(world):
     if world.room and not world.is_full:
         world.fill()
@@ -130,7 +127,6 @@ EVENTS = {
     plug: 8,
     unplug: 8,
     kill_daemon: 3,
-    start_daemon: 20,
     fill_run: 3,
     empty_run: 12,
 }

@@ -6,6 +6,7 @@ programs said.  It counts what it judged, and calls `demand`.
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from oracle import IDLE, UNKNOWN, masks_between, must_be_cut
 
@@ -46,8 +47,9 @@ class Moment:
     masks: dict
     readable: set  # cards whose registers a look can read
     writable: set
-    status: object = None  # Result of `status --json`
-    check: object = None
+    told: dict = None  # by `status --json`
+    check: object = None  # Result of `check --json`
+    said: dict = None  # by it
     published: tuple = ()  # what the watcher knows
     found: dict = field(default_factory=dict)  # the registers before the calls
     left: dict = field(default_factory=dict)  # what they may hold after them
@@ -60,8 +62,12 @@ class Moment:
     def cut(self, a, b):
         return must_be_cut(self.owners, a, b)
 
+    @cached_property
+    def live_pairs(self):
+        return self.topology.live_pairs(self.masks)
+
     def is_live(self, a, b):
-        return (min(a, b), max(a, b)) in self.topology.live_pairs(self.masks)
+        return (min(a, b), max(a, b)) in self.live_pairs
 
 
 def no_link_between_domains(moment):
@@ -104,7 +110,7 @@ def changes_are_right(moment):
 def owners_are_told(moment):
     """"Who owns a card, strictly in this order": section 5.  "Missing evidence never …
     makes an owner vanish", "`ended` is final"."""
-    for card in moment.status.json()["ppus"]:
+    for card in moment.told["ppus"]:
         must, may = moment.owners[card["ppu"]]
         told = {UNKNOWN if owner["kind"] == "unknown" else moment.uuid_of(owner["name"]) for owner in card["owners"]}
         demand(must <= told <= may, f"PPU {card['ppu']}: owners {sorted(told)}, at least {must}, at most {may}")
@@ -114,7 +120,7 @@ def owners_are_told(moment):
 def masks_are_read(moment):
     """"A card whose `enable` is above 0, or that a driver other than a vfio one is bound
     to, cannot be mapped"; "no text, … JSON field … calls a link cut without evidence"."""
-    for card in moment.status.json()["ppus"]:
+    for card in moment.told["ppus"]:
         ppu, mask = card["ppu"], card["mask"]
         if mask is not None:
             demand(ppu in moment.readable, f"PPU {ppu}: mask {mask}, though nobody could read it")
@@ -132,7 +138,7 @@ def end_is(moment, ppu, link):
 def links_of(moment):
     """(the JSON's link, card, link's number, card at the other end, its number) of every link of the status."""
     ends = {end: other for pair in moment.topology.joins() for end, other in (pair, pair[::-1])}
-    for card in moment.status.json()["ppus"]:
+    for card in moment.told["ppus"]:
         for link in card["links"]:
             peer, peer_link = ends[card["ppu"], link["link"]]
             yield link, card["ppu"], link["link"], peer, peer_link
@@ -172,7 +178,7 @@ def has_gate(moment, ppu):
 def coverage_adds_up(moment):
     """"Nothing is claimed without evidence": required is what the rule of the model cuts
     between today's owners, and each such link is one of proven, gated, unverified."""
-    status = moment.status.json()
+    status = moment.told
     coverage = status["coverage"]
     answers = [moment.cut(a, b) for (a, _), (b, _) in moment.topology.joins()]
     least, most = sum(each == {True} for each in answers), sum(True in each for each in answers)
@@ -188,7 +194,7 @@ def coverage_adds_up(moment):
 
 def leaks_are_told(moment):
     """"It is a leak if both ends are read open" """
-    leaks, judged = {(leak["a"], leak["b"]) for leak in moment.status.json()["leaks"]}, 0
+    leaks, judged = {(leak["a"], leak["b"]) for leak in moment.told["leaks"]}, 0
     for (a, _), (b, _) in moment.topology.joins():
         if moment.cut(a, b) == {True} and moment.is_live(a, b) and {a, b} <= moment.readable:
             judged += 1
@@ -202,7 +208,7 @@ def debts_are_told(moment):
     """"Whether a mask is owed (to be given back, could not be reached yet). A debt stands
     until it was seen paid; a VM's end does not forget it." """
     judged = 0
-    for card in moment.status.json()["ppus"]:
+    for card in moment.told["ppus"]:
         ppu = card["ppu"]
         least, most = masks_between(moment.topology, moment.owners, ppu)
         excess = moment.masks[ppu] & ~most
@@ -218,17 +224,17 @@ def check_says_what_it_knows(moment):
     """"`check` exits 0 only if every link that must be cut is proven or gated and every
     reachable card has its cuts; 1 for a leak or a cut that is missing; 7 if something is
     unverified and nothing is worse." """
-    coverage, leaks = moment.status.json()["coverage"], moment.status.json()["leaks"]
+    coverage, leaks = moment.told["coverage"], moment.told["leaks"]
     lacking = {ppu: masks_between(moment.topology, moment.owners, ppu) for ppu in moment.readable}
     surely = any(least & ~moment.masks[ppu] for ppu, (least, _) in lacking.items()) or leaks
     perhaps = any(most & ~moment.masks[ppu] for ppu, (_, most) in lacking.items()) or leaks
     allowed = {1} if surely else {7} if coverage["unverified"] else {0, 7} if moment.ungated else {0}
     allowed |= {1} if perhaps else set()
     demand(moment.check.status in allowed, f"check exits {moment.check.status}, not one of {allowed}: {moment.check.stdout}")
-    said = moment.check.json()["coverage"]
+    said = moment.said["coverage"]
     if all(must == may for must, may in moment.owners.values()):
         demand(said == coverage, f"check's coverage {said}, status's {coverage}")
-        demand(moment.status.json()["ok"] == (moment.check.status == 0), "`ok` of status is not check's 0")
+        demand(moment.told["ok"] == (moment.check.status == 0), "`ok` of status is not check's 0")
     return True
 
 
