@@ -13,7 +13,7 @@ declare -A STEP_TITLE=(
     [build]="gcc, every warning an error"
     [unit]="unit tests"
     [e2e]="end-to-end tests of the two programs"
-    [torture]="random VMs, kills and faults for 60 seconds, judged after every step"
+    [torture]="random VMs, kills and faults for 60 seconds, judged after every step; each seeded bug is noticed"
     [lint]="rules of the source tree"
     [corpus]="fuzz targets over their corpus"
     [prove]="proofs of the core"
@@ -71,6 +71,7 @@ step_torture()
 {
     build_checked
     run_on build-check tests/torture/run 60
+    run_on build-check tests/torture/mutants
 }
 
 step_lint()
