@@ -56,7 +56,6 @@ class Kernel:
         self.registers = Registers([card / "resource0" for card in self.cards])
         self.sleepy = [False] * len(self.cards)  # goes to sleep when nobody keeps it awake
         self.asleep = [False] * len(self.cards)
-        self.control = ["on"] * len(self.cards)
         self.lock = threading.Lock()
         self.watches = {}
         self.seen, self.delay = time.monotonic(), 0  # when the watch last looked, and the longest time that it did not
@@ -96,9 +95,7 @@ class Kernel:
             self.seen = now
             events = os.read(self.inotify, 64 * EVENT_SIZE) if is_ready else b""
             for offset in range(0, len(events), EVENT_SIZE):
-                ppu = self.watches[struct.unpack_from("i", events, offset)[0]]
-                self.settle(ppu)
-                self._restore_control(ppu)
+                self.settle(self.watches[struct.unpack_from("i", events, offset)[0]])
 
     def was_late(self):
         """Since this was last asked a card may have slept on for longer than the programs wait for it: the machine
@@ -116,18 +113,9 @@ class Kernel:
         self.asleep[ppu] = name == "ones"
 
     def _wants_sleep(self, ppu):
-        # What was written over a longer word by a slow writer counts too.
-        text = (self.cards[ppu] / "power/control").read_text()
-        self.control[ppu] = "on" if text.startswith("on") else "auto" if text.startswith("auto") else self.control[ppu]
-        return self.sleepy[ppu] and self.control[ppu] == "auto"
-
-    def _restore_control(self, ppu):
-        """A writer that was killed may leave a plain file empty; sysfs keeps the value."""
-        path = self.cards[ppu] / "power/control"
-        if not path.read_text():
-            time.sleep(0.003)
-            if not path.read_text():
-                path.write_text(f"{self.control[ppu]}\n")
+        # What was written over a longer word by a slow writer counts too.  A plain file is empty before it is written
+        # and after its writer was killed: that counts as `on`, which the word was or was to be.
+        return self.sleepy[ppu] and (self.cards[ppu] / "power/control").read_text().startswith("auto")
 
     def settle(self, ppu):
         """Gives the card the power that power/control and its users ask for.  Who writes
@@ -147,7 +135,9 @@ class Kernel:
     def settle_all(self):
         """When no program runs."""
         for ppu in range(len(self.cards)):
-            self._restore_control(ppu)
+            control = self.cards[ppu] / "power/control"
+            if not control.read_text():
+                control.write_text("on\n")
             self.settle(ppu)
 
     def driver(self, ppu):
