@@ -4,6 +4,7 @@ wrong around it."""
 
 import itertools
 
+import events
 from domain_xml import INACTIVE, LIVE, PREPARE, Domain, Hostdev
 from simhost import GUIDE_BDFS
 
@@ -99,7 +100,7 @@ class Tenant:
         for ppu in self.ppus():
             self.kernel.let_go(ppu)
             self.oracle.held.discard(ppu)
-            if reset:
+            if reset and not events.stands_alone(self.world, ppu):
                 self.kernel.registers.write(ppu, 0)
         self.plugged.clear()
 
