@@ -19,7 +19,7 @@ from turns import Turns
 
 TENANTS = 5
 START_TIMEOUT = 6
-LOG_TAIL = 80
+LOG_TAIL, LINES_OF_PROGRAMS = 80, 20
 KILLED = 0.35
 LOOKED_AT = 0.4  # the share of steps after which the programs are asked; the registers are judged after each
 
@@ -269,6 +269,7 @@ class World:
             yield f"PPU {ppu}: {mask:#x}, driver {self.kernel.driver(ppu)} {' '.join(facts)}, {self.oracle.owners()[ppu]}"
         for name, content in self.host.state_files().items():
             yield f"{name}: {content.decode(errors='replace').strip()}"
+        yield from self.host.log().splitlines()[-LINES_OF_PROGRAMS:]
 
     def make_room(self):
         if self.is_full:
