@@ -21,7 +21,7 @@ CARDS, TABLES = 8, 4
 LAYOUT = struct.Struct(f"<I{TABLES * CARDS}B")
 REPORT = struct.Struct("<QQ")
 REPORT_AT, TEXT_AT = 128, 160
-PAUSE = 0.0002  # seconds; the programs are to run too
+PAUSE = 0.0005  # seconds; the programs are to run too
 
 
 class Board:
