@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The files of the configuration: FILE, then FILE.d / *.conf in the order of their names.  The path
- * of a drop-in is the same text whenever it is named, so places in two files are told apart by it.
+ * of a drop-in is the same text each time it is named, so places in two files are told apart by it.
  */
 #include <string.h>
 #include <strings.h>
