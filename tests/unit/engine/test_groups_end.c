@@ -72,7 +72,7 @@ static void assert_parties(const struct parties *parties, const char *expected)
 }
 
 /* The names of the claims that are there now. */
-static void assert_claims(const char *expected)
+static void assert_claim_names(const char *expected)
 {
     char text[512] = "";
     size_t used = 0;
@@ -102,7 +102,7 @@ static void test_release(void **state)
     assert_parties(&report.groups, "manual-0 01");
     assert_int_equal(report.write_count, 7); /* of PPU 0 a cut and an opening */
     assert_notes(&session.notes, "");
-    assert_claims("");
+    assert_claim_names("");
     assert_false(host_has(CARDS_JSON));
 }
 
@@ -113,7 +113,7 @@ static void test_release_beside_another_group(void **state)
     make_groups("0,1|6");
     assert_done(release("manual-0"), &err);
     assert_masks((const uint32_t[CARDS]){0x01, 0, 0, 0, 0x08, 0x10, 0x39, 0x08});
-    assert_claims("manual-6");
+    assert_claim_names("manual-6");
 }
 
 static void test_release_of_nothing(void **state)
@@ -155,7 +155,7 @@ static void test_release_of_a_group_in_use(void **state)
                    "PPU 1 (0000:7e:00.0) of the group 'manual-0' is held open through vfio by process 55 "
                    "(cloud-hyperv); end its VM first");
     assert_masks(alone);
-    assert_claims("manual-0");
+    assert_claim_names("manual-0");
 }
 
 /* It has ended, but what it owes is not forgotten, and is paid by whatever comes next. */
@@ -166,7 +166,7 @@ static void test_release_of_a_card_that_a_driver_holds(void **state)
     scene_bind(addresses[1], "ppu", 1);
     assert_refused(release("manual-0"), STATUS_HARDWARE, OWED_1);
     assert_masks((const uint32_t[CARDS]){[1] = 0x31});
-    assert_claims("");
+    assert_claim_names("");
     assert_refused(reset(false), STATUS_HARDWARE, OWED_1);
     scene_bind(addresses[1], "vfio-pci", 0);
     assert_done(reset(false), &err);
@@ -193,7 +193,7 @@ static void test_dry_release(void **state)
     assert_parties(&report.groups, "manual-0 01");
     assert_int_equal(report.write_count, 6);
     assert_masks(alone);
-    assert_claims("manual-0");
+    assert_claim_names("manual-0");
 }
 
 /* -- Reset -------------------------------------------------------------------------- */
@@ -207,7 +207,7 @@ static void test_reset(void **state)
     assert_masks((const uint32_t[CARDS]){[4] = 0x39, [5] = 0x01});
     assert_parties(&report.groups, "manual-0 01; manual-6 6");
     assert_parties(&report.exposed, "");
-    assert_claims("");
+    assert_claim_names("");
 }
 
 /* A cut of which nobody knows anything is opened too: that is what it is for. */
@@ -264,7 +264,7 @@ static void test_reset_of_cards_in_use(void **state)
     assert_parties(&report.groups, "red 12");
     assert_int_equal(simulated_register(addresses[0], LINK_CONFIG_OFFSET), 0);
     assert_int_equal(simulated_register(addresses[1], LINK_CONFIG_OFFSET), 0);
-    assert_claims("a");
+    assert_claim_names("a");
 }
 
 static void test_reset_in_doubt(void **state)
@@ -294,7 +294,7 @@ static void test_reset_beside_a_card_that_a_driver_holds(void **state)
                  "down; reset it or replace it; its links stay as they are");
     simulated_set_register(addresses[4], LINK_CONFIG_OFFSET, 0);
     assert_masks(nothing_cut);
-    assert_claims("");
+    assert_claim_names("");
 }
 
 /* A register that cannot be used at all is a failure. */
@@ -316,7 +316,7 @@ static void test_dry_reset(void **state)
     assert_parties(&report.groups, "manual-0 01");
     assert_int_equal(report.write_count, 6);
     assert_masks(alone);
-    assert_claims("manual-0");
+    assert_claim_names("manual-0");
 }
 
 static void test_vendor_tool(void **state)
@@ -330,7 +330,7 @@ static void test_vendor_tool(void **state)
                  "warning owed: PPU 6 (0001:aa:00.0) is owed the mask 0x00000001, which it gets back when "
                  "no card has an owner");
     assert_masks((const uint32_t[CARDS]){0x19, 0x31, [6] = 0x39});
-    assert_claims("manual-0");
+    assert_claim_names("manual-0");
     assert_done(release("manual-0"), &err);
     assert_masks(nothing_cut);
 }
