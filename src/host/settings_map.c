@@ -39,7 +39,7 @@ static bool take_small_number(const char **text, int limit, int *number)
 }
 
 /* Cuts the next word off *text; false: there is none, or it is too long. */
-static bool take_word(const char **text, char *word, size_t size)
+static bool take_pin_word(const char **text, char *word, size_t size)
 {
     *text += strspn(*text, " \t");
     size_t length = strcspn(*text, " \t");
@@ -115,12 +115,12 @@ static bool parse_pin(struct settings_reading *reading, const struct settings_li
 {
     const char *rest = line->value;
     char word[PIN_PATH_SIZE];
-    if (!take_word(&rest, word, sizeof word) || !bdf_parse(word, &pin->bdf)) {
+    if (!take_pin_word(&rest, word, sizeof word) || !bdf_parse(word, &pin->bdf)) {
         return settings_refuse(reading, line->number,
                                "PPU %s is \"%s\", but must be a PCI address such as 0000:08:00.0", line->key,
                                line->value);
     }
-    while (take_word(&rest, word, sizeof word)) {
+    while (take_pin_word(&rest, word, sizeof word)) {
         if (!take_attribute(pin, word)) {
             return settings_refuse(
                 reading, line->number,
