@@ -62,6 +62,12 @@ struct registers_backend {
      * that were opened for writing. */
     void (*read)(struct registers *registers, const struct card_address *card, bool may_touch, struct reading *reading);
 
+    /* The same for the card's link status register: READING's mask has bit i set if the card
+     * itself says that link i is up, which needs both its ends.  The other witnesses of a
+     * backend that cannot read it are its own (registers/ppudbg.h). */
+    void (*read_status)(struct registers *registers, const struct card_address *card, bool may_touch,
+                        struct reading *reading);
+
     /* Makes the plan's writes in its order (core/plan.h has the rules) and says in OUTCOMES,
      * which has room for the plan's count, what became of each.  Needs registers that were
      * opened for writing; the cards are woken first, all at once.  What failed without

@@ -13,7 +13,8 @@
  * All ones is what nobody's answer looks like, and a value that the register can hold.  It is
  * believed only while all of this is so: configuration space answers, memory decoding is on,
  * the card is awake, and the link status register beside it reads something else (a wrong
- * BAR, a wrong stride or a dead controller gives all ones everywhere).
+ * BAR, a wrong stride or a dead controller gives all ones everywhere).  Of the link status
+ * register they are believed likewise, with the link config register beside it.
  */
 
 #include "base/memory.h"
@@ -29,18 +30,23 @@ static const uint32_t ALL_ONES = UINT32_MAX;
 struct mmio_card {
     const struct card_address *address;
     struct window_place place;
+    uint64_t beside; /* the offset of the other register: the one that all ones are believed against */
     bool switched_on;
 };
 
-static enum reading_kind mmio_begin(struct registers *registers, const struct card_address *address, bool for_write,
-                                    bool may_touch, struct mmio_card *card, struct error *err)
+enum mmio_register { LINK_CONFIG, LINK_STATUS };
+
+static enum reading_kind mmio_begin(struct registers *registers, const struct card_address *address,
+                                    enum mmio_register which, bool for_write, bool may_touch, struct mmio_card *card,
+                                    struct error *err)
 {
     const struct settings *settings = registers->settings;
+    uint64_t config = (uint64_t)settings->link_config * settings->stride;
+    uint64_t status = (uint64_t)settings->link_status * settings->stride;
     *card = (struct mmio_card){
         .address = address,
-        .place = {.bdf = address->bdf,
-                  .bar = settings->bar,
-                  .offset = (uint64_t)settings->link_config * settings->stride},
+        .place = {.bdf = address->bdf, .bar = settings->bar, .offset = which == LINK_CONFIG ? config : status},
+        .beside = which == LINK_CONFIG ? status : config,
     };
     enum reading_kind kind = registers_awake(registers, address->bdf, may_touch, err);
     if (kind == READING_FINE) {
@@ -65,11 +71,9 @@ static enum reading_kind load_from(const struct window_place *place, uint32_t *v
 }
 
 /* The register reads all ones: READING_FINE if that is its value. */
-static enum reading_kind believe_ones(const struct registers *registers, const struct mmio_card *card,
-                                      struct error *err)
+static enum reading_kind believe_ones(const struct mmio_card *card, struct error *err)
 {
-    const struct settings *settings = registers->settings;
-    struct window_place status = card->place;
+    struct window_place beside = card->place;
     struct config_head head;
     uint32_t value = 0;
     if (!config_head_read(card->place.bdf, &head) || head.vendor == CONFIG_NOBODY) {
@@ -86,8 +90,8 @@ static enum reading_kind believe_ones(const struct registers *registers, const s
         error_set(err, STATUS_HARDWARE, "the register reads all ones: the card fell asleep meanwhile");
         return READING_UNVERIFIABLE;
     }
-    status.offset = (uint64_t)settings->link_status * settings->stride;
-    enum reading_kind kind = load_from(&status, &value, err);
+    beside.offset = card->beside;
+    enum reading_kind kind = load_from(&beside, &value, err);
     if (kind == READING_FINE && value == ALL_ONES) {
         error_set(err, STATUS_HARDWARE,
                   "all registers read all ones, though the card is on the bus; check bar, link_config, link_status and "
@@ -97,29 +101,48 @@ static enum reading_kind believe_ones(const struct registers *registers, const s
     return kind;
 }
 
-static enum reading_kind load(const struct registers *registers, const struct mmio_card *card, uint32_t *value,
-                              struct error *err)
+static enum reading_kind load(const struct mmio_card *card, uint32_t *value, struct error *err)
 {
     enum reading_kind kind = load_from(&card->place, value, err);
-    return kind == READING_FINE && *value == ALL_ONES ? believe_ones(registers, card, err) : kind;
+    return kind == READING_FINE && *value == ALL_ONES ? believe_ones(card, err) : kind;
+}
+
+/* VALUE is the register's, whole: 0 if it could not be read. */
+static void read_register(struct registers *registers, const struct card_address *address, enum mmio_register which,
+                          bool may_touch, struct reading *reading, uint32_t *value)
+{
+    struct mmio_card card;
+    struct error err;
+    *value = 0;
+    *reading = (struct reading){.kind = mmio_begin(registers, address, which, false, may_touch, &card, &err)};
+    if (reading->kind == READING_FINE) {
+        reading->kind = load(&card, value, &err);
+    }
+    mmio_end(registers, &card);
+    if (reading->kind != READING_FINE) {
+        text_copy_line(reading->why, sizeof reading->why, err.text);
+    }
 }
 
 static void mmio_read(struct registers *registers, const struct card_address *address, bool may_touch,
                       struct reading *reading)
 {
-    struct mmio_card card;
-    struct error err;
-    uint32_t value = 0;
-    *reading = (struct reading){.kind = mmio_begin(registers, address, false, may_touch, &card, &err)};
+    uint32_t value;
+    read_register(registers, address, LINK_CONFIG, may_touch, reading, &value);
     if (reading->kind == READING_FINE) {
-        reading->kind = load(registers, &card, &value, &err);
+        reading->mask = (registers->settings->cut_bit == 1 ? value : ~value) & address->links;
     }
-    mmio_end(registers, &card);
-    if (reading->kind != READING_FINE) {
-        text_copy_line(reading->why, sizeof reading->why, err.text);
-        return;
+}
+
+/* The polarity is a setting of the link config register alone: here bit set = link up. */
+static void mmio_read_status(struct registers *registers, const struct card_address *address, bool may_touch,
+                             struct reading *reading)
+{
+    uint32_t value;
+    read_register(registers, address, LINK_STATUS, may_touch, reading, &value);
+    if (reading->kind == READING_FINE) {
+        reading->mask = value & address->links;
     }
-    reading->mask = (registers->settings->cut_bit == 1 ? value : ~value) & address->links;
 }
 
 /* Sets the bits that are links; *wanted is the whole value that was written. */
@@ -135,7 +158,7 @@ static enum reading_kind store_links(const struct registers *registers, const st
         kind = window_load(&window, &value, err);
     }
     if (kind == READING_FINE && value == ALL_ONES) {
-        kind = believe_ones(registers, card, err);
+        kind = believe_ones(card, err);
     }
     if (kind != READING_FINE) {
         return kind;
@@ -153,7 +176,7 @@ static enum reading_kind store_and_verify(const struct registers *registers, con
     if (kind != READING_FINE) {
         return kind;
     }
-    if (load(registers, card, &value, err) != READING_FINE) {
+    if (load(card, &value, err) != READING_FINE) {
         return READING_FAILED; /* not to be put off: it may have been written */
     }
     if (((value ^ wanted) & card->address->links) != 0) {
@@ -169,7 +192,7 @@ static enum reading_kind write_mask(struct registers *registers, const struct ca
 {
     char text[BDF_TEXT_SIZE];
     struct mmio_card card;
-    enum reading_kind kind = mmio_begin(registers, address, true, true, &card, err);
+    enum reading_kind kind = mmio_begin(registers, address, LINK_CONFIG, true, true, &card, err);
     if (kind == READING_FINE) {
         kind = store_and_verify(registers, &card, mask, err);
     }
@@ -241,5 +264,6 @@ static int mmio_write_plan(struct registers *registers, const struct writing *wr
 const struct registers_backend registers_mmio = {
     .name = "mmio",
     .read = mmio_read,
+    .read_status = mmio_read_status,
     .write_plan = mmio_write_plan,
 };

@@ -32,7 +32,13 @@
 #include "registers/ppudbg.h"
 #include "registers/registers.h"
 
-enum { MILLISECONDS = 1000, ID_SIZE = sizeof "|-2147483648", SHOWN_LIST = 80, NO_GROUP = 0 };
+enum {
+    MILLISECONDS = 1000,
+    ID_SIZE = sizeof "|-2147483648",
+    LINK_TEXT_SIZE = sizeof "-2147483648",
+    SHOWN_LIST = 80,
+    NO_GROUP = 0
+};
 
 static void ppudbg_read(struct registers *registers, const struct card_address *card, bool may_touch,
                         struct reading *reading)
@@ -43,6 +49,18 @@ static void ppudbg_read(struct registers *registers, const struct card_address *
     *reading = (struct reading){
         .kind = READING_UNVERIFIABLE,
         .why = "backend ppudbg cannot read single registers; set backend = mmio to verify them",
+    };
+}
+
+static void ppudbg_read_status(struct registers *registers, const struct card_address *card, bool may_touch,
+                               struct reading *reading)
+{
+    (void)registers;
+    (void)card;
+    (void)may_touch;
+    *reading = (struct reading){
+        .kind = READING_UNVERIFIABLE,
+        .why = "no witness: backend ppudbg cannot read the link status register",
     };
 }
 
@@ -89,6 +107,44 @@ int ppudbg_read_topology(const struct settings *settings, struct buffer *output,
 {
     char *argv[] = {NULL, "--topo_read", NULL};
     return run_tool(settings, argv, output, err) < 0 ? error_wrap(err, "ppudbg --topo_read") : 0;
+}
+
+static enum ppudbg_link parse_link_status(const struct buffer *output)
+{
+    static const char key[] = "Link Status:";
+    enum ppudbg_link found = PPUDBG_LINK_UNKNOWN;
+    int count = 0;
+    char *rest = output->data;
+    for (char *line = strsep(&rest, "\n"); line; line = strsep(&rest, "\n")) {
+        char *save;
+        line += strspn(line, " \t");
+        if (strncmp(line, key, strlen(key)) != 0) {
+            continue;
+        }
+        const char *word = strtok_r(line + strlen(key), " \t\r", &save);
+        if (word) {
+            found = strcasecmp(word, "up") == 0 ? PPUDBG_LINK_UP : PPUDBG_LINK_DOWN;
+        }
+        count++;
+    }
+    return count == 1 ? found : PPUDBG_LINK_UNKNOWN;
+}
+
+int ppudbg_read_link(const struct settings *settings, struct bdf card, int link, enum ppudbg_link *status,
+                     struct error *err)
+{
+    char bdf[BDF_TEXT_SIZE];
+    char number[LINK_TEXT_SIZE];
+    struct buffer output = {0};
+    bdf_format(card, bdf);
+    snprintf(number, sizeof number, "%d", link);
+    char *argv[] = {NULL, "--device", bdf, "--micnop", "stat", number, NULL};
+    if (run_tool(settings, argv, &output, err) < 0) {
+        return error_wrap(err, "ppudbg --device %s --micnop stat %d", bdf, link);
+    }
+    *status = parse_link_status(&output);
+    buffer_free(&output);
+    return 0;
 }
 
 /* "0,1|2,3": the cards of each group by ascending id, the groups in the order of their first
@@ -246,5 +302,6 @@ static int ppudbg_write_plan(struct registers *registers, const struct writing *
 const struct registers_backend registers_ppudbg = {
     .name = "ppudbg",
     .read = ppudbg_read,
+    .read_status = ppudbg_read_status,
     .write_plan = ppudbg_write_plan,
 };

@@ -54,6 +54,53 @@ static void test_write_keeps_other_bits(void **state)
     check_reading(READING_FINE, 0x19, "");
 }
 
+static void check_status(bool may_touch, enum reading_kind kind, uint32_t mask, const char *why)
+{
+    struct reading reading;
+    memset(&reading, 0xaa, sizeof reading);
+    registers.backend->read_status(&registers, &card, may_touch, &reading);
+    assert_string_equal(reading.why, why);
+    assert_int_equal(reading.kind, kind);
+    assert_int_equal(reading.mask, mask);
+}
+
+/* Bit set = link up, whatever cut_bit says; only bits that are links. */
+static void test_read_status(void **state)
+{
+    (void)state;
+    set_register(0x19);
+    check_status(true, READING_FINE, 0, "");
+    simulated_set_register(BDF, LINK_STATUS_OFFSET, 0xa5000027);
+    check_status(true, READING_FINE, 0x21, "");
+    settings.cut_bit = 0;
+    check_status(false, READING_FINE, 0x21, "");
+    settings.link_status = 0x1003;
+    settings.stride = 8;
+    simulated_set_register(BDF, 0x1003 * 8, 0x38);
+    check_status(true, READING_FINE, 0x38, "");
+    assert_int_equal(simulated_register(BDF, LINK_CONFIG_OFFSET), 0x19);
+}
+
+/* Nothing is known of the status of a card whose mask cannot be read either. */
+static void test_status_that_cannot_be_read(void **state)
+{
+    (void)state;
+    simulated_config(BDF, 0x1ded, 0);
+    check_status(false, READING_UNVERIFIABLE, 0, "memory decoding is off");
+    simulated_config(BDF, 0x1ded, 2);
+    scene.failure = EINVAL;
+    check_status(true, READING_UNVERIFIABLE, 0, HELD);
+    scene.failure = 0;
+    simulated_set_register(BDF, LINK_STATUS_OFFSET, 0xffffffff);
+    check_status(true, READING_FINE, LINKS, "");
+    set_register(0xffffffff);
+    check_status(true, READING_FAILED, 0, NOBODY_ANSWERS);
+    simulated_config(BDF, 0xffff, 0xffff);
+    check_status(true, READING_GONE, 0, GONE);
+    simulated_remove(DIRECTORY "/resource0");
+    check_status(true, READING_FAILED, 0, "resource0 is missing: the card has no such BAR; check bar in [registers]");
+}
+
 /* Read and write through one mapping, read back through another. */
 static void test_write_reads_back_afresh(void **state)
 {
@@ -268,6 +315,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_is_the_default),
         TEST(test_read),
+        TEST(test_read_status),
+        TEST(test_status_that_cannot_be_read),
         TEST(test_write_keeps_other_bits),
         TEST(test_write_reads_back_afresh),
         TEST(test_place),

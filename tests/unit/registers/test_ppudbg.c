@@ -188,6 +188,18 @@ static void test_read(void **state)
     assert_string_equal(reading.why, "backend ppudbg cannot read single registers; set backend = mmio to verify them");
 }
 
+static void test_read_status(void **state)
+{
+    struct reading reading;
+    (void)state;
+    memset(&reading, 0xaa, sizeof reading);
+    registers.backend->read_status(&registers, &cards[0], true, &reading);
+    assert_int_equal(reading.kind, READING_UNVERIFIABLE);
+    assert_int_equal(reading.mask, 0);
+    assert_string_equal(reading.why, "no witness: backend ppudbg cannot read the link status register");
+    check_call(NULL);
+}
+
 /* Near ends only: what leaves the domain is cut at its own cards. */
 static void test_one_domain(void **state)
 {
@@ -510,6 +522,72 @@ static void test_topology_is_read(void **state)
                                   "error: the firmware refused");
 }
 
+/* A tool that notes its arguments and runs the shell's COMMANDS. */
+static void make_tool(const char *commands)
+{
+    char text[1024];
+    snprintf(text, sizeof text, "#!/bin/sh\nfor word; do echo \"$word\"; done >\"$ICN_SYSROOT/words\"\n%s\n", commands);
+    simulated_text("/opt/tool", text);
+    assert_int_equal(chmod(simulated_path("/opt/tool"), 0755), 0);
+    snprintf(settings.ppudbg_path, sizeof settings.ppudbg_path, "/opt/tool");
+}
+
+static void check_link(const char *commands, enum ppudbg_link expected)
+{
+    enum ppudbg_link status = 77;
+    struct error err;
+    make_tool(commands);
+    assert_int_equal(ppudbg_read_link(&settings, cards[4].bdf, 3, &status, &err), 0);
+    assert_int_equal(status, expected);
+    assert_string_equal(simulated_read("/words"), "--device\n0001:09:00.0\n--micnop\nstat\n3\n");
+}
+
+static void test_link_status(void **state)
+{
+    (void)state;
+    check_link("echo 'Link Status: Up'", PPUDBG_LINK_UP);
+    check_link("printf 'ModuleId: 4\n\tLink Status:  UP \r\nLane Status: Down\n'", PPUDBG_LINK_UP);
+    check_link("printf 'Link Status: Down'", PPUDBG_LINK_DOWN);
+    check_link("echo 'Link Status: Upset'", PPUDBG_LINK_DOWN);
+    check_link("echo 'Link Status: Down'; echo 'Link Status: Up' >&2", PPUDBG_LINK_DOWN);
+    check_link("yes 'Lane: up' | head -n 20000; echo 'Link Status: Up'", PPUDBG_LINK_UP);
+}
+
+static void test_link_status_that_is_not_said(void **state)
+{
+    (void)state;
+    check_link("true", PPUDBG_LINK_UNKNOWN);
+    check_link("echo 'Link Status:'", PPUDBG_LINK_UNKNOWN);
+    check_link("echo 'No Link Status: Up'", PPUDBG_LINK_UNKNOWN);
+    check_link("echo 'Link Status Up'", PPUDBG_LINK_UNKNOWN);
+    check_link("echo 'Link Status: Up' >&2", PPUDBG_LINK_UNKNOWN);
+    check_link("printf 'Link Status: Down\nLink Status: Up\n'", PPUDBG_LINK_UNKNOWN);
+    check_link("printf 'Link Status: Up\nLink Status:\n'", PPUDBG_LINK_UNKNOWN);
+}
+
+static void check_no_link(const char *commands, enum status status, const char *how)
+{
+    char text[1024];
+    enum ppudbg_link link = 77;
+    struct error err;
+    make_tool(commands);
+    assert_int_equal(ppudbg_read_link(&settings, cards[4].bdf, 3, &link, &err), -1);
+    snprintf(text, sizeof text, "ppudbg --device 0001:09:00.0 --micnop stat 3: %s %s", simulated_path("/opt/tool"),
+             how);
+    assert_string_equal(err.text, text);
+    assert_int_equal(err.status, status);
+    assert_int_equal(link, 77);
+}
+
+static void test_link_status_of_a_failing_tool(void **state)
+{
+    (void)state;
+    check_no_link("echo 'Link Status: Up'; echo 'no such device' >&2; exit 3", STATUS_HARDWARE,
+                  "ended with exit status 3: no such device");
+    settings.ppudbg_timeout = 1;
+    check_no_link("echo 'Link Status: Up'; sleep 60", STATUS_BUSY, "did not end in time and was killed");
+}
+
 /* A list of 1,024 cards reaches the tool whole, and the message in part. */
 static void test_long_list(void **state)
 {
@@ -537,6 +615,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_is_chosen),
         TEST(test_read),
+        TEST(test_read_status),
         TEST(test_one_domain),
         TEST(test_the_group_is_whole),
         TEST(test_many_domains),
@@ -563,6 +642,9 @@ int main(void)
         TEST(test_hangs),
         TEST(test_floods),
         TEST(test_topology_is_read),
+        TEST(test_link_status),
+        TEST(test_link_status_that_is_not_said),
+        TEST(test_link_status_of_a_failing_tool),
         TEST(test_long_list),
     };
     return cmocka_run_group_tests(tests, simulated_host_start, simulated_host_stop);
