@@ -2,9 +2,9 @@
 /*
  * Theory of operation
  *
- * The link config register lies in a BAR of the card.  A card is reached in three steps, each
- * of which can say that nothing can be known now: it is awake (power.c), its memory decoding
- * is on (decoding.c), its BAR can be mapped (window.c).
+ * The link config register lies in a BAR of the card.  A card is reached in four steps, each
+ * of which can say that nothing can be known now: its BAR is memory and has an address (bar.c),
+ * it is awake (power.c), its memory decoding is on (decoding.c), its BAR can be mapped (window.c).
  *
  * A write of a card's mask goes through two mappings: read, replace the bits that are links,
  * keep the others, write; then, through one of its own, read back and compare.  So what is
@@ -20,6 +20,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "registers/backend.h"
+#include "registers/bar.h"
 #include "registers/decoding.h"
 #include "registers/power.h"
 #include "registers/window.h"
@@ -31,14 +32,12 @@ struct mmio_card {
     const struct card_address *address;
     struct window_place place;
     uint64_t beside; /* the offset of the other register: the one that all ones are believed against */
-    bool switched_on;
 };
 
 enum mmio_register { LINK_CONFIG, LINK_STATUS };
 
 static enum reading_kind mmio_begin(struct registers *registers, const struct card_address *address,
-                                    enum mmio_register which, bool for_write, bool may_touch, struct mmio_card *card,
-                                    struct error *err)
+                                    enum mmio_register which, bool may_touch, struct mmio_card *card, struct error *err)
 {
     const struct settings *settings = registers->settings;
     uint64_t config = (uint64_t)settings->link_config * settings->stride;
@@ -48,19 +47,19 @@ static enum reading_kind mmio_begin(struct registers *registers, const struct ca
         .place = {.bdf = address->bdf, .bar = settings->bar, .offset = which == LINK_CONFIG ? config : status},
         .beside = which == LINK_CONFIG ? status : config,
     };
+    if (bar_check(address->bdf, settings->bar, err) < 0) {
+        return READING_FAILED;
+    }
     enum reading_kind kind = registers_awake(registers, address->bdf, may_touch, err);
     if (kind == READING_FINE) {
-        kind = decoding_begin(registers, address->bdf, may_touch, &card->switched_on, err);
+        kind = decoding_begin(registers, address->bdf, may_touch, &card->place.switched_on, err);
     }
-    if (kind == READING_FINE) {
-        kind = window_simulate(&card->place, for_write, card->switched_on, err);
-    }
-    return kind;
+    return kind == READING_FINE ? window_simulate(&card->place, err) : kind;
 }
 
 static void mmio_end(const struct registers *registers, const struct mmio_card *card)
 {
-    decoding_end(registers, card->address->bdf, card->switched_on);
+    decoding_end(registers, card->address->bdf, card->place.switched_on);
 }
 
 static enum reading_kind load_from(const struct window_place *place, uint32_t *value, struct error *err)
@@ -114,7 +113,7 @@ static void read_register(struct registers *registers, const struct card_address
     struct mmio_card card;
     struct error err;
     *value = 0;
-    *reading = (struct reading){.kind = mmio_begin(registers, address, which, false, may_touch, &card, &err)};
+    *reading = (struct reading){.kind = mmio_begin(registers, address, which, may_touch, &card, &err)};
     if (reading->kind == READING_FINE) {
         reading->kind = load(&card, value, &err);
     }
@@ -192,7 +191,7 @@ static enum reading_kind write_mask(struct registers *registers, const struct ca
 {
     char text[BDF_TEXT_SIZE];
     struct mmio_card card;
-    enum reading_kind kind = mmio_begin(registers, address, LINK_CONFIG, true, true, &card, err);
+    enum reading_kind kind = mmio_begin(registers, address, LINK_CONFIG, true, &card, err);
     if (kind == READING_FINE) {
         kind = store_and_verify(registers, &card, mask, err);
     }

@@ -36,9 +36,7 @@
 #include "base/paths.h"
 #include "base/text.h"
 #include "host/sysfs.h"
-
-/* include/linux/ioport.h: flags of a line of the file `resource`. */
-enum { RESOURCE_LIMIT = 4096, RESOURCE_IO = 0x100, RESOURCE_UNSET = 0x20000000 };
+#include "registers/bar.h"
 
 static enum reading_kind open_failed(int number, int bar, bool card_exists, struct error *err)
 {
@@ -94,65 +92,44 @@ static enum reading_kind check_size(int fd, const struct window_place *place, st
     return READING_FINE;
 }
 
-struct bar_resource {
-    uint64_t start;
-    uint64_t flags;
-};
-
-/* Line BAR of the card's `resource`: "0xSTART 0xEND 0xFLAGS". */
-static bool read_bar(const struct window_place *place, struct bar_resource *resource)
+/*
+ * A kernel with IO_STRICT_DEVMEM refuses a mapping with EINVAL as soon as somebody has claimed the BAR.  A host
+ * driver does that when it is bound (pci_request_regions), vfio-pci when a process opens the card, which shows in
+ * `enable` (vfio_pci_core_enable).  Both end by themselves or before a VM starts.  What neither explains, as the
+ * frame buffer that the firmware left, stays.
+ */
+static enum reading_kind map_refused(int number, const struct window_place *place, struct error *err)
 {
-    char text[BDF_TEXT_SIZE];
-    char lines[RESOURCE_LIMIT];
-    uint64_t numbers[3] = {0};
-    CLEANUP_FREE char *path = paths_resolve("%s/%s/resource", PATH_PCI_DEVICES, bdf_format(place->bdf, text));
-    if (!file_read_word_at(AT_FDCWD, path, lines, sizeof lines)) {
-        return false;
-    }
-    char *line = lines;
-    for (int i = 0; i < place->bar && line; i++) {
-        line = strchr(line, '\n');
-        line = line ? line + 1 : NULL;
-    }
-    for (size_t i = 0; i < 3; i++) {
-        char *end = line;
-        numbers[i] = line ? strtoull(line, &end, 16) : 0;
-        if (end == line) {
-            return false;
-        }
-        line = end;
-    }
-    *resource = (struct bar_resource){.start = numbers[0], .flags = numbers[2]};
-    return true;
-}
-
-static int check_bar(const struct window_place *place, struct error *err)
-{
-    struct bar_resource resource;
-    if (!read_bar(place, &resource)) {
-        return 0; /* nothing is known against it */
-    }
-    if ((resource.flags & RESOURCE_IO) != 0) {
-        return error_set(err, STATUS_HARDWARE, "BAR %d is an I/O BAR; set bar in [registers]", place->bar);
-    }
-    if (resource.start == 0 || (resource.flags & RESOURCE_UNSET) != 0) {
-        return error_set(err, STATUS_HARDWARE,
-                         "BAR %d has no address: the kernel found no room for it; see dmesg, or set bar in [registers]",
-                         place->bar);
-    }
-    return 0;
-}
-
-static enum reading_kind map_failed(int number, const struct window_place *place, struct error *err)
-{
-    if (check_bar(place, err) < 0) {
-        return READING_FAILED;
-    }
-    if (number == EINVAL || number == EBUSY) {
+    char claimer[BAR_CLAIMER_SIZE] = "";
+    struct pci_state card;
+    sysfs_read_state(place->bdf, &card);
+    bool is_open = card.enable > (place->switched_on ? 1 : 0);
+    bool has_host_driver = card.driver[0] && !card.on_vfio;
+    bool is_named = bar_claimer(place->bdf, place->bar, claimer);
+    if (has_host_driver || (is_open && (card.on_vfio || !is_named))) {
         error_set(err, STATUS_HARDWARE,
                   "resource%d cannot be mapped now: a driver or QEMU holds the card's registers (%s)", place->bar,
                   number == EINVAL ? "EINVAL" : "EBUSY");
         return READING_UNVERIFIABLE;
+    }
+    if (is_named) {
+        error_set(err, STATUS_HARDWARE,
+                  "resource%d cannot be mapped: '%s' has claimed the BAR (/proc/iomem), not a driver of the card; keep "
+                  "it off the card (a boot framebuffer: boot with initcall_blacklist=sysfb_init)",
+                  place->bar, claimer);
+    } else {
+        error_set(err, STATUS_HARDWARE,
+                  "resource%d cannot be mapped: something other than a driver of the card or QEMU has claimed the BAR; "
+                  "look in /proc/iomem for what it is, and keep it off the card",
+                  place->bar);
+    }
+    return READING_FAILED;
+}
+
+static enum reading_kind map_failed(int number, const struct window_place *place, struct error *err)
+{
+    if (number == EINVAL || number == EBUSY) {
+        return map_refused(number, place, err);
     }
     if (number == EPERM) {
         error_set(err, STATUS_HARDWARE,
@@ -166,7 +143,7 @@ static enum reading_kind map_failed(int number, const struct window_place *place
 }
 
 /* By the name first: what else makes a driver one of vfio takes more looks. */
-static bool has_host_driver(struct bdf bdf)
+bool window_has_host_driver(struct bdf bdf)
 {
     char text[BDF_TEXT_SIZE];
     char target[PATH_MAX];
@@ -185,28 +162,20 @@ static bool has_host_driver(struct bdf bdf)
     return !card.on_vfio;
 }
 
-/*
- * On a simulated host resourceN is a plain file, which can always be mapped.
- * A kernel with IO_STRICT_DEVMEM refuses with EINVAL (iomem_is_exclusive in
- * pci_mmap_resource) as soon as somebody has requested the BAR's region: a host driver does
- * that when it is bound (pci_request_regions), vfio-pci when a process opens the card, which
- * shows in `enable` (vfio_pci_core_enable).  And it maps memory only that has an address.
- * A real host is not asked.
- */
-enum reading_kind window_simulate(const struct window_place *place, bool for_write, bool switched_on, struct error *err)
+/* There resourceN is a plain file, which can always be mapped.  A real host is not asked. */
+enum reading_kind window_simulate(const struct window_place *place, struct error *err)
 {
     char text[BDF_TEXT_SIZE];
     char word[16];
+    char claimer[BAR_CLAIMER_SIZE];
     uint64_t enable = 0;
     if (!paths_simulated()) {
         return READING_FINE;
     }
     CLEANUP_FREE char *path = paths_resolve("%s/%s/enable", PATH_PCI_DEVICES, bdf_format(place->bdf, text));
     bool is_known = file_read_word_at(AT_FDCWD, path, word, sizeof word) && text_parse_number(word, INT_MAX, &enable);
-    if ((is_known && enable > (switched_on ? 1 : 0)) || has_host_driver(place->bdf)) {
-        return map_failed(EINVAL, place, err);
-    }
-    return !for_write && check_bar(place, err) < 0 ? READING_FAILED : READING_FINE;
+    bool is_held = (is_known && enable > (place->switched_on ? 1 : 0)) || window_has_host_driver(place->bdf);
+    return is_held || bar_claimer(place->bdf, place->bar, claimer) ? map_failed(EINVAL, place, err) : READING_FINE;
 }
 
 enum reading_kind window_open(struct window *window, const struct window_place *place, bool for_write,

@@ -12,7 +12,8 @@
 struct window_place {
     struct bdf bdf;
     int bar;
-    uint64_t offset; /* bytes; a multiple of 4 */
+    uint64_t offset;  /* bytes; a multiple of 4 */
+    bool switched_on; /* one of the card's `enable` is ours */
 };
 
 struct window {
@@ -38,7 +39,8 @@ MUST_CHECK enum reading_kind window_store(const struct window *window, uint32_t 
 void window_unguard(void);
 
 /* What the kernel of a real host would answer to window_open for a card of a simulated one:
- * READING_FINE, or as window_open.  SWITCHED_ON: one of the card's `enable` is ours.  The BAR
- * itself is looked at for reads only, of which there is one before each write. */
-MUST_CHECK enum reading_kind window_simulate(const struct window_place *place, bool for_write, bool switched_on,
-                                             struct error *err);
+ * READING_FINE, or as window_open. */
+MUST_CHECK enum reading_kind window_simulate(const struct window_place *place, struct error *err);
+
+/* A driver of the host is bound to the card, not one of vfio: it has the BARs as long as it is. */
+bool window_has_host_driver(struct bdf bdf);

@@ -49,6 +49,25 @@ static void vanish(void)
     simulated_set_register(BDF, LINK_CONFIG_OFFSET, 0xffffffff);
 }
 
+static void bind(const char *driver)
+{
+    struct stat facts;
+    if (lstat(simulated_path(DIRECTORY "/driver"), &facts) < 0) {
+        simulated_link(DIRECTORY "/driver", driver);
+    }
+}
+
+void bind_host_driver(void)
+{
+    bind("../../../bus/pci/drivers/alixpu");
+}
+
+void open_through_vfio(void)
+{
+    bind("../../../bus/pci/drivers/vfio-pci");
+    simulated_text(DIRECTORY "/enable", "1\n");
+}
+
 void *__real_mmap(void *address, size_t length, int protection, int flags, int fd, off_t offset);
 void *__wrap_mmap(void *address, size_t length, int protection, int flags, int fd, off_t offset);
 void *__wrap_mmap(void *address, size_t length, int protection, int flags, int fd, off_t offset)
@@ -63,6 +82,9 @@ void *__wrap_mmap(void *address, size_t length, int protection, int flags, int f
     }
     scene.notes = count_notes();
     if (scene.failure != 0 && scene.mappings >= scene.failure_from) {
+        if (scene.taken) {
+            scene.taken();
+        }
         errno = scene.failure;
         return MAP_FAILED;
     }

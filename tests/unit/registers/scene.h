@@ -10,18 +10,22 @@
 #define BDF "0000:08:00.0"
 #define DIRECTORY "/sys/bus/pci/devices/" BDF
 #define GONE "the register reads all ones: the card is off the bus or powered down; reset it or replace it"
+#define CLAIMED                                                                                                        \
+    "resource0 cannot be mapped: something other than a driver of the card or QEMU has claimed the BAR; look in "      \
+    "/proc/iomem for what it is, and keep it off the card"
 #define HELD "resource0 cannot be mapped now: a driver or QEMU holds the card's registers (EINVAL)"
 
 enum { LINKS = 0x39, LINK_STATUS_OFFSET = LINK_CONFIG_OFFSET + 4, NOBODY = 65534 };
 
 struct scene {
-    int failure;       /* errno of a failing mmap */
-    int failure_from;  /* from this mapping on; 0 = from the first */
-    bool lost_writes;  /* what is written stays in the mapping */
-    bool removal;      /* the BAR vanishes before the access */
-    int ones_from;     /* from this mapping on the card is gone: all ones, everywhere; 0 = never */
-    int falls_asleep;  /* at this mapping the kernel begins to put the card to sleep: all ones; 0 = never */
-    bool stuck_enable; /* `enable` cannot be written any more */
+    int failure;         /* errno of a failing mmap */
+    int failure_from;    /* from this mapping on; 0 = from the first */
+    void (*taken)(void); /* what somebody did to the card right before a mapping that fails */
+    bool lost_writes;    /* what is written stays in the mapping */
+    bool removal;        /* the BAR vanishes before the access */
+    int ones_from;       /* from this mapping on the card is gone: all ones, everywhere; 0 = never */
+    int falls_asleep;    /* at this mapping the kernel begins to put the card to sleep: all ones; 0 = never */
+    bool stuck_enable;   /* `enable` cannot be written any more */
     int mappings;
     char enable[8]; /* its text at the last mapping */
     size_t notes;   /* of ours then */
@@ -42,6 +46,10 @@ void lock_state(void);
 size_t count_notes(void);
 
 void set_register(uint32_t value);
+
+/* For scene.taken. */
+void bind_host_driver(void);
+void open_through_vfio(void);
 
 void check_reading(enum reading_kind kind, uint32_t mask, const char *why);
 void check_look(enum reading_kind kind, uint32_t mask, const char *why); /* without touching the card */

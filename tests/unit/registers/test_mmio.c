@@ -89,7 +89,7 @@ static void test_status_that_cannot_be_read(void **state)
     check_status(false, READING_UNVERIFIABLE, 0, "memory decoding is off");
     simulated_config(BDF, 0x1ded, 2);
     scene.failure = EINVAL;
-    check_status(true, READING_UNVERIFIABLE, 0, HELD);
+    check_status(true, READING_FAILED, 0, CLAIMED);
     scene.failure = 0;
     simulated_set_register(BDF, LINK_STATUS_OFFSET, 0xffffffff);
     check_status(true, READING_FINE, LINKS, "");
@@ -194,6 +194,7 @@ static void test_is_taken_by_a_driver_during_write(void **state)
     (void)state;
     scene.failure = EINVAL;
     scene.failure_from = 2;
+    scene.taken = bind_host_driver;
     enum apply_outcome outcome = APPLY_NOT_TRIED;
     const struct card_address cards[] = {[3] = card};
     const struct plan plan = {.count = 1, .writes = {{.ppu = 3, .role = ROLE_NEAR, .from = 0, .to = 0x19}}};
@@ -300,7 +301,7 @@ static void test_nothing_stays_open(void **state)
     set_register(0);
     check_refused(APPLY_FAILED, "register did not take the write (wrote 0x00000019, reads 0x00000000)");
     scene.failure = EINVAL;
-    check_reading(READING_UNVERIFIABLE, 0, HELD);
+    check_reading(READING_FAILED, 0, CLAIMED);
     scene.failure = 0;
     scene.removal = true;
     check_reading(READING_FAILED, 0, "resource0: bus error, the card was removed during the access");

@@ -31,6 +31,9 @@ static void test_missing(void **state)
     (void)state;
     simulated_remove(DIRECTORY "/resource0");
     check_both("resource0 is missing: the card has no such BAR; check bar in [registers]");
+    simulated_text(DIRECTORY "/resource", NO_LINE BAR_LINE);
+    check_both("resource0 is missing: the card has no such BAR; check bar in [registers]");
+    simulated_remove(DIRECTORY "/resource");
     simulated_directory(DIRECTORY "/resource0");
     check_both("resource0 is not a regular file");
     simulated_remove(DIRECTORY "/resource0");
@@ -76,11 +79,118 @@ static void test_held(void **state)
     const char *busy = "resource0 cannot be mapped now: a driver or QEMU holds the card's registers (EBUSY)";
     (void)state;
     scene.failure = EINVAL;
+    scene.taken = bind_host_driver;
     check_reading(READING_UNVERIFIABLE, 0, HELD);
+    assert_int_equal(scene.mappings, 1);
     check_refused(APPLY_DEFERRED, HELD);
+    simulated_remove(DIRECTORY "/driver");
+    scene.taken = open_through_vfio;
+    check_reading(READING_UNVERIFIABLE, 0, HELD);
+    assert_int_equal(scene.mappings, 2);
+    check_refused(APPLY_DEFERRED, HELD);
+    simulated_text(DIRECTORY "/enable", "0\n");
     scene.failure = EBUSY;
     check_reading(READING_UNVERIFIABLE, 0, busy);
+    simulated_text(DIRECTORY "/enable", "0\n");
     check_refused(APPLY_DEFERRED, busy);
+}
+
+/* No driver but one of vfio is bound, and nobody has the card open. */
+static void test_claimed_by_somebody_else(void **state)
+{
+    (void)state;
+    scene.failure = EINVAL;
+    check_both(CLAIMED);
+    scene.failure = EBUSY;
+    check_both(CLAIMED);
+    simulated_link(DIRECTORY "/driver", "../../../bus/pci/drivers/vfio-pci");
+    check_both(CLAIMED);
+    assert_int_equal(simulated_register(BDF, LINK_CONFIG_OFFSET), 0);
+}
+
+/* The one in `enable` is ours. */
+static void test_claimed_with_decoding_switched_on(void **state)
+{
+    (void)state;
+    lock_state();
+    simulated_config(BDF, 0x1ded, 0);
+    scene.failure = EINVAL;
+    check_both(CLAIMED);
+    assert_string_equal(scene.enable, "1\n");
+    assert_string_equal(simulated_read(DIRECTORY "/enable"), "0\n");
+}
+
+#define BAR_OF_CARD                                                                                                    \
+    "00000000-00000fff : Reserved\n"                                                                                   \
+    "d0000000-dfffffff : PCI Bus 0000:00\n"                                                                            \
+    "  d0000000-d7ffffff : PCI Bus 0000:08\n"                                                                          \
+    "    d0000000-d03fffff : " BDF "\n"
+#define CLAIMED_BY(name)                                                                                               \
+    "resource0 cannot be mapped: '" name "' has claimed the BAR (/proc/iomem), not a driver of the card; keep it off " \
+    "the card (a boot framebuffer: boot with initcall_blacklist=sysfb_init)"
+
+static void set_iomem(const char *lines)
+{
+    simulated_text(DIRECTORY "/resource", BAR_LINE);
+    simulated_text("/proc/iomem", lines);
+}
+
+static void test_claimer_is_named(void **state)
+{
+    (void)state;
+    set_register(0x20);
+    set_iomem(BAR_OF_CARD "      d0000000-d00fffff : BOOTFB\nfee00000-fee00fff : Local APIC\n");
+    check_both(CLAIMED_BY("BOOTFB"));
+    check_look(READING_FAILED, 0, CLAIMED_BY("BOOTFB"));
+    simulated_link(DIRECTORY "/driver", "../../../bus/pci/drivers/vfio-pci");
+    check_both(CLAIMED_BY("BOOTFB"));
+    simulated_remove(DIRECTORY "/driver");
+    simulated_text(DIRECTORY "/enable", "1\n");
+    check_both(CLAIMED_BY("BOOTFB"));
+    simulated_text(DIRECTORY "/enable", "0\n");
+    set_iomem(BAR_OF_CARD "      d0000000-d00fffff : BOOTFB\n        d0000000-d00fffff : efi\tfb\n");
+    check_both(CLAIMED_BY("efi\\x09fb"));
+    set_iomem("c0000000-dfffffff : Reserved");
+    check_both(CLAIMED_BY("Reserved"));
+    assert_int_equal(scene.mappings, 0);
+    assert_int_equal(simulated_register(BDF, LINK_CONFIG_OFFSET), 0x20);
+}
+
+/* Who has the card open is named there too. */
+static void test_claimer_that_is_the_driver(void **state)
+{
+    (void)state;
+    set_iomem(BAR_OF_CARD "      d0000000-d03fffff : vfio-pci\n");
+    simulated_link(DIRECTORY "/driver", "../../../bus/pci/drivers/vfio-pci");
+    simulated_text(DIRECTORY "/enable", "1\n");
+    check_reading(READING_UNVERIFIABLE, 0, HELD);
+    check_refused(APPLY_DEFERRED, HELD);
+    simulated_remove(DIRECTORY "/driver");
+    simulated_link(DIRECTORY "/driver", "../../../bus/pci/drivers/alixpu");
+    set_iomem(BAR_OF_CARD "      d0000000-d03fffff : alixpu registers\n");
+    check_reading(READING_UNVERIFIABLE, 0, HELD);
+}
+
+static void test_bar_that_nobody_claimed(void **state)
+{
+    static const char *const texts[] = {
+        BAR_OF_CARD,
+        "d0000000-dfffffff : PCI Bus 0000:00\n",
+        BAR_OF_CARD "      d0001000-d03fffff : the second page\n",
+        BAR_OF_CARD "d0400000-d07fffff : BOOTFB\n",
+        "00000000-00000000 : BOOTFB\n", /* as others than root see it */
+        "d0000000 : BOOTFB\nd0000000-d03fffff BOOTFB\n-d03fffff : BOOTFB\n\n : \n",
+        "",
+    };
+    (void)state;
+    set_register(0x20);
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        set_iomem(texts[i]);
+        check_reading(READING_FINE, 0x20, "");
+    }
+    set_iomem("00000000-dfffffff : Reserved\n");
+    simulated_text(DIRECTORY "/resource", "junk\n");
+    check_reading(READING_FINE, 0x20, "");
 }
 
 static void test_cannot_map(void **state)
@@ -98,34 +208,41 @@ static void set_resource(const char *lines)
     simulated_text(DIRECTORY "/resource", lines);
 }
 
-/* What mmap answers on a real host says less than the BAR does. */
+/* A mapping of a BAR without an address would be of memory at 0. */
+static void check_never_mapped(const char *lines, const char *reason)
+{
+    set_register(0x20);
+    set_resource(lines);
+    check_both(reason);
+    check_look(READING_FAILED, 0, reason);
+    assert_int_equal(scene.mappings, 0);
+    assert_int_equal(simulated_register(BDF, LINK_CONFIG_OFFSET), 0x20);
+}
+
 static void test_bars_that_cannot_be_mapped(void **state)
 {
     (void)state;
-    set_resource(IO_LINE BAR_LINE);
-    scene.failure = ENODEV;
-    check_both(IO_BAR);
-    set_resource(NO_LINE BAR_LINE);
-    scene.failure = EINVAL;
-    check_both(NO_ADDRESS);
-    set_resource(UNSET_LINE BAR_LINE);
-    check_both(NO_ADDRESS);
-    set_resource(BAR_LINE);
-    check_reading(READING_UNVERIFIABLE, 0, HELD);
-}
-
-static void test_bars_of_a_simulated_host(void **state)
-{
-    (void)state;
-    set_resource(IO_LINE BAR_LINE);
-    check_reading(READING_FAILED, 0, IO_BAR);
-    set_resource(NO_LINE);
-    check_reading(READING_FAILED, 0, NO_ADDRESS);
+    check_never_mapped(IO_LINE BAR_LINE, IO_BAR);
+    check_never_mapped(NO_LINE BAR_LINE, NO_ADDRESS);
+    check_never_mapped(UNSET_LINE BAR_LINE, NO_ADDRESS);
     set_resource(BAR_LINE IO_LINE);
-    check_reading(READING_FINE, 0, "");
+    check_reading(READING_FINE, 0x20, "");
     assert_int_equal(scene.mappings, 1);
     settings.bar = 1;
-    check_reading(READING_FAILED, 0, "BAR 1 is an I/O BAR; set bar in [registers]");
+    check_both("BAR 1 is an I/O BAR; set bar in [registers]");
+}
+
+/* The kernel does not switch decoding on for a card whose BARs have no address, and a driver or sleep explains
+ * nothing either. */
+static void test_bar_without_address_comes_first(void **state)
+{
+    (void)state;
+    simulated_config(BDF, 0x1ded, 0);
+    check_never_mapped(UNSET_LINE, NO_ADDRESS);
+    bind_host_driver();
+    check_never_mapped(UNSET_LINE, NO_ADDRESS);
+    simulated_text(DIRECTORY "/power_state", "D3hot\n");
+    check_never_mapped(NO_LINE, NO_ADDRESS);
 }
 
 /* Nothing is known against the BAR then. */
@@ -208,7 +325,12 @@ int main(void)
         TEST(test_held),
         TEST(test_cannot_map),
         TEST(test_bars_that_cannot_be_mapped),
-        TEST(test_bars_of_a_simulated_host),
+        TEST(test_bar_without_address_comes_first),
+        TEST(test_claimed_by_somebody_else),
+        TEST(test_claimed_with_decoding_switched_on),
+        TEST(test_claimer_is_named),
+        TEST(test_claimer_that_is_the_driver),
+        TEST(test_bar_that_nobody_claimed),
         TEST(test_resource_file_that_says_nothing),
         TEST(test_enabled_card_of_a_simulated_host),
         TEST(test_drivers_of_a_simulated_host),
