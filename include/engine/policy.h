@@ -49,6 +49,7 @@ MUST_CHECK int policy_admit_doubt(const struct session *session, const struct ap
 /* Reads what the turn needs, learns what the cards had before us, sets the goals and makes the plan. */
 void policy_decide(struct session *session, const struct turn *turn);
 
-/* The first of the turn's near ends that is off the bus or cannot be read at all: an error. */
+/* The first of the turn's near ends that is off the bus, that cannot be read at all, or whose links must be cut
+ * although a driver of the host will keep its registers: an error. */
 MUST_CHECK int policy_check_near(const struct session *session, const struct turn *turn, bool by_hand,
                                  struct error *err);

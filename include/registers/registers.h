@@ -32,6 +32,7 @@ struct reading {
     enum reading_kind kind;
     uint32_t mask; /* READING_FINE only */
     char why[256]; /* otherwise: what a person should know */
+    bool is_kept;  /* READING_UNVERIFIABLE only: by a driver of the host, as long as it is bound to the card */
 };
 
 struct card_address {

@@ -139,7 +139,13 @@ void check_virtual_functions(struct examination *examination)
         bool counts = card_is_looked_at(examination, ppu) &&
                       (!examination->cards || card_function_is_taken(examination, examination->machine->card[ppu]));
         int count = counts ? virtual_functions(examination, ppu) : 0;
-        if (count > 0) {
+        if (count > 0 && !examination->cards && card_at(examination, ppu)->reading.is_kept) {
+            card_findings_add(
+                &findings, ppu, RESULT_WARN,
+                "set backend = ppudbg in [registers]; to pass it as a whole, echo 0 into its sriov_numvfs",
+                "%d virtual functions are enabled, and no VM can take one: driver %s keeps the registers", count,
+                card_at(examination, ppu)->state.driver);
+        } else if (count > 0) {
             card_findings_add(&findings, ppu, RESULT_WARN,
                               "echo 0 into its sriov_numvfs before it is passed as a whole",
                               "%d virtual functions are enabled", count);

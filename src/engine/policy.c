@@ -329,6 +329,15 @@ int policy_check_near(const struct session *session, const struct turn *turn, bo
             return error_set(err, STATUS_HARDWARE, "%s: %s; its links cannot be cut, so correct that or %s",
                              machine_card_text(session->machine, ppu, card), reading->why, other_card(by_hand));
         }
+        /* Of a card that is passed as a whole libvirt unbinds the driver before `start`; parts of it live by that. */
+        if (turn->near[ppu] && reading->is_kept && is_shared_only(session, ppu) &&
+            (session->goals[ppu].want & ~session->goals[ppu].now) != 0) {
+            return error_set(
+                err, STATUS_HARDWARE,
+                "%s: the VM takes a part of it only, so driver %s keeps its registers and its links cannot "
+                "be cut; set backend = ppudbg in [registers], or give the VM whole cards",
+                machine_card_text(session->machine, ppu, card), session->cards[ppu].state.driver);
+        }
     }
     return 0;
 }

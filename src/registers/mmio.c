@@ -120,6 +120,7 @@ static void read_register(struct registers *registers, const struct card_address
     mmio_end(registers, &card);
     if (reading->kind != READING_FINE) {
         text_copy_line(reading->why, sizeof reading->why, err.text);
+        reading->is_kept = reading->kind == READING_UNVERIFIABLE && window_has_host_driver(address->bdf);
     }
 }
 

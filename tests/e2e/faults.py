@@ -18,7 +18,7 @@ COVERAGE_DATA = ".gcda"
 LOADER_CACHE = "/etc/ld.so.cache"
 
 # What can happen to a call; its uses take turns.  mmap's EINVAL is what the kernel
-# says while a driver holds the card.  brk has no errors: it returns an address.
+# says when somebody has claimed the card's BAR.  brk has no errors: it returns an address.
 ERRORS = {
     "access": ["EACCES", "EIO"],
     "clone3": ["EAGAIN", "ENOMEM"],

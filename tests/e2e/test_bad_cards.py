@@ -58,6 +58,36 @@ def no_decoding(scene, ppu):
     scene.host.write_register(ppu, GONE)
 
 
+def bar(scene, ppu, start, flags):
+    path = scene.host.device(GUIDE_BDFS[ppu]) / "resource"
+    others = path.read_text().splitlines(keepends=True)[1:]
+    path.write_text(f"0x{start:016x} 0x{start + (4 << 20) - 1:016x} 0x{flags:016x}\n" + "".join(others))
+
+
+def no_address(scene, ppu):
+    bar(scene, ppu, 0, 0x40200)
+
+
+def unset(scene, ppu):
+    """What the firmware wrote there, which the kernel could not use."""
+    bar(scene, ppu, 0x80000000, 0x20040200)
+
+
+def io_ports(scene, ppu):
+    bar(scene, ppu, 0xE000, 0x40101)
+
+
+def claimed(scene, ppu):
+    """By what is no driver of the card."""
+    bar(scene, ppu, 0x380000000000, 0x40200)
+    lines = [
+        "380000000000-38ffffffffff : PCI Bus 0000:00",
+        f"  380000000000-3800003fffff : {GUIDE_BDFS[ppu]}",
+        "    380000000000-3800000fffff : BOOTFB",
+    ]
+    scene.host.write("/proc/iomem", "\n".join(lines) + "\n")
+
+
 ALL_ONES = "the register reads all ones: the card is off the bus or powered down; reset it or replace it"
 WRECKS = {
     gone: ALL_ONES,
@@ -66,6 +96,11 @@ WRECKS = {
     "[registers]",
     directory: "resource0 is not a regular file",
     symlink: "cannot open resource0: Too many levels of symbolic links",
+    no_address: "BAR 0 has no address: the kernel found no room for it; see dmesg, or set bar in [registers]",
+    unset: "BAR 0 has no address: the kernel found no room for it; see dmesg, or set bar in [registers]",
+    io_ports: "BAR 0 is an I/O BAR; set bar in [registers]",
+    claimed: "resource0 cannot be mapped: 'BOOTFB' has claimed the BAR (/proc/iomem), not a driver of the card; keep it "
+    "off the card (a boot framebuffer: boot with initcall_blacklist=sysfb_init)",
     no_decoding: "the register reads all ones: memory decoding does not come on; reset the card or replace it",
 }
 
@@ -292,14 +327,14 @@ def test_kernel_is_locked_down(scene, tmp_path):
 HELD_NOW = "resource0 cannot be mapped now: a driver or QEMU holds the card's registers"
 
 
-@pytest.mark.parametrize("error", ["EINVAL", "EBUSY"])
-def test_host_driver_holds_the_register_until_start(scene, tmp_path, error):
+def test_host_driver_holds_the_register_until_start(scene):
     """prepare puts the cut off, and start refuses as long as it cannot be made."""
-    environment = strace(scene, tmp_path, 0, "mmap", f"error={error}")
-    assert call(scene, "prepare", **environment).status == 0
+    scene.host.set_driver(GUIDE_BDFS[0], "ppu")
+    assert call(scene, "prepare").status == 0
     assert scene.masks() == {**WITH_A, 0: 0x18}
     assert " 0:unread>0x00000019(deferred)" in scene.host.log()
-    assert_write_is_refused(scene, "start", f"{CARD_0}: {HELD_NOW} ({error})", **environment)
+    assert_write_is_refused(scene, "start", f"{CARD_0}: {HELD_NOW} (EINVAL)")
+    scene.host.set_driver(GUIDE_BDFS[0], "vfio-pci")
     assert call(scene, "start").status == 0
     scene.let_through = True
     assert scene.masks() == WITH_A
@@ -307,9 +342,21 @@ def test_host_driver_holds_the_register_until_start(scene, tmp_path, error):
     assert scene.masks() == BEFORE
 
 
-def test_host_driver_holds_the_far_end(scene, tmp_path):
-    environment = strace(scene, tmp_path, 6, "mmap", "error=EINVAL")
-    assert call(scene, "prepare", **environment).status == 0
+@pytest.mark.parametrize("driver", [None, "vfio-pci"])
+def test_mapping_is_refused_and_nobody_has_the_card(scene, tmp_path, driver):
+    """It will not be better at start."""
+    scene.host.set_driver(GUIDE_BDFS[0], driver)
+    environment = strace(scene, tmp_path, 0, "mmap", "error=EINVAL")
+    result = call(scene, "prepare", **environment)
+    words = ("resource0 cannot be mapped: something other than a driver of the card or QEMU has claimed the BAR; look in "
+             "/proc/iomem for what it is, and keep it off the card")
+    assert (result.status, result.stderr) == (5, f"icn-hook: VM 'a' is not started: {CARD_0}: {words}{NEXT_STEP}")
+    assert scene.masks() == BEFORE
+
+
+def test_host_driver_holds_the_far_end(scene):
+    scene.host.set_driver(GUIDE_BDFS[6], "ppu")
+    assert call(scene, "prepare").status == 0
     assert f": vm=a op=prepare {CARD_6}: {HELD_NOW} (EINVAL){FAR_NEXT_STEP}" in scene.host.log()
     assert scene.masks() == {**WITH_A, 6: 0}
 

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The policies of the configuration, shared cards, and devices that come later."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 
 from bystander import BEFORE, WITH_A, vm
@@ -205,6 +208,54 @@ def test_shared_card(host, kind):
     libvirt.stop("c")
     libvirt.stop("a")
     assert (host.masks(), host.claim_files()) == (NOTHING_CUT, {})
+
+
+def bind_physical_function(host):
+    """What makes the parts of card 0 keeps the card's registers."""
+    host.set_driver(GUIDE_BDFS[0], "ppu")
+
+
+@pytest.mark.parametrize("kind", ["vf", "mdev"])
+def test_part_of_a_card_whose_driver_keeps_the_registers(scene, kind):
+    host = scene.host
+    part = Hostdev(host.add_vf(0)) if kind == "vf" else Mdev(host.add_mdev(0, MDEVS[0]), GUIDE_BDFS[0])
+    domain = Domain("a", [part])
+    bind_physical_function(host)
+    reason = (f"PPU 0 ({GUIDE_BDFS[0]}): the VM takes a part of it only, so driver ppu keeps its registers and its links "
+              "cannot be cut; set backend = ppudbg in [registers], or give the VM whole cards")
+    plan = host.engine("plan", "-", "--json", stdin=domain.xml())
+    assert (plan.status, plan.json()["verdict"], plan.json()["writes"]) == (5, "refuse", [])
+    assert plan.json()["reason"] == f"icn-hook: VM 'a' would not be started: {reason}"
+    scene.assert_broken(5, f"VM 'a' is not started: {reason}\n", domain=domain)
+    assert scene.masks() == BEFORE
+    result = scene.call("start", domain=domain)
+    assert (result.status, reason in result.stderr) == (5, True)
+
+
+def test_part_of_a_card_without_links_that_leave_the_vm(host):
+    """Nothing has to be cut, so nobody's registers are needed."""
+    text = "".join(
+        f"==========device{ppu}==========\nppuid: {ppu}\n" + (f"link[0]: nbrPpuid:{ppu ^ 1}\n" if ppu in (4, 5) else "")
+        for ppu in range(8)
+    )
+    host.write("/etc/icn-hook/icn_topo.cfg", text)
+    domain = Domain("a", [Hostdev(host.add_vf(0))])
+    bind_physical_function(host)
+    assert host.hook("a", "prepare", domain.xml()).status == 0
+    assert host.hook("a", "start", domain.xml()).status == 0
+
+
+def test_part_of_a_card_through_the_tool(host):
+    """It asks the driver, which has the registers."""
+    host.path("/usr/bin").mkdir(parents=True, exist_ok=True)
+    shutil.copy(Path(__file__).resolve().parent.parent / "lib/ppudbg", host.path("/usr/bin/ppudbg"))
+    host.configure("[registers]\nbackend = ppudbg\n")
+    domain = Domain("a", [Hostdev(host.add_vf(0))])
+    bind_physical_function(host)
+    assert host.engine("plan", "-", "--json", stdin=domain.xml()).json()["verdict"] == "isolate"
+    for operation in ("prepare", "start"):
+        assert host.hook("a", operation, domain.xml()).status == 0
+        assert host.masks()[0] == ALL_CUT[0]
 
 
 def test_part_of_a_card_that_is_taken_whole(scene):
