@@ -59,7 +59,8 @@ static void check_registers(struct examination *examination)
         } else if (reading->kind == READING_FAILED && strstr(reading->why, "(this needs root)")) {
             card_findings_add(&findings, ppu, RESULT_WARN, NEEDS_ROOT, "%s", "its registers");
         } else if (reading->kind == READING_FAILED) {
-            card_findings_add(&findings, ppu, RESULT_FAIL, "compare [registers] with the hardware's description", "%s",
+            /* What is to be done is part of it. */
+            card_findings_add(&findings, ppu, RESULT_FAIL, "no VM can take it before that is corrected", "%s",
                               reading->why);
         }
     }

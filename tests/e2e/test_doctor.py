@@ -73,6 +73,17 @@ def vanish(host):
     host.write_register(3, 0xFFFFFFFF)
 
 
+def set_bar(host, ppu, start, flags):
+    path = host.device(GUIDE_BDFS[ppu]) / "resource"
+    others = path.read_text().splitlines(keepends=True)[1:]
+    path.write_text(f"0x{start:016x} 0x{start + (4 << 20) - 1:016x} 0x{flags:016x}\n" + "".join(others))
+
+
+def claim_bar(host):
+    set_bar(host, 3, 0x380000000000, 0x40200)
+    host.write("/proc/iomem", f"380000000000-3800003fffff : {GUIDE_BDFS[3]}\n  380000000000-3800000fffff : efifb\n")
+
+
 def lose_register(host):
     (host.device(GUIDE_BDFS[3]) / "resource0").unlink()
 
@@ -244,7 +255,27 @@ FAULTS = [
                  "reset it or replace it", "FAIL", "no VM can take it before it answers"), 1),
     case("no resource", lose_register, healthy_lines("8 registers"),
          changed("cards", f"{NAMES[3]}: resource0 is missing: the card has no such BAR; check bar in [registers]",
-                 "FAIL", "compare [registers] with the hardware's description"), 1),
+                 "FAIL", "no VM can take it before that is corrected"), 1),
+    case("BAR without address", lambda host: set_bar(host, 3, 0, 0x40200), healthy_lines("8 registers"),
+         changed("cards", f"{NAMES[3]}: BAR 0 has no address: the kernel found no room for it; see dmesg, or set bar in "
+                 "[registers]", "FAIL", "no VM can take it before that is corrected"), 1),
+    case("I/O BAR", lambda host: set_bar(host, 3, 0xE000, 0x40101), healthy_lines("8 registers"),
+         changed("cards", f"{NAMES[3]}: BAR 0 is an I/O BAR; set bar in [registers]", "FAIL",
+                 "no VM can take it before that is corrected"), 1),
+    case("short BAR", lambda host: os.truncate(host.device(GUIDE_BDFS[3]) / "resource0", 4096),
+         healthy_lines("8 registers"),
+         changed("cards", f"{NAMES[3]}: resource0 has 4096 bytes, too few for the register at 0x2f8e08; check bar, "
+                 "link_config and stride in [registers]", "FAIL", "no VM can take it before that is corrected"), 1),
+    case("BAR claimed", claim_bar, healthy_lines("8 registers"),
+         changed("cards", f"{NAMES[3]}: resource0 cannot be mapped: 'efifb' has claimed the BAR (/proc/iomem), not a "
+                 "driver of the card; keep it off the card (a boot framebuffer: boot with initcall_blacklist=sysfb_init)",
+                 "FAIL", "no VM can take it before that is corrected"), 1),
+    case("wrong BAR", lambda host: [host.write_register(3, 0xFFFFFFFF, register) for register in (0xBE382, 0xBE383)],
+         healthy_lines("8 registers"),
+         changed("cards", f"{NAMES[3]}: all registers read all ones, though the card is on the bus; check bar, "
+                 "link_config, link_status and stride in [registers], or reset the card", "FAIL",
+                 "no VM can take it before that is corrected"), 1),
+    case("all links cut", lambda host: host.write_register(3, 0xFFFFFFFF), [], []),
     case("decoding off", lambda host: [host.set_memory_decoding(bdf, False) or host.write_register(ppu, 0xFFFFFFFF)
                                        for ppu, bdf in enumerate(GUIDE_BDFS) if ppu in (1, 2, 3, 6)],
          healthy_lines("8 registers"),
@@ -253,6 +284,14 @@ FAULTS = [
     case("virtual functions", lambda host: host.add_vf(5), healthy_lines("no virtual"),
          changed("cards", f"{NAMES[5]}: 1 virtual functions are enabled", "WARN",
                  "echo 0 into its sriov_numvfs before it is passed as a whole")),
+    case("virtual functions of a driver", lambda host: [host.add_vf(5), host.set_driver(GUIDE_BDFS[5], "ppu")],
+         healthy_lines("none 8", "8 registers", "no virtual"),
+         changed("cards", "drivers: none 7, ppu 1", "PASS")
+         + changed("cards", f"{NAMES[5]}: resource0 cannot be mapped now: a driver or QEMU holds the card's registers "
+                   "(EINVAL)", "WARN", "it is read when a VM starts; --probe CARD tries an idle card")
+         + changed("cards", f"{NAMES[5]}: 1 virtual functions are enabled, and no VM can take one: driver ppu keeps the "
+                   "registers", "WARN",
+                   "set backend = ppudbg in [registers]; to pass it as a whole, echo 0 into its sriov_numvfs")),
     case("no group", lambda host: [(host.device(bdf) / "iommu_group").unlink() for bdf in GUIDE_BDFS],
          healthy_lines("each in an"),
          changed("cards", "PPUs 0-7: in no IOMMU group", "FAIL",
