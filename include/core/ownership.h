@@ -19,8 +19,11 @@ enum { OWNER_IDLE = 0, OWNER_SHARED = -1, OWNER_UNKNOWN = -2 };
  * cards are idle, or both have exactly one owner and it is the same. */
 bool link_may_be_open(int owner_a, int owner_b);
 
-/* Bit i set: link i of PPU is wired and must be cut.  OWNERS has ppu_count
- * entries. */
+/* An external link may be open only while its card is idle: who is at the other end is not known. */
+bool external_may_be_open(int owner);
+
+/* Bit i set: link i of PPU is wired and must be cut, external or not.  OWNERS has
+ * ppu_count entries. */
 uint32_t mask_required(const struct topology *topology, const int owners[], int ppu);
 
 /*

@@ -45,11 +45,11 @@ struct candidate {
     int64_t value;
 };
 
-/* The rank of the card at the other end of a link, or -1. */
+/* The rank of the card at the other end of a link; -1: not available, or external. */
 static int choice_neighbour(const struct choice_cards *cards, int card, int link)
 {
     int peer = cards->topology->peer[cards->id[card]][link];
-    return peer == NO_PEER ? -1 : cards->rank[peer];
+    return peer < 0 ? -1 : cards->rank[peer];
 }
 
 static int16_t choice_node_number(int numa_nodes[], int *node_count, int numa_node)

@@ -24,12 +24,17 @@
     predicate valid_topology(struct topology *topology) =
         \valid_read(topology) && 0 < topology->ppu_count <= PPU_MAX &&
         \forall integer ppu, link; 0 <= ppu < topology->ppu_count && 0 <= link < LINK_MAX ==>
-            NO_PEER <= topology->peer[ppu][link] < topology->ppu_count;
+            EXTERNAL_PEER <= topology->peer[ppu][link] < topology->ppu_count;
 
-    // Link LINK of PPU is wired and the rule forbids it.
+    // Link LINK of PPU leads to none of the topology's cards.
+    predicate external(struct topology *topology, integer ppu, integer link) =
+        topology->peer[ppu][link] == EXTERNAL_PEER;
+
+    // Link LINK of PPU is wired and the rule forbids it: an external link unless its card is idle.
     predicate forbidden(struct topology *topology, int *owners, integer ppu, integer link) =
         topology->peer[ppu][link] != NO_PEER &&
-        !allowed(owners[ppu], owners[topology->peer[ppu][link]]);
+        (external(topology, ppu, link) ? owners[ppu] != OWNER_IDLE :
+            !allowed(owners[ppu], owners[topology->peer[ppu][link]]));
 */
 
 /*@ // What a register holds between its two writes.

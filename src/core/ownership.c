@@ -11,6 +11,14 @@ bool link_may_be_open(int owner_a, int owner_b)
     return owner_a == owner_b && owner_a >= OWNER_IDLE;
 }
 
+/*@ assigns \nothing;
+    ensures \result <==> owner == OWNER_IDLE;
+*/
+bool external_may_be_open(int owner)
+{
+    return owner == OWNER_IDLE;
+}
+
 /*@ requires valid_topology(topology) && 0 <= ppu < topology->ppu_count && 0 <= link < LINK_MAX;
     requires \valid_read(owners + (0 .. topology->ppu_count - 1));
     assigns \nothing;
@@ -19,6 +27,9 @@ bool link_may_be_open(int owner_a, int owner_b)
 static bool link_must_be_cut(const struct topology *topology, const int owners[], int ppu, int link)
 {
     int peer = topology->peer[ppu][link];
+    if (peer == EXTERNAL_PEER) {
+        return !external_may_be_open(owners[ppu]);
+    }
     return peer != NO_PEER && !link_may_be_open(owners[ppu], owners[peer]);
 }
 

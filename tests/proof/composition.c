@@ -2,7 +2,7 @@
 #include "core/contract.h"
 
 /*
- * What the contracts of mask.c and plan.c say together.  Nothing here
+ * What the contracts of ownership.c and plan.c say together.  Nothing here
  * is part of the programs: the functions exist to be proved.
  */
 
@@ -40,6 +40,22 @@
             wants_required(topology, owners) && ours(a) && isolated(a) &&
             ends(topology, a, link_a, b, link_b) && forbidden(topology, owners, a, link_a) ==>
                 !live(a, link_a, b, link_b);
+
+    // The same for a link that has only one end here: it is live while that end is open.
+    predicate leads_out(struct topology *topology, integer ppu, integer link) =
+        0 <= ppu < PPU_MAX && 0 <= link < LINK_MAX && external(topology, ppu, link);
+
+    lemma no_forbidden_external_link_becomes_live{L1, L2}:
+        \forall struct topology *topology, int *owners, integer ppu, link;
+            untouched{L1, L2} && none_opened{L1, L2} && wants_required{L1}(topology, owners) &&
+            leads_out{L1}(topology, ppu, link) && forbidden{L1}(topology, owners, ppu, link) &&
+            !cut(\at(registers[ppu], L2), link) ==> !cut(\at(registers[ppu], L1), link);
+
+    lemma isolated_card_has_no_forbidden_external_link{L}:
+        \forall struct topology *topology, int *owners, integer ppu, link;
+            wants_required(topology, owners) && ours(ppu) && isolated(ppu) &&
+            leads_out(topology, ppu, link) && forbidden(topology, owners, ppu, link) ==>
+                cut(registers[ppu], link);
 */
 
 /*@ requires \valid_read(plan) && \valid_read(goals + (0 .. ppu_count - 1)) && 0 <= ppu_count <= PPU_MAX;

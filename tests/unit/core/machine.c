@@ -17,6 +17,36 @@ uint32_t machine_random(struct machine *machine)
     return (uint32_t)(machine->random >> 32);
 }
 
+void machine_build(struct machine *machine, int cards)
+{
+    machine->cards = cards;
+    memset(machine->wires, 0, sizeof machine->wires);
+}
+
+void machine_join(struct machine *machine, int a, int link_a, int b, int link_b)
+{
+    machine->wires[a][link_a] = (struct wire){.kind = TO_CARD, .card = (int16_t)b};
+    machine->wires[b][link_b] = (struct wire){.kind = TO_CARD, .card = (int16_t)a};
+}
+
+void machine_join_outside(struct machine *machine, int ppu, int link)
+{
+    machine->wires[ppu][link] = (struct wire){.kind = TO_OUTSIDE};
+}
+
+void machine_learn_topology(struct machine *machine)
+{
+    topology_clear(&machine->topology, machine->cards);
+    for (int ppu = 0; ppu < machine->cards; ppu++) {
+        for (int link = 0; link < LINK_MAX; link++) {
+            const struct wire *wire = &machine->wires[ppu][link];
+            if (wire->kind != NOT_WIRED) {
+                machine->topology.peer[ppu][link] = wire->kind == TO_OUTSIDE ? EXTERNAL_PEER : wire->card;
+            }
+        }
+    }
+}
+
 void machine_reset(struct machine *machine)
 {
     memset(machine->holder, 0, sizeof machine->holder);
@@ -31,17 +61,27 @@ void machine_reset(struct machine *machine)
 
 void machine_fill_with_garbage(struct machine *machine)
 {
-    for (int ppu = 0; ppu < machine->topology.ppu_count; ppu++) {
-        machine->registers[ppu] = machine_random(machine) & topology_links(&machine->topology, ppu);
+    for (int ppu = 0; ppu < machine->cards; ppu++) {
+        machine->registers[ppu] = 0;
+        for (int link = 0; link < LINK_MAX; link++) {
+            uint32_t bit = UINT32_C(1) << link;
+            machine->registers[ppu] |= machine->wires[ppu][link].kind != NOT_WIRED ? machine_random(machine) & bit : 0;
+        }
     }
 }
 
 /* -- Oracle ----------------------------------------------------------------- */
 
+static bool leads_to(const struct machine *machine, int ppu, int link, int card)
+{
+    const struct wire *wire = &machine->wires[ppu][link];
+    return wire->kind == TO_CARD && wire->card == card;
+}
+
 static bool end_is_open(const struct machine *machine, const uint32_t registers[], int ppu, int peer)
 {
     for (int link = 0; link < LINK_MAX; link++) {
-        if (machine->topology.peer[ppu][link] == peer && ((registers[ppu] >> link) & 1) == 0) {
+        if (leads_to(machine, ppu, link, peer) && ((registers[ppu] >> link) & 1) == 0) {
             return true;
         }
     }
@@ -75,12 +115,29 @@ static void check_pair(const struct machine *machine, int a, int b)
     }
 }
 
+/* Who is at the other end of a wire that leads out nobody knows, so that it is live while this end is open. */
+static void check_outside(const struct machine *machine, int ppu, int link)
+{
+    if (machine->holder[ppu] == 0 || ((machine->registers[ppu] >> link) & 1) != 0) {
+        return;
+    }
+    if (runs(machine, ppu)) {
+        fail_msg("%s, seed %llu: link %d of %d leads from a running domain to the outside", machine->operation,
+                 (unsigned long long)machine->seed, link, ppu);
+    }
+    if (((machine->before[ppu] >> link) & 1) != 0) {
+        fail_msg("%s, seed %llu: link %d of %d to the outside was opened, and the card has an owner",
+                 machine->operation, (unsigned long long)machine->seed, link, ppu);
+    }
+}
+
 static void check_card(const struct machine *machine, int ppu)
 {
     for (int link = 0; link < LINK_MAX; link++) {
-        int peer = machine->topology.peer[ppu][link];
-        if (peer >= 0) {
-            check_pair(machine, ppu, peer);
+        if (machine->wires[ppu][link].kind == TO_CARD) {
+            check_pair(machine, ppu, machine->wires[ppu][link].card);
+        } else if (machine->wires[ppu][link].kind == TO_OUTSIDE) {
+            check_outside(machine, ppu, link);
         }
     }
 }
@@ -88,8 +145,8 @@ static void check_card(const struct machine *machine, int ppu)
 static void check_complete(const struct machine *machine, int ppu)
 {
     for (int link = 0; link < LINK_MAX; link++) {
-        int peer = machine->topology.peer[ppu][link];
-        if (peer >= 0 && machine->holder[peer] == machine->holder[ppu] &&
+        const struct wire *wire = &machine->wires[ppu][link];
+        if (wire->kind == TO_CARD && machine->holder[wire->card] == machine->holder[ppu] &&
             ((machine->registers[ppu] >> link) & 1) != 0) {
             fail_msg("%s, seed %llu: link %d of %d is missing in its domain", machine->operation,
                      (unsigned long long)machine->seed, link, ppu);
@@ -99,7 +156,7 @@ static void check_complete(const struct machine *machine, int ppu)
 
 void machine_check_all(const struct machine *machine)
 {
-    for (int ppu = 0; ppu < machine->topology.ppu_count; ppu++) {
+    for (int ppu = 0; ppu < machine->cards; ppu++) {
         check_card(machine, ppu);
         if (runs(machine, ppu) && !machine->degraded[machine->holder[ppu]]) {
             check_complete(machine, ppu);

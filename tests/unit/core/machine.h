@@ -8,11 +8,18 @@
 
 /*
  * A machine with registers in memory, domains that are started and stopped on
- * it through plan_build and apply, and an oracle that knows nothing of masks
- * or plans: after every single write it looks at both ends of each link and
- * fails the test if one is live that the specification forbids.
+ * it through plan_build and apply, and an oracle that knows nothing of masks,
+ * plans or topologies: after every single write it looks along each wire at its
+ * ends and fails the test if one is live that the specification forbids.
  */
 enum { DOMAIN_MAX = 16 };
+
+/* Where a link of a card leads to. */
+enum { NOT_WIRED = 0, TO_CARD, TO_OUTSIDE };
+struct wire {
+    uint8_t kind;
+    int16_t card; /* TO_CARD */
+};
 
 enum domain_state {
     DOMAIN_ABSENT,
@@ -22,7 +29,9 @@ enum domain_state {
 };
 
 struct machine {
-    struct topology topology;
+    int cards;
+    struct wire wires[PPU_MAX][LINK_MAX]; /* what is built in */
+    struct topology topology;             /* what is known of it */
     uint32_t registers[PPU_MAX];
     int holder[PPU_MAX]; /* domain number, 0 = the host */
     enum domain_state domains[DOMAIN_MAX + 1];
@@ -41,6 +50,14 @@ struct machine {
     const char *operation;
     unsigned long writes; /* checked so far */
 };
+
+/* CARDS cards without a wire. */
+void machine_build(struct machine *machine, int cards);
+/* A wire between two links, or from a link out of the machine. */
+void machine_join(struct machine *machine, int a, int link_a, int b, int link_b);
+void machine_join_outside(struct machine *machine, int ppu, int link);
+/* Makes the topology from the wires: what a right file says. */
+void machine_learn_topology(struct machine *machine);
 
 /* All cards idle, registers as they are. */
 void machine_reset(struct machine *machine);

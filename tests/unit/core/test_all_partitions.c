@@ -13,7 +13,8 @@
 
 /*
  * All 4,140 ways to split the vendor's eight cards among domains: each block is
- * started in turn, then stopped in turn.
+ * started in turn, then stopped in turn.  Once more with the two links of each card
+ * that lead to another host.
  */
 enum { CARDS = 8, PARTITIONS = 4140 };
 
@@ -72,12 +73,26 @@ static int count_blocks(const int block[])
     return highest + 1;
 }
 
-static void play_all(int garbage_rounds)
+static void build(bool scale_out)
+{
+    machine_build(&machine, CARDS);
+    for (size_t i = 0; i < sizeof vendor_links / sizeof vendor_links[0]; i++) {
+        machine.wires[vendor_links[i].ppu][vendor_links[i].link] =
+            (struct wire){.kind = TO_CARD, .card = (int16_t)vendor_links[i].peer};
+    }
+    for (int ppu = 0; scale_out && ppu < CARDS; ppu++) {
+        machine_join_outside(&machine, ppu, 1);
+        machine_join_outside(&machine, ppu, 2);
+    }
+    machine_learn_topology(&machine);
+}
+
+static void play_all(bool scale_out, int garbage_rounds)
 {
     int block[CARDS] = {0};
     int partitions = 0;
     machine.writes = 0;
-    vendor_topology(&machine.topology);
+    build(scale_out);
     do {
         partitions++;
         memset(machine.registers, 0, sizeof machine.registers);
@@ -98,13 +113,20 @@ static void play_all(int garbage_rounds)
 static void from_open_registers(void **state)
 {
     (void)state;
-    play_all(0);
+    play_all(false, 0);
 }
 
 static void from_garbage_registers(void **state)
 {
     (void)state;
-    play_all(64);
+    play_all(false, 64);
+}
+
+static void with_external_links(void **state)
+{
+    (void)state;
+    play_all(true, 0);
+    play_all(true, 16);
 }
 
 int main(void)
@@ -112,6 +134,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(from_open_registers),
         cmocka_unit_test(from_garbage_registers),
+        cmocka_unit_test(with_external_links),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -327,6 +327,32 @@ static void large_machine(void **state)
     }
 }
 
+/* External links are neither inner links nor stranded ones, whether all sets are tried or not. */
+static void external_links_change_nothing(void **state)
+{
+    static const long budgets[] = {CHOICE_BUDGET, 0};
+    (void)state;
+    for (unsigned seed = 1; seed <= 20; seed++) {
+        for (size_t i = 0; i < sizeof budgets / sizeof budgets[0]; i++) {
+            random_state = seed;
+            make_random_machine(8);
+            choose(2, budgets[i]);
+            struct choice before = choice;
+            for (int ppu = 0; ppu < (int)seed % 8 + 1; ppu++) {
+                for (int link = 0; link < LINK_MAX; link++) {
+                    if (topology.peer[ppu][link] == NO_PEER) {
+                        topology.peer[ppu][link] = EXTERNAL_PEER;
+                    }
+                }
+            }
+            choose(2, budgets[i]);
+            assert_int_equal(choice.links, before.links);
+            assert_int_equal(choice.stranded, before.stranded);
+            assert_memory_equal(choice.chosen, before.chosen, sizeof choice.chosen);
+        }
+    }
+}
+
 /* All pairs of so many cards that a set of them does not fit into a machine word. */
 static void pairs_of_many_cards(void **state)
 {
@@ -465,8 +491,8 @@ int main(void)
         cmocka_unit_test(vendors_machine),        cmocka_unit_test(random_machines),
         cmocka_unit_test(growing_and_exchanging), cmocka_unit_test(large_machine),
         cmocka_unit_test(largest_machine),        cmocka_unit_test(equal_cards),
-        cmocka_unit_test(exchanges_end),          cmocka_unit_test(pairs_of_many_cards),
-        cmocka_unit_test(as_many_as_are_tried),
+        cmocka_unit_test(exchanges_end),          cmocka_unit_test(external_links_change_nothing),
+        cmocka_unit_test(pairs_of_many_cards),    cmocka_unit_test(as_many_as_are_tried),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

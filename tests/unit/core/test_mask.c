@@ -70,6 +70,27 @@ static void shared_and_unknown_cards_stand_alone(void **state)
                  (const uint32_t[]){0x39, 0x39, 0x39, 0x39, 0x39, 0x39, 0x39, 0x39});
 }
 
+/* Cut for whoever has the card, alone or not: the other end is nobody's who is known here. */
+static void external_links(void **state)
+{
+    static const int owners[] = {OWNER_IDLE, 1, 2, OWNER_SHARED, OWNER_UNKNOWN};
+    (void)state;
+    for (size_t i = 0; i < sizeof owners / sizeof owners[0]; i++) {
+        assert_int_equal(external_may_be_open(owners[i]), i == 0);
+    }
+    vendor_topology(&topology);
+    topology.peer[0][1] = EXTERNAL_PEER;
+    topology.peer[3][31] = EXTERNAL_PEER;
+    assert_int_equal(mask_required(&topology, (const int[]){0, 0, 0, 0, 0, 0, 0, 0}, 0), 0);
+    assert_int_equal(mask_required(&topology, (const int[]){1, 1, 1, 1, 1, 1, 1, 1}, 0), 0x02);
+    assert_int_equal(mask_required(&topology, (const int[]){1, 1, 1, 1, 1, 1, 1, 1}, 3), 0x80000000);
+    assert_int_equal(mask_required(&topology, (const int[]){1, 1, 1, 1, 1, 1, 1, 1}, 1), 0);
+    assert_int_equal(mask_required(&topology, (const int[]){1, 0, 0, 0, 0, 0, 0, 0}, 0), 0x3b);
+    assert_int_equal(mask_required(&topology, (const int[]){1, 0, 0, 0, 0, 0, 0, 0}, 3), 0x10);
+    assert_int_equal(mask_required(&topology, (const int[]){-1, 0, 0, 0, 0, 0, 0, 0}, 0), 0x3b);
+    assert_int_equal(mask_required(&topology, (const int[]){-2, 0, 0, 0, 0, 0, 0, 0}, 0), 0x3b);
+}
+
 static void last_link(void **state)
 {
     (void)state;
@@ -83,10 +104,10 @@ static void last_link(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rule),         cmocka_unit_test(one_domain_of_two_cards),
-        cmocka_unit_test(four_domains), cmocka_unit_test(one_domain_of_one_card),
-        cmocka_unit_test(all_together), cmocka_unit_test(shared_and_unknown_cards_stand_alone),
-        cmocka_unit_test(last_link),
+        cmocka_unit_test(rule),           cmocka_unit_test(one_domain_of_two_cards),
+        cmocka_unit_test(four_domains),   cmocka_unit_test(one_domain_of_one_card),
+        cmocka_unit_test(all_together),   cmocka_unit_test(shared_and_unknown_cards_stand_alone),
+        cmocka_unit_test(external_links), cmocka_unit_test(last_link),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

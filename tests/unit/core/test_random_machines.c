@@ -7,46 +7,54 @@
 
 #include <cmocka.h>
 
-#include "core/topology.h"
 #include "machine.h"
 
 /*
- * Random topologies of up to 128 cards with parallel links, on which random
- * domains start, stop, are killed after any write, or meet registers that take
- * only some of their bits.
+ * Random machines of up to 128 cards with parallel links and, half of them, with links
+ * that lead out, on which random domains start, stop, are killed after any write, or
+ * meet registers that take only some of their bits.
  */
 enum { MACHINES = 2000, STEPS = 60, CARDS_MAX = 128 };
 
 static struct machine machine;
+static unsigned long wires_outside;
 
 static int free_link(int ppu)
 {
     int first = (int)(machine_random(&machine) % LINK_MAX);
     for (int step = 0; step < LINK_MAX; step++) {
         int link = (first + step) % LINK_MAX;
-        if (machine.topology.peer[ppu][link] == NO_PEER) {
+        if (machine.wires[ppu][link].kind == NOT_WIRED) {
             return link;
         }
     }
     return -1;
 }
 
-static void make_topology(void)
+static void build(void)
 {
     int cards = 2 + (int)(machine_random(&machine) % (CARDS_MAX - 1));
     int attempts = (int)(machine_random(&machine) % (uint32_t)(cards * 20));
-    topology_clear(&machine.topology, cards);
+    int outside = machine_random(&machine) % 2 == 0 ? (int)(machine_random(&machine) % (uint32_t)(cards * 4)) : 0;
+    machine_build(&machine, cards);
     for (int i = 0; i < attempts; i++) {
         int a = (int)(machine_random(&machine) % (uint32_t)cards);
         int b = (int)(machine_random(&machine) % (uint32_t)cards);
         int link_a = free_link(a);
         int link_b = free_link(b);
         if (a != b && link_a >= 0 && link_b >= 0) {
-            machine.topology.peer[a][link_a] = (int16_t)b;
-            machine.topology.peer[b][link_b] = (int16_t)a;
+            machine_join(&machine, a, link_a, b, link_b);
         }
     }
-    assert_int_equal(topology_validate(&machine.topology).kind, TOPOLOGY_FINE);
+    for (int i = 0; i < outside; i++) {
+        int ppu = (int)(machine_random(&machine) % (uint32_t)cards);
+        int link = free_link(ppu);
+        if (link >= 0) {
+            machine_join_outside(&machine, ppu, link);
+            wires_outside++;
+        }
+    }
+    machine_learn_topology(&machine);
 }
 
 static void start_domain(int domain)
@@ -96,7 +104,7 @@ static void random_lives(void **state)
     for (uint64_t seed = 1; seed <= MACHINES; seed++) {
         machine.seed = seed;
         machine.random = seed;
-        make_topology();
+        build();
         machine_reset(&machine);
         machine_fill_with_garbage(&machine);
         memcpy(originals, machine.registers, sizeof originals);
@@ -110,7 +118,9 @@ static void random_lives(void **state)
             }
         }
     }
-    print_message("%d machines, %d steps each, %lu register writes checked\n", MACHINES, STEPS, machine.writes);
+    assert_true(wires_outside > 0);
+    print_message("%d machines, %lu links that lead out, %d steps each, %lu register writes checked\n", MACHINES,
+                  wires_outside, STEPS, machine.writes);
 }
 
 int main(void)

@@ -31,9 +31,9 @@ static void cleared(void **state)
     for (int ppu = 0; ppu < PPU_MAX; ppu++) {
         for (int link = 0; link < LINK_MAX; link++) {
             assert_int_equal(topology.peer[ppu][link], NO_PEER);
+            assert_int_equal(topology.peer_link[ppu][link], NO_PEER_LINK);
         }
     }
-    assert_fault(TOPOLOGY_FINE, -1, -1, -1);
 }
 
 static void vendors_is_fine(void **state)
@@ -66,9 +66,110 @@ static void number_of_cards(void **state)
     topology_clear(&topology, PPU_MAX + 1);
     assert_fault(TOPOLOGY_EMPTY, -1, -1, -1);
     topology_clear(&topology, PPU_MAX);
+    topology.peer[0][0] = EXTERNAL_PEER;
     assert_fault(TOPOLOGY_FINE, -1, -1, -1);
     topology_clear(&topology, 1);
     assert_fault(TOPOLOGY_FINE, -1, -1, -1);
+}
+
+/* Written while the links were down: the cards would keep all their links. */
+static void several_cards_without_any_link(void **state)
+{
+    (void)state;
+    topology_clear(&topology, 2);
+    assert_fault(TOPOLOGY_NO_LINKS, -1, -1, -1);
+    topology_clear(&topology, 8);
+    assert_fault(TOPOLOGY_NO_LINKS, -1, -1, -1);
+    topology.peer[7][31] = EXTERNAL_PEER;
+    assert_fault(TOPOLOGY_FINE, -1, -1, -1);
+    vendor_topology(&topology);
+    topology.ppu_count = 9; /* one of them has none */
+    assert_fault(TOPOLOGY_FINE, -1, -1, -1);
+}
+
+static void external_links(void **state)
+{
+    (void)state;
+    vendor_topology(&topology);
+    topology.peer[3][1] = EXTERNAL_PEER;
+    topology.peer[3][31] = EXTERNAL_PEER;
+    assert_fault(TOPOLOGY_FINE, -1, -1, -1);
+    assert_int_equal(topology_links(&topology, 3), 0x8000003b);
+    assert_int_equal(topology_external(&topology, 3), 0x80000002);
+    assert_int_equal(topology_external(&topology, 2), 0);
+    assert_int_equal(topology_far_ends(&topology, 3, 1), 0);
+    topology_clear(&topology, 1);
+    topology.peer[0][0] = EXTERNAL_PEER;
+    assert_fault(TOPOLOGY_FINE, -1, -1, -1);
+}
+
+/* Three links between two cards, 0 3 9 of the one and 1 30 31 of the other, and one to a third card. */
+static void bundle(void)
+{
+    static const int links[2][3] = {{0, 3, 9}, {1, 30, 31}};
+    topology_clear(&topology, 3);
+    for (int i = 0; i < 3; i++) {
+        topology.peer[0][links[0][i]] = 1;
+        topology.peer[1][links[1][i]] = 0;
+    }
+    topology.peer[0][4] = 2;
+    topology.peer[2][0] = 0;
+}
+
+static void join(int a, int link_a, int b, int link_b)
+{
+    topology.peer_link[a][link_a] = (int8_t)link_b;
+    topology.peer_link[b][link_b] = (int8_t)link_a;
+}
+
+static void far_ends(void **state)
+{
+    (void)state;
+    bundle();
+    assert_int_equal(topology_far_ends(&topology, 0, 0), 0xc0000002);
+    assert_int_equal(topology_far_ends(&topology, 1, 31), 0x00000209);
+    assert_int_equal(topology_far_ends(&topology, 0, 4), 0x00000001); /* the only one */
+    assert_int_equal(topology_far_ends(&topology, 0, 5), 0);
+    join(0, 3, 1, 31);
+    assert_fault(TOPOLOGY_FINE, -1, -1, -1);
+    assert_int_equal(topology_far_ends(&topology, 0, 3), 0x80000000);
+    assert_int_equal(topology_far_ends(&topology, 1, 31), 0x00000008);
+    assert_int_equal(topology_far_ends(&topology, 0, 0), 0x40000002); /* one of the rest */
+    assert_int_equal(topology_far_ends(&topology, 1, 1), 0x00000201);
+    join(0, 9, 1, 1);
+    assert_int_equal(topology_far_ends(&topology, 0, 0), 0x40000000);
+    assert_int_equal(topology_far_ends(&topology, 1, 30), 0x00000001);
+}
+
+static void mispaired(void **state)
+{
+    (void)state;
+    bundle();
+    topology.peer_link[0][3] = 1; /* the other end does not say so */
+    assert_fault(TOPOLOGY_MISPAIRED, 0, 3, 1);
+    topology.peer_link[1][1] = 9; /* or names another one */
+    assert_fault(TOPOLOGY_MISPAIRED, 0, 3, 1);
+    bundle();
+    join(0, 3, 1, 2); /* a link that leads nowhere */
+    assert_fault(TOPOLOGY_MISPAIRED, 0, 3, 1);
+    bundle();
+    join(0, 3, 2, 0); /* to another card */
+    assert_fault(TOPOLOGY_MISPAIRED, 0, 3, 1);
+    static const int8_t beyond[] = {-2, LINK_MAX, INT8_MAX};
+    for (size_t i = 0; i < sizeof beyond; i++) {
+        bundle();
+        topology.peer_link[0][3] = beyond[i];
+        assert_fault(TOPOLOGY_MISPAIRED, 0, 3, 1);
+    }
+    bundle();
+    topology.peer_link[0][3] = LINK_MAX; /* in memory, what is after the last link is the next card's first */
+    topology.peer_link[2][0] = 3;
+    assert_fault(TOPOLOGY_MISPAIRED, 0, 3, 1);
+    bundle();
+    topology.peer_link[2][7] = 0; /* not wired */
+    assert_fault(TOPOLOGY_MISPAIRED, 2, 7, NO_PEER);
+    topology.peer[2][7] = EXTERNAL_PEER;
+    assert_fault(TOPOLOGY_MISPAIRED, 2, 7, EXTERNAL_PEER);
 }
 
 static void self_link(void **state)
@@ -85,8 +186,8 @@ static void unknown_neighbour(void **state)
     vendor_topology(&topology);
     topology.peer[7][31] = 8;
     assert_fault(TOPOLOGY_UNKNOWN_NEIGHBOUR, 7, 31, 8);
-    topology.peer[7][31] = -2;
-    assert_fault(TOPOLOGY_UNKNOWN_NEIGHBOUR, 7, 31, -2);
+    topology.peer[7][31] = -3;
+    assert_fault(TOPOLOGY_UNKNOWN_NEIGHBOUR, 7, 31, -3);
 }
 
 static void one_sided(void **state)
@@ -169,8 +270,8 @@ static void one_long_part(void **state)
         topology.peer[chain[i + 1]][0] = chain[i];
     }
     assert_parts(all, 1, (const int16_t[8]){0});
-    topology.peer[2][1] = NO_PEER;
-    topology.peer[6][0] = NO_PEER;
+    topology.peer[2][1] = EXTERNAL_PEER; /* joins nothing */
+    topology.peer[6][0] = EXTERNAL_PEER;
     assert_parts(all, 2, (const int16_t[]){0, 1, 0, 1, 1, 0, 1, 0});
 }
 
@@ -181,6 +282,10 @@ int main(void)
         cmocka_unit_test(vendors_is_fine),
         cmocka_unit_test(links_at_both_ends_of_the_register),
         cmocka_unit_test(number_of_cards),
+        cmocka_unit_test(several_cards_without_any_link),
+        cmocka_unit_test(external_links),
+        cmocka_unit_test(far_ends),
+        cmocka_unit_test(mispaired),
         cmocka_unit_test(self_link),
         cmocka_unit_test(unknown_neighbour),
         cmocka_unit_test(one_sided),
