@@ -10,9 +10,10 @@
  *   ==========device0==========
  *   ppuid: 0
  *   link[3]: nbrPpuid:2
- * Blank lines, lines that start with '#', blanks at a line's ends and CRLF are
- * accepted; anything else is STATUS_INVALID with "NAME:LINE: …", and so is a
- * topology that topology_validate refuses. */
+ * A link to an id that has no device here is external.
+ * Blank lines, lines that start with '#', blanks at a line's ends, CRLF and a byte
+ * order mark are accepted; anything else is STATUS_INVALID with "NAME:LINE: …", and
+ * so is a topology that topology_validate refuses. */
 MUST_CHECK int topology_file_parse(const char *text, size_t length, const char *name, struct topology *topology,
                                    struct error *err);
 

@@ -23,12 +23,12 @@ struct topology_reading {
     char device[16];        /* and its number, as written */
     int ppu_lines[PPU_MAX]; /* 0 = id not seen */
     int link_lines[PPU_MAX][LINK_MAX];
-    struct topology topology;
+    struct topology topology; /* while it is read, a neighbour without a section is there by its id */
 };
 
 static PRINTF_LIKE(3, 4) int refuse_topology(struct topology_reading *reading, int line, const char *format, ...)
 {
-    char text[512];
+    char text[1024];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
@@ -153,16 +153,25 @@ static int take_link(struct topology_reading *reading, unsigned int link, unsign
         return refuse_topology(reading, reading->line, "link[%u] of PPU %d is already in line %d", link, reading->ppu,
                                reading->link_lines[reading->ppu][link]);
     }
-    if (peer >= PPU_MAX) {
-        return refuse_topology(reading, reading->line, "neighbour %u is above %d", peer, PPU_MAX - 1);
-    }
     reading->link_lines[reading->ppu][link] = reading->line;
-    reading->topology.peer[reading->ppu][link] = (int16_t)peer;
+    reading->topology.peer[reading->ppu][link] = peer < PPU_MAX ? (int16_t)peer : EXTERNAL_PEER;
     return 0;
+}
+
+/* The line as it is quoted: a no-break space looks like one of ours, so each byte above 0x7f is shown by its number. */
+static const char *quote_line(const char *line, char text[4 * LINE_LIMIT + 1])
+{
+    size_t used = 0;
+    for (; *line; line++) {
+        unsigned char byte = (unsigned char)*line;
+        used += (size_t)snprintf(text + used, 4 * LINE_LIMIT + 1 - used, byte > 0x7f ? "\\x%02x" : "%c", byte);
+    }
+    return text;
 }
 
 static int take_topology_line(struct topology_reading *reading, const char *line)
 {
+    char quoted[4 * LINE_LIMIT + 1] = "";
     unsigned int number;
     unsigned int peer;
     if (line[0] == '\0' || line[0] == '#') {
@@ -179,7 +188,7 @@ static int take_topology_line(struct topology_reading *reading, const char *line
     }
     return refuse_topology(reading, reading->line,
                            "\"%s\" is none of \"==========deviceN==========\", \"ppuid: N\", \"link[N]: nbrPpuid:N\"",
-                           line);
+                           quote_line(line, quoted));
 }
 
 /* One line without its end, trimmed and zero-terminated for take_topology_line(). */
@@ -229,12 +238,16 @@ static int check_topology_links(struct topology_reading *reading)
         return 0;
     case TOPOLOGY_EMPTY:
         return error_set(reading->err, STATUS_INVALID, "%s: there is no device in it", reading->name);
+    case TOPOLOGY_NO_LINKS:
+        return error_set(reading->err, STATUS_INVALID,
+                         "%s: %d devices and no link: all links were cut or down when it was written; write it again "
+                         "while they are up",
+                         reading->name, topology->ppu_count);
     case TOPOLOGY_SELF_LINK:
         return refuse_topology(reading, line, "link[%d] of PPU %d leads back to PPU %d", fault.link, fault.ppu,
                                fault.peer);
-    case TOPOLOGY_UNKNOWN_NEIGHBOUR:
-        return refuse_topology(reading, line, "link[%d] of PPU %d leads to PPU %d, which is not in the file",
-                               fault.link, fault.ppu, fault.peer);
+    case TOPOLOGY_UNKNOWN_NEIGHBOUR: /* external by now */
+    case TOPOLOGY_MISPAIRED:         /* the file does not tell pairs */
     case TOPOLOGY_ONE_SIDED:
         break;
     }
@@ -247,6 +260,10 @@ int topology_file_parse(const char *text, size_t length, const char *name, struc
 {
     CLEANUP_FREE struct topology_reading *reading = memory_alloc(1, sizeof *reading);
     const char *end = text + length;
+    static const char byte_order_mark[] = {'\xef', '\xbb', '\xbf'};
+    if (length >= sizeof byte_order_mark && memcmp(text, byte_order_mark, sizeof byte_order_mark) == 0) {
+        text += sizeof byte_order_mark;
+    }
     reading->name = name;
     reading->err = err;
     reading->ppu = NO_SECTION;
@@ -270,6 +287,12 @@ int topology_file_parse(const char *text, size_t length, const char *name, struc
         }
     }
     reading->topology.ppu_count = reading->sections;
+    for (int ppu = 0; ppu < reading->sections; ppu++) {
+        for (int link = 0; link < LINK_MAX; link++) {
+            int16_t *peer = &reading->topology.peer[ppu][link];
+            *peer = *peer >= reading->sections ? EXTERNAL_PEER : *peer;
+        }
+    }
     if (check_topology_links(reading) < 0) {
         return -1;
     }

@@ -28,16 +28,21 @@ static void check_sound(const struct topology *topology)
     for (int ppu = 0; ppu < topology->ppu_count; ppu++) {
         memset(ends[ppu], 0, sizeof ends[ppu]);
     }
+    bool wired = topology->ppu_count == 1;
     for (int ppu = 0; ppu < PPU_MAX; ppu++) {
         for (int link = 0; link < LINK_MAX; link++) {
             int peer = topology->peer[ppu][link];
             if (peer != NO_PEER) {
                 require(ppu < topology->ppu_count);
-                require(peer >= 0 && peer < topology->ppu_count && peer != ppu);
+                require(peer >= EXTERNAL_PEER && peer < topology->ppu_count && peer != ppu);
+                wired = true;
+            }
+            if (peer >= 0) {
                 ends[ppu][peer]++;
             }
         }
     }
+    require(wired);
     for (int ppu = 0; ppu < topology->ppu_count; ppu++) {
         for (int peer = 0; peer < ppu; peer++) {
             require(ends[ppu][peer] == ends[peer][ppu]);

@@ -73,6 +73,31 @@ static void test_vendor_example(void **unused)
     assert_int_equal(topology.peer[7][5], 5);
 }
 
+/* An id that has no section, however large, and whether it comes before or after where its section would be. */
+static void test_neighbours_without_a_section_are_external(void **unused)
+{
+    static const char scale_out[] = "==device0==\nppuid: 1\nlink[0]: nbrPpuid:0\nlink[1]: nbrPpuid:2\n"
+                                    "==device1==\nppuid: 0\nlink[0]: nbrPpuid:1\nlink[31]: nbrPpuid:1023\n"
+                                    "link[7]: nbrPpuid:1024\nlink[8]: nbrPpuid:65535\nlink[9]: nbrPpuid:2147483647\n";
+    struct error err;
+
+    (void)unused;
+    memset(&topology, 0xaa, sizeof topology);
+    assert_int_equal(topology_file_parse(scale_out, strlen(scale_out), "scale-out", &topology, &err), 0);
+    assert_int_equal(topology.ppu_count, 2);
+    assert_int_equal(topology.peer[0][0], 1);
+    assert_int_equal(topology.peer[1][0], 0);
+    assert_int_equal(topology.peer[1][1], EXTERNAL_PEER);
+    assert_int_equal(topology_external(&topology, 0), 0x80000380);
+    assert_int_equal(topology_external(&topology, 1), 0x00000002);
+    assert_int_equal(topology_links(&topology, 0), 0x80000381);
+    assert_int_equal(topology.peer_link[0][0], NO_PEER_LINK);
+    load_fixture("neighbour_without_section.cfg");
+    assert_int_equal(topology.peer[1][1], EXTERNAL_PEER);
+    load_fixture("neighbour_1024.cfg");
+    assert_int_equal(topology.peer[0][0], EXTERNAL_PEER);
+}
+
 /* COUNT cards, each with all its links to the card beside it. */
 static size_t write_pairs(char *text, size_t size, int count)
 {
@@ -106,7 +131,7 @@ static void test_as_many_cards_as_there_may_be(void **unused)
 }
 
 /* A file cut anywhere behind its first link is refused, unless only its last
- * newline is gone. */
+ * newline is gone, or nothing is left of a card: links to that are external then. */
 static void test_cut_anywhere(void **unused)
 {
     static char text[8192];
@@ -115,8 +140,15 @@ static void test_cut_anywhere(void **unused)
     (void)unused;
     size_t length = write_pairs(text, sizeof text, 2);
     size_t first_link = (size_t)(strstr(text, "link") - text);
+    size_t second_card = (size_t)(strstr(text + first_link, "=") - text);
     for (size_t cut = first_link + 1; cut < length - 1; cut++) {
-        assert_int_equal(topology_file_parse(text, cut, "cut", &topology, &err), -1);
+        bool is_first_card_only = cut <= second_card && (text[cut] == '\n' || text[cut - 1] == '\n');
+        int result = topology_file_parse(text, cut, "cut", &topology, &err);
+        assert_int_equal(result, is_first_card_only ? 0 : -1);
+        if (is_first_card_only) {
+            assert_int_equal(topology.ppu_count, 1);
+            assert_int_equal(topology_links(&topology, 0), topology_external(&topology, 0));
+        }
     }
     assert_int_equal(topology_file_parse(text, length - 1, "cut", &topology, &err), 0);
 }
@@ -140,6 +172,7 @@ int main(void)
         cmocka_unit_test(test_links_are_where_the_file_says),
         cmocka_unit_test(test_device_numbers_mean_nothing),
         cmocka_unit_test(test_vendor_example),
+        cmocka_unit_test(test_neighbours_without_a_section_are_external),
         cmocka_unit_test(test_as_many_cards_as_there_may_be),
         cmocka_unit_test(test_cut_anywhere),
         cmocka_unit_test(test_load_failures),
