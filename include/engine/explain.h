@@ -12,6 +12,7 @@ enum link_rule {
     RULE_DIFFERENT_OWNERS, /* one may be idle */
     RULE_SHARED,           /* one of the cards has several owners */
     RULE_UNKNOWN_HOLDER,   /* … or one that nobody knows */
+    RULE_EXTERNAL,         /* it leads out of the host, and the card has an owner */
 };
 
 enum { EXPLANATION_SIZE = 4096 };

@@ -27,19 +27,19 @@ const char *verdict_evidence_text(enum verdict verdict);
 struct link_view {
     int ppu;
     int link;
-    int peer;
+    int peer;           /* or EXTERNAL_PEER */
     enum link_end near; /* as read now */
-    enum link_end far;
+    enum link_end far;  /* of an external link always unknown: it is live if its near end is open */
     enum link_live live;
     bool allowed;
     enum verdict verdict;
     int64_t since; /* VERDICT_GATED: when it was read back, seconds since the epoch; else 0 */
 };
-/* Which of several parallel links an end belongs to the topology does not tell, so a far end is open if any of
- * them is, and cut if all are. */
+/* Where nothing tells which of several parallel links an end belongs to, a far end is open if any of them is, and
+ * cut if all are. */
 struct link_view link_look(const struct session *session, int ppu, int link);
 
-/* All links between two cards. */
+/* All links between two cards, or, with B EXTERNAL_PEER, all that lead out of one. */
 struct pair {
     int wired;    /* how many there are */
     int open;     /* how many are open at most */
@@ -56,6 +56,7 @@ struct coverage {
     int gated;
     int unverified;
     int leaks;           /* those of the unverified that are read as open at both ends */
+    int external_leaks;  /* … and the external ones that are read as open */
     int64_t gated_since; /* the oldest read-back that a gated link rests on; 0: none */
     int64_t gated_until; /* the youngest */
 };

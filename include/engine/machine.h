@@ -29,9 +29,9 @@ MUST_CHECK int machine_open(const char *config, struct machine **machine, struct
  * functions are PPUs and nothing else.  False if nobody can tell. */
 MUST_CHECK bool machine_open_salvaged(const char *config, struct machine **machine);
 
-/* Reads the topology and gives every PPU its id: by [map], or by the order of
- * the addresses, which counts only if there are as many cards as the topology
- * has (a card that fell off the bus would shift all ids behind it). */
+/* Reads the topology, with what [registers] links and [links] say of it, and gives every PPU its id: by [map], or by
+ * the order of the addresses, which counts only if there are as many cards as the topology has (a card that fell off
+ * the bus would shift all ids behind it). */
 MUST_CHECK int machine_survey(struct machine *machine, struct error *err);
 
 /* The cards on this host, sorted by address; owned by the caller. */

@@ -31,7 +31,8 @@ struct turn {
 
 /* The cuts that the card must have by today's owners and the settings. */
 uint32_t policy_required(const struct session *session, int ppu);
-/* The mask that a card should have: what is required, and for a card without owner what it had before us. */
+/* The mask that a card should have: what is required, and for a card without owner what it had before us; with an
+ * owner, only of its external links, and if they are left ([policy] external). */
 uint32_t policy_expected(const struct session *session, int ppu);
 /* The mask that a card without owner is still owed: true if it has cuts by us that nothing asks for. */
 bool policy_owes(const struct session *session, int ppu, uint32_t *owed);

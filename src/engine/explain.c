@@ -27,8 +27,13 @@ static const char *moment_text(int64_t seconds, char text[TIME_SIZE])
     return text;
 }
 
-static enum link_rule rule_of(int near, int far)
+static enum link_rule rule_of(const struct session *session, int ppu, int peer)
 {
+    int near = session->owners.of[ppu];
+    if (peer == EXTERNAL_PEER) {
+        return near == OWNER_IDLE ? RULE_IDLE : RULE_EXTERNAL;
+    }
+    int far = session->owners.of[peer];
     if (near == OWNER_UNKNOWN || far == OWNER_UNKNOWN) {
         return RULE_UNKNOWN_HOLDER;
     }
@@ -69,7 +74,13 @@ static void say_owner(struct explanation *explanation, const struct session *ses
 static void say_owners(struct explanation *explanation, const struct session *session)
 {
     if (explanation->rule == RULE_IDLE) {
-        say(explanation, "both cards are idle");
+        say(explanation, "%s idle", explanation->view.peer == EXTERNAL_PEER ? "the card is" : "both cards are");
+    } else if (explanation->rule == RULE_EXTERNAL) {
+        say(explanation, "%s and ",
+            session->machine->settings.external == EXTERNAL_LEAVE
+                ? "[policy] external = leave leaves such links as they are"
+                : "it leads out of this host");
+        say_owner(explanation, session, explanation->view.ppu);
     } else if (explanation->rule == RULE_SAME_OWNER) {
         say(explanation, "both cards belong to ");
         say_who(explanation, owners_sole(&session->owners, explanation->view.ppu));
@@ -84,11 +95,14 @@ static void say_owners(struct explanation *explanation, const struct session *se
 static void say_state(struct explanation *explanation)
 {
     const struct link_view *view = &explanation->view;
+    bool is_external = view->peer == EXTERNAL_PEER;
     int cut = view->near == END_CUT ? view->ppu : view->peer;
     int other = view->near == END_CUT ? view->peer : view->ppu;
     char since[TIME_SIZE];
     if (view->verdict == VERDICT_LEAK) {
-        say(explanation, "LEAK: OPEN at both ends");
+        say(explanation, is_external ? "LEAK: OPEN" : "LEAK: OPEN at both ends");
+    } else if (is_external && view->live != LIVE_UNKNOWN) {
+        say(explanation, view->live == LIVE_YES ? "OPEN" : "CUT");
     } else if (view->near == END_CUT && view->far == END_CUT) {
         say(explanation, "CUT at both ends");
     } else if (view->live == LIVE_NO) {
@@ -99,6 +113,8 @@ static void say_state(struct explanation *explanation)
     } else if (view->verdict == VERDICT_GATED) {
         say(explanation, "CUT when it was read back at %s, before QEMU opened the card",
             moment_text(view->since, since));
+    } else if (is_external) {
+        say(explanation, "UNKNOWN (the card cannot be read)");
     } else if (view->near == view->far) {
         say(explanation, "UNKNOWN (neither card can be read)");
     } else {
@@ -119,8 +135,9 @@ static int cut_from_before(const struct session *session, const struct link_view
     if (had_cut(session, view->ppu, view->link)) {
         return view->ppu;
     }
+    uint32_t ends = topology_far_ends(&session->machine->topology, view->ppu, view->link);
     for (int link = 0; link < LINK_MAX; link++) {
-        if (session->machine->topology.peer[view->peer][link] == view->ppu && had_cut(session, view->peer, link)) {
+        if ((ends >> link & 1) != 0 && had_cut(session, view->peer, link)) {
             return view->peer;
         }
     }
@@ -134,8 +151,10 @@ static void say_allowed_cut(struct explanation *explanation, const struct sessio
         say(explanation, ", although ");
         say_owners(explanation, session);
         say(explanation, ": it is allowed to be open, and nothing that is known here asks for the cut");
-    } else if (session->machine->settings.idle == IDLE_ISOLATE) {
-        say(explanation, ", because both cards are idle and [policy] idle = isolate keeps such cards isolated");
+    } else if (session->machine->settings.idle == IDLE_ISOLATE && explanation->rule == RULE_IDLE) {
+        say(explanation, ", because ");
+        say_owners(explanation, session);
+        say(explanation, " and [policy] idle = isolate keeps such cards isolated");
     } else {
         say(explanation, ", because PPU %d had it cut before a VM first had to do with it; ", before);
         say_owners(explanation, session);
@@ -177,7 +196,7 @@ static int64_t since_of(const struct session *session, const struct link_view *v
 {
     int64_t since = 0;
     const int ppus[] = {view->ppu, view->peer};
-    for (size_t i = 0; i < sizeof ppus / sizeof ppus[0]; i++) {
+    for (int i = 0; i < (view->peer == EXTERNAL_PEER ? 1 : 2); i++) {
         const struct owner *owner = owners_sole(&session->owners, ppus[i]);
         if (session->owners.of[ppus[i]] != OWNER_IDLE && (!owner || owner->since == 0)) {
             return 0;
@@ -193,10 +212,10 @@ void explain_link(const struct session *session, int ppu, int link, struct expla
     char far_card[CARD_TEXT_SIZE];
     *explanation = (struct explanation){.view = link_look(session, ppu, link)};
     int peer = explanation->view.peer;
-    explanation->rule = rule_of(session->owners.of[ppu], session->owners.of[peer]);
+    explanation->rule = rule_of(session, ppu, peer);
     explanation->since = since_of(session, &explanation->view);
     say(explanation, "%s link %d -> %s: ", machine_card_text(session->machine, ppu, near_card), link,
-        machine_card_text(session->machine, peer, far_card));
+        peer == EXTERNAL_PEER ? "external" : machine_card_text(session->machine, peer, far_card));
     say_state(explanation);
     say_reason(explanation, session);
 }

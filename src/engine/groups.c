@@ -236,6 +236,14 @@ static void check_leaving(const struct session *session, const struct link_view 
     char near[CARD_TEXT_SIZE];
     char far[CARD_TEXT_SIZE];
     machine_card_text(session->machine, view->ppu, near);
+    if (view->peer == EXTERNAL_PEER) {
+        if (view->verdict == VERDICT_LEAK) {
+            text_list_add(faults, "external link %d of %s is not cut", view->link, near);
+        } else if (view->verdict == VERDICT_UNVERIFIED) {
+            text_list_add(unverified, "external link %d of %s could not be read as cut", view->link, near);
+        }
+        return;
+    }
     machine_card_text(session->machine, view->peer, far);
     if (view->near == END_OPEN) {
         text_list_add(faults, "link %d of %s to %s leaves the group and is %s", view->link, near, far,
@@ -260,7 +268,7 @@ void group_check(const struct session *session, const struct card_groups *groups
                 continue;
             }
             struct link_view view = link_look(session, ppu, link);
-            if (groups->of[peer] == group) {
+            if (peer != EXTERNAL_PEER && groups->of[peer] == group) {
                 check_inner(session, &view, faults);
             } else {
                 check_leaving(session, &view, faults, unverified);

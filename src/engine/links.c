@@ -10,6 +10,9 @@
  *
  * A guest may write its own card's register, so an end that is read as cut proves the cut only while
  * no guest holds the card; while one does, it is worth as much as a read-back at the gate.
+ *
+ * An external link has one end here, and nothing is known of the other: what is known of it is what that end
+ * tells, and it is live while that end is open.
  */
 #include "engine/links.h"
 
@@ -78,24 +81,15 @@ static enum verdict link_judge_end(const struct session *session, int ppu, int l
     return VERDICT_UNVERIFIED;
 }
 
-/* PPU's links to PEER. */
-static uint32_t links_to(const struct session *session, int ppu, int peer)
+/* Of parallel links that cannot be told apart, the far end is worth what the worst of them is.  They are in one
+ * register, so SINCE is the same for all. */
+static enum verdict judge_far_ends(const struct session *session, int ppu, int link, int64_t *since)
 {
-    uint32_t links = 0;
-    for (int link = 0; link < LINK_MAX; link++) {
-        links |= session->machine->topology.peer[ppu][link] == peer ? UINT32_C(1) << link : 0;
-    }
-    return links;
-}
-
-/* Which of parallel links the far end belongs to is not known: it is worth what the worst of them is.  They are in
- * one register, so SINCE is the same for all. */
-static enum verdict judge_far_ends(const struct session *session, int ppu, int peer, int64_t *since)
-{
-    enum verdict worst = VERDICT_PROVEN;
-    uint32_t links = links_to(session, peer, ppu);
+    int peer = session->machine->topology.peer[ppu][link];
+    uint32_t ends = topology_far_ends(&session->machine->topology, ppu, link);
+    enum verdict worst = ends == 0 ? VERDICT_UNVERIFIED : VERDICT_PROVEN;
     for (int back = 0; back < LINK_MAX; back++) {
-        if (links >> back & 1) {
+        if (ends >> back & 1) {
             enum verdict verdict = link_judge_end(session, peer, back, since);
             worst = verdict > worst ? verdict : worst;
         }
@@ -103,12 +97,14 @@ static enum verdict judge_far_ends(const struct session *session, int ppu, int p
     return worst;
 }
 
-static enum link_end far_end_as_read(const struct session *session, int ppu, int peer)
+static enum link_end far_end_as_read(const struct session *session, int ppu, int link)
 {
-    if (!session_is_read(session, peer)) {
+    int peer = session->machine->topology.peer[ppu][link];
+    uint32_t ends = topology_far_ends(&session->machine->topology, ppu, link);
+    if (ends == 0 || !session_is_read(session, peer)) {
         return END_UNKNOWN;
     }
-    return links_to(session, peer, ppu) & ~session->cards[peer].reading.mask ? END_OPEN : END_CUT;
+    return ends & ~session->cards[peer].reading.mask ? END_OPEN : END_CUT;
 }
 
 static enum verdict judge_required(const struct session *session, struct link_view *view)
@@ -116,7 +112,7 @@ static enum verdict judge_required(const struct session *session, struct link_vi
     int64_t near_since;
     int64_t far_since = 0;
     enum verdict near = link_judge_end(session, view->ppu, view->link, &near_since);
-    enum verdict far = judge_far_ends(session, view->ppu, view->peer, &far_since);
+    enum verdict far = judge_far_ends(session, view->ppu, view->link, &far_since);
     if (view->live == LIVE_YES) {
         return VERDICT_LEAK;
     }
@@ -131,7 +127,7 @@ static enum verdict judge_required(const struct session *session, struct link_vi
 /* The cut at one of the ends is one that this card should have. */
 static bool cut_is_expected(const struct session *session, const struct link_view *view)
 {
-    uint32_t back = links_to(session, view->peer, view->ppu);
+    uint32_t back = topology_far_ends(&session->machine->topology, view->ppu, view->link);
     return (view->near == END_CUT && (policy_expected(session, view->ppu) >> view->link & 1)) ||
            (view->far == END_CUT && (policy_expected(session, view->peer) & back) == back);
 }
@@ -144,11 +140,18 @@ struct link_view link_look(const struct session *session, int ppu, int link)
         .link = link,
         .peer = peer,
         .near = end_as_read(session, ppu, link),
-        .far = far_end_as_read(session, ppu, peer),
-        .allowed = link_may_be_open(session->owners.of[ppu], session->owners.of[peer]),
+        .far = far_end_as_read(session, ppu, link),
     };
+    if (peer == EXTERNAL_PEER) {
+        view.allowed =
+            session->machine->settings.external == EXTERNAL_LEAVE || external_may_be_open(session->owners.of[ppu]);
+    } else {
+        view.allowed = link_may_be_open(session->owners.of[ppu], session->owners.of[peer]);
+    }
     if (view.near == END_CUT || view.far == END_CUT) {
         view.live = LIVE_NO;
+    } else if (peer == EXTERNAL_PEER) {
+        view.live = view.near == END_OPEN ? LIVE_YES : LIVE_UNKNOWN;
     } else {
         view.live = view.near == END_OPEN && view.far == END_OPEN ? LIVE_YES : LIVE_UNKNOWN;
     }
@@ -162,11 +165,20 @@ struct link_view link_look(const struct session *session, int ppu, int link)
     return view;
 }
 
-/* Open ends of PPU's links to PEER; those that cannot be read count. */
-static int count_open_ends(const struct session *session, int ppu, int peer)
+/* Open ends of PPU's links to PEER; those that cannot be read count.  PAIRED: only of those links whose other end is
+ * known, and only if that is open too; else only of the others. */
+static int count_open_ends(const struct session *session, int ppu, int peer, bool paired)
 {
-    uint32_t cut = session_is_read(session, ppu) ? session->cards[ppu].reading.mask : 0;
-    return __builtin_popcount(links_to(session, ppu, peer) & ~cut);
+    const struct topology *topology = &session->machine->topology;
+    int count = 0;
+    for (int link = 0; link < LINK_MAX; link++) {
+        int other = topology->peer_link[ppu][link];
+        if (topology->peer[ppu][link] == peer && paired == (other != NO_PEER_LINK)) {
+            bool is_open = end_as_read(session, ppu, link) != END_CUT;
+            count += is_open && (!paired || end_as_read(session, peer, other) != END_CUT);
+        }
+    }
+    return count;
 }
 
 struct pair pair_look(const struct session *session, int a, int b)
@@ -176,7 +188,7 @@ struct pair pair_look(const struct session *session, int a, int b)
         [VERDICT_PROVEN] = 4, [VERDICT_GATED] = 5, [VERDICT_UNVERIFIED] = 6, [VERDICT_LEAK] = 7,
     };
     struct pair pair = {.is_read = true, .verdict = VERDICT_CUT};
-    for (int side = 0; side < 2; side++) {
+    for (int side = 0; side < (b == EXTERNAL_PEER ? 1 : 2); side++) {
         int ppu = side == 0 ? a : b;
         int peer = side == 0 ? b : a;
         for (int link = 0; link < LINK_MAX; link++) {
@@ -189,20 +201,20 @@ struct pair pair_look(const struct session *session, int a, int b)
             }
         }
     }
-    int open_a = count_open_ends(session, a, b);
-    int open_b = count_open_ends(session, b, a);
-    pair.open = open_a < open_b ? open_a : open_b;
+    int open_a = count_open_ends(session, a, b, false);
+    int open_b = b == EXTERNAL_PEER ? open_a : count_open_ends(session, b, a, false);
+    pair.open = (open_a < open_b ? open_a : open_b) + count_open_ends(session, a, b, true);
     return pair;
 }
 
-/* Calls VISIT for every link that must be cut, once: from the end of the lower id. */
+/* Calls VISIT for every link that must be cut, once: from the end of the lower id, or from its only end. */
 typedef void link_visitor(const struct session *session, const struct link_view *view, void *context);
 static void each_required(const struct session *session, link_visitor *visit, void *context)
 {
     for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
         for (int link = 0; link < LINK_MAX; link++) {
             int peer = session->machine->topology.peer[ppu][link];
-            if (peer == NO_PEER || peer < ppu) {
+            if (peer == NO_PEER || (peer != EXTERNAL_PEER && peer < ppu)) {
                 continue;
             }
             struct link_view view = link_look(session, ppu, link);
@@ -221,7 +233,8 @@ static void count_link(const struct session *session, const struct link_view *vi
     coverage->proven += view->verdict == VERDICT_PROVEN;
     coverage->gated += view->verdict == VERDICT_GATED;
     coverage->unverified += view->verdict == VERDICT_UNVERIFIED || view->verdict == VERDICT_LEAK;
-    coverage->leaks += view->verdict == VERDICT_LEAK;
+    coverage->leaks += view->verdict == VERDICT_LEAK && view->peer != EXTERNAL_PEER;
+    coverage->external_leaks += view->verdict == VERDICT_LEAK && view->peer == EXTERNAL_PEER;
     if (view->verdict == VERDICT_GATED) {
         bool is_older = coverage->gated_since == 0 || view->since < coverage->gated_since;
         coverage->gated_since = is_older ? view->since : coverage->gated_since;
@@ -265,7 +278,7 @@ bool links_no_gate(const struct session *session, int ppu)
     return runs && at == 0 && !session_is_read(session, ppu);
 }
 
-/* Leaks and what is not shown, a line for each pair of cards. */
+/* Leaks and what is not shown, a line for each pair of cards and for each external link. */
 static void note_required(const struct session *session, const struct link_view *view, void *context)
 {
     struct notes *notes = context;
@@ -277,8 +290,17 @@ static void note_required(const struct session *session, const struct link_view 
         return;
     }
     machine_card_text(session->machine, view->ppu, near);
-    machine_card_text(session->machine, view->peer, far);
     owners_text(&session->owners, view->ppu, near_owner);
+    if (view->peer == EXTERNAL_PEER) {
+        bool is_leak = view->verdict == VERDICT_LEAK;
+        notes_add(notes, is_leak ? NOTE_ERROR : NOTE_WARNING, is_leak ? NOTE_EXTERNAL_LEAK : NOTE_UNVERIFIED, view->ppu,
+                  NULL,
+                  is_leak ? "LEAK: external link %d of %s is open; owner: %s; stop the VM"
+                          : "external link %d of %s must be cut (owner: %s), and nothing shows that it is",
+                  view->link, near, near_owner);
+        return;
+    }
+    machine_card_text(session->machine, view->peer, far);
     owners_text(&session->owners, view->peer, far_owner);
     if (view->verdict == VERDICT_LEAK) {
         notes_add(notes, NOTE_ERROR, NOTE_LEAK, view->ppu, NULL,
@@ -314,10 +336,11 @@ static void note_card(struct session *session, int ppu)
                   card->reading.mask, policy_required(session, ppu));
     }
     if (links_no_gate(session, ppu)) {
-        notes_add(&session->notes, NOTE_WARNING, NOTE_NO_GATE, ppu, owners_text(&session->owners, ppu, owner),
-                  "VM '%s' runs with %s, which was not read back for it before QEMU opened it: plugged in while it "
-                  "ran, started without the hook, or by an older icn-hook; restart the VM to have its cuts verified",
-                  owner, text);
+        notes_add(
+            &session->notes, NOTE_WARNING, NOTE_NO_GATE, ppu, owners_text(&session->owners, ppu, owner),
+            "VM '%s' runs with %s, which was not read back for it before QEMU opened it: plugged in while it ran, "
+            "started without the hook, or by an older icn-hook; restart the VM to have its cuts verified",
+            owner, text);
     }
     if (policy_owes(session, ppu, &owed)) {
         notes_add(&session->notes, NOTE_WARNING, NOTE_DEBT, ppu, NULL,
@@ -348,7 +371,7 @@ enum status links_judge(const struct session *session)
         gated_mask(session, ppu, &at);
         any_seen |= session_is_read(session, ppu) || at != 0; /* now, or for its owners of today */
     }
-    if (coverage.leaks > 0 || lacks_cuts || session_doubt(session, "")) {
+    if (coverage.leaks > 0 || coverage.external_leaks > 0 || lacks_cuts || session_doubt(session, "")) {
         return STATUS_CHECK_FAILED;
     }
     return coverage.unverified > 0 || lacks_gate || !any_seen ? STATUS_UNVERIFIED : STATUS_OK;

@@ -2,6 +2,7 @@
 #include "engine/machine.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -152,12 +153,53 @@ int machine_survey_without_topology(struct machine *machine, struct error *err)
     return 0;
 }
 
+/* What the settings say of links beyond the topology: a bit of the register that is a link there is external, because
+ * nobody knows where it leads; and [links] tells which ends belong together. */
+static int apply_link_settings(struct machine *machine, struct error *err)
+{
+    struct topology *topology = &machine->topology;
+    uint32_t bits = machine->settings.links;
+    for (int ppu = 0; bits != LINKS_OF_TOPOLOGY && ppu < topology->ppu_count; ppu++) {
+        uint32_t known = topology_links(topology, ppu);
+        for (int link = 0; link < LINK_MAX; link++) {
+            uint32_t bit = UINT32_C(1) << link;
+            if ((known & ~bits & bit) != 0) {
+                return error_set(err, STATUS_INVALID,
+                                 "[registers] links = 0x%" PRIx32 ": the topology %s has link %d of PPU %d, whose bit "
+                                 "is not among them; correct one of the two",
+                                 bits, machine->settings.topology, link, ppu);
+            }
+            if ((bits & ~known & bit) != 0) {
+                topology->peer[ppu][link] = EXTERNAL_PEER;
+            }
+        }
+    }
+    for (int i = 0; i < machine->settings.join_count; i++) {
+        const struct settings_join *join = &machine->settings.joins[i];
+        if (join->ppu >= topology->ppu_count || join->peer >= topology->ppu_count ||
+            topology->peer[join->ppu][join->link] != join->peer ||
+            topology->peer[join->peer][join->peer_link] != join->ppu) {
+            return error_set(err, STATUS_INVALID,
+                             "[links] %d.%d = %d.%d: in the topology %s these two are not ends of links between PPU %d "
+                             "and PPU %d; correct one of the two",
+                             join->ppu, join->link, join->peer, join->peer_link, machine->settings.topology, join->ppu,
+                             join->peer);
+        }
+        topology->peer_link[join->ppu][join->link] = (int8_t)join->peer_link;
+        topology->peer_link[join->peer][join->peer_link] = (int8_t)join->link;
+    }
+    return 0;
+}
+
 int machine_survey(struct machine *machine, struct error *err)
 {
     CLEANUP_FREE char *path = paths_resolve("%s", machine->settings.topology);
     if (topology_file_load(path, &machine->topology, err) < 0) {
         return error_set(err, err->status, "%s; correct the topology, or write it anew with ppudbg --topo_read",
                          err->text);
+    }
+    if (apply_link_settings(machine, err) < 0) {
+        return -1;
     }
     bool is_pinned = machine->settings.map_count > 0;
     if ((is_pinned ? map_pinned(machine, err) : map_by_order(machine, err)) < 0) {

@@ -27,6 +27,7 @@ const char *note_code_text(enum note_code code)
         [NOTE_STATUS] = "status-file",
         [NOTE_LIBVIRT] = "libvirt",
         [NOTE_CHANGE] = "repaired",
+        [NOTE_EXTERNAL_LEAK] = "external-leak",
     };
     return texts[code];
 }

@@ -6,7 +6,8 @@
  * there each card that is within an operation's reach gets one goal:
  *
  *   a card of a domain that is let through   exactly what is required: the links among its own
- *                                            cards are opened
+ *                                            cards are opened (external ones that are left, to
+ *                                            what they were before us)
  *   a card that somebody owns                what it has, and what is required
  *   a card without owner                     what it has, and what is required, without its
  *                                            debts: cuts that we made and that nothing asks for
@@ -23,19 +24,26 @@
 #include <stdio.h>
 #include <string.h>
 
+/* What the rule requires of the card with OWNERS, without what [policy] external = leave leaves. */
+static uint32_t required_for(const struct session *session, const int owners[], int ppu)
+{
+    const struct topology *topology = &session->machine->topology;
+    uint32_t left = session->machine->settings.external == EXTERNAL_LEAVE ? topology_external(topology, ppu) : 0;
+    return mask_required(topology, owners, ppu) & ~left;
+}
+
 uint32_t policy_required(const struct session *session, int ppu)
 {
     const struct settings *settings = &session->machine->settings;
-    const struct topology *topology = &session->machine->topology;
     if (session->owners.of[ppu] == OWNER_IDLE) {
         if (settings->idle == IDLE_ISOLATE) {
-            return topology_links(topology, ppu);
+            return topology_links(&session->machine->topology, ppu);
         }
         if (settings->far_end == FAR_END_LEAVE) {
             return 0;
         }
     }
-    return mask_required(topology, session->owners.of, ppu);
+    return required_for(session, session->owners.of, ppu);
 }
 
 /* The mask that the card had before our first write of this boot, and what of it is a link. */
@@ -51,11 +59,16 @@ static bool original_mask(const struct session *session, int ppu, uint32_t *orig
 
 uint32_t policy_expected(const struct session *session, int ppu)
 {
+    const struct machine *machine = session->machine;
     uint32_t original = 0;
-    if (session->owners.of[ppu] == OWNER_IDLE && original_mask(session, ppu, &original)) {
-        return policy_required(session, ppu) | original;
+    if (!original_mask(session, ppu, &original)) {
+        return policy_required(session, ppu);
     }
-    return policy_required(session, ppu);
+    if (session->owners.of[ppu] != OWNER_IDLE) {
+        /* What is left is left as it was. */
+        original &= machine->settings.external == EXTERNAL_LEAVE ? topology_external(&machine->topology, ppu) : 0;
+    }
+    return policy_required(session, ppu) | original;
 }
 
 /* The cuts of a card without owner that we made and that nothing asks for. */
@@ -68,8 +81,7 @@ static uint32_t debt_bits(const struct session *session, int ppu)
     }
     uint32_t cuts = session_is_read(session, ppu) ? session->cards[ppu].reading.mask : UINT32_MAX;
     /* With far_end = leave nothing asks for cuts that face an owner, but those that are there protect them. */
-    uint32_t wanted =
-        policy_required(session, ppu) | mask_required(&session->machine->topology, session->owners.of, ppu);
+    uint32_t wanted = policy_required(session, ppu) | required_for(session, session->owners.of, ppu);
     return memory->written & cuts & topology_links(&session->machine->topology, ppu) & ~(original | wanted);
 }
 
@@ -169,7 +181,7 @@ static bool is_neighbour(const struct session *session, int ppu, const bool set[
 {
     for (int link = 0; link < LINK_MAX; link++) {
         int peer = session->machine->topology.peer[ppu][link];
-        if (peer != NO_PEER && set[peer]) {
+        if (peer >= 0 && set[peer]) {
             return true;
         }
     }
@@ -222,7 +234,6 @@ static enum reach reach_of(const struct session *session, const struct turn *tur
  * through, so that the write is planned and tried; later, as we wrote it last. */
 static struct plan_goal near_goal(const struct session *session, const struct turn *turn, int ppu)
 {
-    uint32_t required = policy_required(session, ppu);
     uint32_t now = 0;
     if (session_is_read(session, ppu)) {
         now = session->cards[ppu].reading.mask;
@@ -230,8 +241,10 @@ static struct plan_goal near_goal(const struct session *session, const struct tu
         const struct card_memory *memory = session_memory(session, ppu);
         now = memory && memory->has_written ? memory->written & topology_links(&session->machine->topology, ppu) : 0;
     }
-    return (struct plan_goal){
-        .role = ROLE_NEAR, .now = now, .want = turn->intent == INTENT_START ? required : now | required};
+    return (struct plan_goal){.role = ROLE_NEAR,
+                              .now = now,
+                              .want = turn->intent == INTENT_START ? policy_expected(session, ppu)
+                                                                   : now | policy_required(session, ppu)};
 }
 
 /* What is taken for the mask of a card that is not the subject's.  False: it is left alone. */
@@ -272,7 +285,6 @@ static struct plan_goal far_goal(const struct session *session, const struct tur
 /* Remembers what the card had before us, if that can be told now and there is something to tell. */
 static void learn_original(struct session *session, const struct turn *turn, int ppu)
 {
-    const struct topology *topology = &session->machine->topology;
     const int *owners = turn->late ? session->owners.of : session->owners_before;
     if (session->cards[ppu].reach != REACH_CHANGE || !session_is_read(session, ppu)) {
         return;
@@ -282,11 +294,11 @@ static void learn_original(struct session *session, const struct turn *turn, int
         return;
     }
     uint32_t mask = session->cards[ppu].reading.mask;
-    uint32_t ours = mask == 0 ? 0 : mask & mask_required(topology, owners, ppu);
+    uint32_t ours = mask == 0 ? 0 : mask & required_for(session, owners, ppu);
     /* A cut that was there before its first owner is not ours when the second comes: so it is learnt now.  That of an
      * isolated idle card is ours, even if the record of it was lost. */
-    if (turn->near[ppu] || turn->given_back[ppu] || ours != 0 ||
-        mask_required(topology, session->owners.of, ppu) != 0 || (policy_required(session, ppu) & ~mask) != 0) {
+    if (turn->near[ppu] || turn->given_back[ppu] || ours != 0 || required_for(session, session->owners.of, ppu) != 0 ||
+        (policy_required(session, ppu) & ~mask) != 0) {
         struct card_memory *memory = state_remember(&session->state, session->machine->card[ppu]);
         memory->has_original = true;
         memory->original = mask & ~ours;

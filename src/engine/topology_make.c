@@ -7,6 +7,8 @@
  */
 #include "engine/topology_make.h"
 
+#include <stdio.h>
+
 #include "base/memory.h"
 #include "base/paths.h"
 #include "engine/session.h"
@@ -78,35 +80,22 @@ static void warn_of_missing_links(const struct machine *machine, struct topology
         uint32_t missing = topology_links(present, ppu) & ~(is_there ? topology_links(&made->topology, ppu) : 0);
         for (int link = 0; link < LINK_MAX; link++) {
             if ((missing >> link & 1) != 0) {
-                text_list_add(&made->warnings, "ppudbg did not see PPU %d link %d -> PPU %d, which %s had: was it cut?",
-                              ppu, link, present->peer[ppu][link], path);
+                char peer[32] = "external";
+                if (present->peer[ppu][link] != EXTERNAL_PEER) {
+                    snprintf(peer, sizeof peer, "PPU %d", present->peer[ppu][link]);
+                }
+                text_list_add(&made->warnings, "ppudbg did not see PPU %d link %d -> %s, which %s had: was it cut?",
+                              ppu, link, peer, path);
             }
         }
     }
-}
-
-/* Several cards without a link are not joined by ICN, or it could not be seen. */
-static int check_links(const struct topology *topology, struct error *err)
-{
-    uint32_t links = 0;
-    for (int ppu = 0; ppu < topology->ppu_count; ppu++) {
-        links |= topology_links(topology, ppu);
-    }
-    if (links == 0 && topology->ppu_count > 1) {
-        return error_set(err, STATUS_INVALID,
-                         "ppudbg --topo_read shows %d cards and no link: all links are cut, or the vendor's driver has "
-                         "not initialised them",
-                         topology->ppu_count);
-    }
-    return 0;
 }
 
 static int ask_tool(const struct session *session, struct topology_made *made, struct error *err)
 {
     if (ppudbg_read_topology(&session->machine->settings, &made->text, err) < 0 ||
         topology_file_parse(made->text.data, made->text.length, "output of ppudbg --topo_read", &made->topology, err) <
-            0 ||
-        check_links(&made->topology, err) < 0) {
+            0) {
         return -1;
     }
     for (size_t i = 0; i < session->state.claim_count; i++) {

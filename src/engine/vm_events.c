@@ -159,6 +159,10 @@ static int find_leak(struct vm_event *event, struct error *err)
             if (peer == NO_PEER || link_look(session, ppu, link).verdict != VERDICT_LEAK) {
                 continue;
             }
+            if (peer == EXTERNAL_PEER) {
+                return error_set(err, STATUS_CHECK_FAILED, "LEAK: external link %d of %s was open while the VM ran",
+                                 link, machine_card_text(session->machine, ppu, card));
+            }
             return error_set(
                 err, STATUS_CHECK_FAILED, "LEAK: link %d of %s to PPU %d (%s) was open on both sides while the VM ran",
                 link, machine_card_text(session->machine, ppu, card), peer, owners_text(&session->owners, peer, owner));

@@ -40,10 +40,15 @@ CASES = {
         changed("link[0]: nbrPpuid:6", "link[0]: nbrPpuid:0"),
         ":3: link[0] of PPU 0 leads back to PPU 0",
     ),
-    "unknown neighbour": (
+    "neighbour without a section, where one is meant": (
         changed("link[0]: nbrPpuid:6", "link[0]: nbrPpuid:8"),
-        ":3: link[0] of PPU 0 leads to PPU 8, which is not in the file",
+        ": links between PPU 6 and PPU 0: PPU 6 lists 1, but PPU 0 lists 0",
     ),
+    "no link at all": (
+        Topology({ppu: {} for ppu in range(8)}).text(),
+        ": 8 devices and no link: all links were cut or down when it was written; write it again while they are up",
+    ),
+    "no-break space": (changed("ppuid: 0", "ppuid:\u00a00"), r':2: "ppuid:\xc2\xa00" is none of'),
     "index twice": (changed(LINE_1, LINE_1 + "link[0]: nbrPpuid:6\n"), ":4: link[0] of PPU 0 is already in line 3"),
     "index 32": (changed("link[0]: nbrPpuid:6", "link[32]: nbrPpuid:6"), ":3: link index 32 is above 31"),
     "negative index": (changed("link[0]: nbrPpuid:6", "link[-1]: nbrPpuid:6"), ':3: "link[-1]: nbrPpuid:6" is none of'),
@@ -63,7 +68,6 @@ CASES = {
         "".join(f"==device{ppu}==\nppuid: {ppu % 1024}\n" for ppu in range(1025)),
         ":2049: more than 1024 devices",
     ),
-    "neighbour 1024": (Topology.ring(1025).text(), ":3: neighbour 1024 is above 1023"),
     "id 1024": (changed("ppuid: 7", "ppuid: 1024"), ": ppuid 1024 is above 1023"),
     "5 MiB": ("# padding\n" * (1 << 19), " is larger than 4194304 bytes"),
 }

@@ -331,8 +331,8 @@ def test_generate_where_no_link_is_seen(host):
     host.write("/etc/unlinked.cfg", Topology({ppu: {} for ppu in range(8)}).text())
     host.write("/usr/bin/ppudbg", f"#!/bin/sh\nexec cat {host.path('/etc/unlinked.cfg')}\n").chmod(0o755)
     refused_generation(
-        host, "ppudbg --topo_read shows 8 cards and no link: all links are cut, or the vendor's driver has not "
-        "initialised them"
+        host, "output of ppudbg --topo_read: 8 devices and no link: all links were cut or down when it was written; "
+        "write it again while they are up"
     )
 
 

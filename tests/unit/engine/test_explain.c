@@ -95,6 +95,78 @@ static void test_open(void **state)
         "OPEN at both ends; it is allowed to be open: both cards belong to group 'b' (since 2026-11-21 12:02:11)");
 }
 
+static void assert_external_text(const char *expected)
+{
+    static const char head[] = "PPU 0 (0000:08:00.0) link 1 -> external: ";
+    explain_link(&session, 0, 1, &explanation);
+    assert_memory_equal(explanation.text, head, sizeof head - 1);
+    assert_string_equal(explanation.text + sizeof head - 1, expected);
+}
+
+static void test_external(void **state)
+{
+    (void)state;
+    session.machine->topology.peer[0][1] = EXTERNAL_PEER;
+    scene(0, 0, 0, 0);
+    assert_external_text("OPEN; it is allowed to be open: the card is idle");
+    assert_int_equal(explanation.rule, RULE_IDLE);
+    assert_int_equal(explanation.since, 0);
+    scene(0, 0, 0x2, 0);
+    assert_external_text(
+        "CUT, although the card is idle: it is allowed to be open, and nothing that is known here asks "
+        "for the cut");
+    session.machine->settings.idle = IDLE_ISOLATE;
+    assert_external_text("CUT, because the card is idle and [policy] idle = isolate keeps such cards isolated");
+    scene(1, 0, 0x2, 0);
+    assert_external_text(
+        "CUT, because it leads out of this host and PPU 0 belongs to VM 'a' (since 2026-11-21 10:02:11)");
+    assert_int_equal(explanation.rule, RULE_EXTERNAL);
+    assert_int_equal(explanation.since, MORNING);
+    scene(1, 1, 0, 0);
+    assert_external_text("LEAK: OPEN, although it leads out of this host and PPU 0 belongs to VM 'a' (since 2026-11-21 "
+                         "10:02:11); stop the VM");
+    scene(OWNER_UNKNOWN, 0, UNREAD, 0);
+    assert_external_text(
+        "UNKNOWN (the card cannot be read); it must be cut, because it leads out of this host and PPU 0 "
+        "is held open by an unknown process");
+    session.machine->settings.external = EXTERNAL_LEAVE;
+    scene(1, 0, 0, 0);
+    assert_external_text("OPEN; it is allowed to be open: [policy] external = leave leaves such links as they are and "
+                         "PPU 0 belongs to VM 'a' (since 2026-11-21 10:02:11)");
+}
+
+/* A cut from before us, of a card with an owner: left, and not because of idle = isolate. */
+static void test_external_from_before(void **state)
+{
+    (void)state;
+    session_close(&session);
+    scene_memory(0, 0x2, 0x2);
+    scene_session(&session, SESSION_LOOK);
+    session.machine->topology.peer[0][1] = EXTERNAL_PEER;
+    session.machine->settings.external = EXTERNAL_LEAVE;
+    session.machine->settings.idle = IDLE_ISOLATE;
+    owners_add(&session.owners, OWNER_KIND_VM, VM_A, "a");
+    scene(1, 0, 0x2, 0);
+    assert_external_text("CUT, because PPU 0 had it cut before a VM first had to do with it; [policy] external = leave "
+                         "leaves such links as they are and PPU 0 belongs to VM 'a' (since when is not known): it is "
+                         "allowed to be open");
+}
+
+/* Gated: as for any link. */
+static void test_external_gated(void **state)
+{
+    (void)state;
+    session_close(&session);
+    scene_evidence(0, 0x3b, MORNING, (const char *const[]){VM_A, NULL});
+    scene_session(&session, SESSION_LOOK);
+    session.machine->topology.peer[0][1] = EXTERNAL_PEER;
+    owners_give(&session.owners, owners_add(&session.owners, OWNER_KIND_VM, VM_A, "a"), 0, true);
+    scene(1, 0, UNREAD, 0);
+    assert_external_text(
+        "CUT when it was read back at 2026-11-21 10:02:11, before QEMU opened the card, because it leads "
+        "out of this host and PPU 0 belongs to VM 'a' (since when is not known)");
+}
+
 static void test_cut(void **state)
 {
     (void)state;
@@ -218,15 +290,12 @@ static void test_rule_and_since(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        EACH(test_fields),
-        EACH(test_open),
-        EACH(test_cut),
-        EACH(test_odd_owners),
-        EACH(test_leak),
-        EACH(test_unknown),
-        EACH(test_cut_though_allowed),
-        EACH(test_gated),
-        EACH(test_rule_and_since),
+        EACH(test_fields),         EACH(test_open),
+        EACH(test_external_gated), EACH(test_external_from_before),
+        EACH(test_external),       EACH(test_cut),
+        EACH(test_odd_owners),     EACH(test_leak),
+        EACH(test_unknown),        EACH(test_cut_though_allowed),
+        EACH(test_gated),          EACH(test_rule_and_since),
     };
     return cmocka_run_group_tests(tests, simulated_host_start, simulated_host_stop);
 }

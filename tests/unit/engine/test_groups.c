@@ -244,6 +244,39 @@ static void test_open_ends(void **state)
     assert_lines(&faults, LINK_6_0 " and is LIVE: open on both sides");
 }
 
+/* Link 1 of 0 and of 6 is external: it leaves the group, as links to others do. */
+static void test_external_ends(void **state)
+{
+    (void)state;
+    look((const uint32_t[CARDS]){0x19, 0x31, 0, 0, 0, 0, 0x39, 0});
+    session.machine->topology.peer[0][1] = EXTERNAL_PEER;
+    session.machine->topology.peer[6][1] = EXTERNAL_PEER;
+    session.cards[6].reading.mask |= 0x02;
+    for (int ppu = 0; ppu < 2; ppu++) { /* as check LIST does */
+        session.owners.of[ppu] = 1;
+    }
+    session.owners.of[6] = 2;
+    check(0);
+    assert_lines(&faults, "external link 1 of PPU 0 (0000:08:00.0) is not cut");
+    assert_lines(&unverified, "");
+    check(1);
+    assert_lines(&faults, "");
+    assert_lines(&unverified, "");
+    unread(6, READING_UNVERIFIABLE);
+    check(1);
+    assert_lines(&faults, "");
+    assert_non_null(
+        strstr(unverified.items[unverified.count - 1], "link 5 of PPU 6 (0001:aa:00.0) to PPU 7 (0001:ce:00.0)"));
+    bool is_said = false;
+    for (size_t i = 0; i < unverified.count; i++) {
+        is_said |= strcmp(unverified.items[i], "external link 1 of PPU 6 (0001:aa:00.0) could not be read as cut") == 0;
+    }
+    assert_true(is_said);
+    session.machine->settings.external = EXTERNAL_LEAVE;
+    check(0);
+    assert_lines(&faults, "");
+}
+
 static void test_cut_inside(void **state)
 {
     (void)state;
@@ -315,6 +348,7 @@ int main(void)
         EACH(test_names),
         EACH(test_in_force),
         EACH(test_open_ends),
+        EACH(test_external_ends),
         EACH(test_cut_inside),
         EACH(test_unread_ends),
         EACH(test_gated_ends),

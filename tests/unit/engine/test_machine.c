@@ -229,6 +229,81 @@ static void test_survey_without_topology(void **state)
                  TOPOLOGY);
 }
 
+/* What the register has beyond the topology is external; the rest stays as the topology says. */
+static void test_links_that_the_topology_does_not_know(void **state)
+{
+    (void)state;
+    simulated_text(SETTINGS, "[registers]\nlinks = 0x8000003b\n");
+    struct machine *machine = scene_machine();
+    for (int ppu = 0; ppu < CARDS; ppu++) {
+        assert_int_equal(topology_links(&machine->topology, ppu), 0x8000003b);
+        assert_int_equal(topology_external(&machine->topology, ppu), 0x80000002);
+    }
+    assert_int_equal(machine->topology.peer[0][0], 6);
+    machine_close(machine);
+    simulated_text(SETTINGS, "[registers]\nlinks = 0x39\n");
+    machine = scene_machine();
+    assert_int_equal(topology_external(&machine->topology, 7), 0);
+    machine_close(machine);
+}
+
+static void test_links_that_are_not_among_the_bits(void **state)
+{
+    (void)state;
+    simulated_text(SETTINGS, "[registers]\nlinks = 0x19\n");
+    struct error err = refuse_to_survey();
+    assert_error(
+        &err, STATUS_INVALID,
+        "[registers] links = 0x19: the topology /etc/icn-hook/icn_topo.cfg has link 5 of PPU 0, whose bit is not "
+        "among them; correct one of the two",
+        "");
+}
+
+/* 0 and 1 with three links; which belong together is said of one, from the far side. */
+static const char bundle[] = "==device0==\nppuid: 0\nlink[0]: nbrPpuid:1\nlink[1]: nbrPpuid:1\nlink[2]: nbrPpuid:1\n"
+                             "==device1==\nppuid: 1\nlink[0]: nbrPpuid:0\nlink[5]: nbrPpuid:0\nlink[6]: nbrPpuid:0\n"
+                             "link[7]: nbrPpuid:2\n==device2==\nppuid: 2\nlink[31]: nbrPpuid:1\n";
+
+static void test_parallel_links_told_apart(void **state)
+{
+    (void)state;
+    simulated_text(TOPOLOGY, bundle);
+    simulated_text(SETTINGS, "[map]\n0 = 0000:08:00.0\n[links]\n1.6 = 0.0\n2.31 = 1.7\n");
+    struct machine *machine = scene_machine();
+    assert_int_equal(machine->topology.peer_link[1][6], 0);
+    assert_int_equal(machine->topology.peer_link[0][0], 6);
+    assert_int_equal(machine->topology.peer_link[2][31], 7);
+    assert_int_equal(machine->topology.peer_link[1][7], 31);
+    assert_int_equal(machine->topology.peer_link[0][1], NO_PEER_LINK);
+    assert_int_equal(machine->topology.peer_link[1][0], NO_PEER_LINK);
+    assert_int_equal(topology_validate(&machine->topology).kind, TOPOLOGY_FINE);
+    machine_close(machine);
+}
+
+static void test_joins_that_the_topology_does_not_have(void **state)
+{
+    static const char *const joins[] = {
+        "0.0 = 2.31", /* both are links, but not of each other */
+        "0.3 = 1.0",  /* not wired */
+        "0.0 = 1.1",  "0.0 = 1.7", "0.0 = 3.0", "3.0 = 0.0",
+    };
+    (void)state;
+    simulated_text(TOPOLOGY, bundle);
+    for (size_t i = 0; i < sizeof joins / sizeof joins[0]; i++) {
+        char settings[128];
+        char expected[256];
+        snprintf(settings, sizeof settings, "[map]\n0 = 0000:08:00.0\n[links]\n%s\n", joins[i]);
+        snprintf(
+            expected, sizeof expected,
+            "[links] %s: in the topology /etc/icn-hook/icn_topo.cfg these two are not ends of links between PPU %c "
+            "and PPU %c; correct one of the two",
+            joins[i], joins[i][0], joins[i][6]);
+        simulated_text(SETTINGS, settings);
+        struct error err = refuse_to_survey();
+        assert_error(&err, STATUS_INVALID, expected, "");
+    }
+}
+
 /* Cards get their ids by order, whatever the topology says. */
 static void test_survey_that_needs_no_topology(void **state)
 {
@@ -317,6 +392,10 @@ int main(void)
         cmocka_unit_test_setup(test_survey_pinned_beyond_the_topology, start),
         cmocka_unit_test_setup(test_survey_broken_topology, start),
         cmocka_unit_test_setup(test_survey_without_topology, start),
+        cmocka_unit_test_setup(test_links_that_the_topology_does_not_know, start),
+        cmocka_unit_test_setup(test_links_that_are_not_among_the_bits, start),
+        cmocka_unit_test_setup(test_parallel_links_told_apart, start),
+        cmocka_unit_test_setup(test_joins_that_the_topology_does_not_have, start),
         cmocka_unit_test_setup(test_survey_that_needs_no_topology, start),
         cmocka_unit_test_setup(test_list_of_cards, start),
         cmocka_unit_test_setup(test_ids, start),

@@ -49,6 +49,7 @@ static void test_words(void **state)
         [NOTE_CARD] = "card",
         [NOTE_CUT_MISSING] = "cut-missing",
         [NOTE_LEAK] = "leak",
+        [NOTE_EXTERNAL_LEAK] = "external-leak",
         [NOTE_UNVERIFIED] = "unverified",
         [NOTE_NO_GATE] = "no-gate",
         [NOTE_DEBT] = "owed",

@@ -3,6 +3,8 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -58,6 +60,80 @@ static void test_required_of_every_policy(void **state)
         open_to_look();
         take(VM_A, "01");
         assert_required(cases[i].required);
+        restart(state);
+    }
+}
+
+/* Bits 1 and 2 of each card are external. */
+static void test_required_of_external_links(void **state)
+{
+    static const struct {
+        const char *policy;
+        uint32_t required[CARDS];
+    } cases[] = {
+        {"", {0x1f, 0x37, 0x18, 0x30, 0, 0, 0x1, 0x1}},
+        {"far_end = leave\n", {0x1f, 0x37}},
+        {"external = cut\nidle = isolate\n", {0x1f, 0x37, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f}},
+        {"external = leave\n", {0x19, 0x31, 0x18, 0x30, 0, 0, 0x1, 0x1}},
+        {"external = leave\nidle = isolate\n", {0x19, 0x31, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char settings[128];
+        snprintf(settings, sizeof settings, "[registers]\nlinks = 0x3f\n[policy]\n%s", cases[i].policy);
+        simulated_text(SETTINGS, settings);
+        open_to_look();
+        take(VM_A, "01");
+        assert_required(cases[i].required);
+        restart(state);
+    }
+}
+
+/* From the register to the register and back: link 1 was cut before us, link 2 was open.  What is left is left as
+ * it was, for the owner as for the host. */
+static void test_external_links_from_start_to_end(void **state)
+{
+    static const struct {
+        const char *policy;
+        uint32_t isolated;
+    } cases[] = {{"", 0x3f}, {"external = leave\n", 0x3b}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char settings[128];
+        snprintf(settings, sizeof settings, "[registers]\nlinks = 0x3f\n[policy]\n%s", cases[i].policy);
+        simulated_text(SETTINGS, settings);
+        set_masks((const uint32_t[CARDS]){0x02});
+        open_to_change();
+        take(VM_A, "0");
+        decide(INTENT_START);
+        write_plan();
+        assert_masks((const uint32_t[CARDS]){cases[i].isolated, 0x08, 0x08, 0x10, 0, 0, 0x01, 0});
+        assert_int_equal(policy_expected(&session, 0), cases[i].isolated);
+        assert_memory(&session, 0, "2/2/-");
+        state_remember(&session.state, session.machine->card[0])->written = cases[i].isolated;
+        memset(turn.near, 0, sizeof turn.near);
+        give_back(VM_A);
+        session_forget_readings(&session);
+        decide(INTENT_END);
+        write_plan();
+        assert_int_equal(session_memory(&session, 0)->original, 0x02);
+        session_look_at_all(&session);
+        assert_int_equal(policy_expected(&session, 0), 0x02);
+        assert_masks((const uint32_t[CARDS]){0x02, 0x08, 0x08, 0x10, 0, 0, 0x01, 0});
+        restart(state);
+    }
+}
+
+/* With the record lost, a cut of an external link is ours only if we make such cuts. */
+static void test_originals_of_external_links(void **state)
+{
+    for (int leave = 0; leave < 2; leave++) {
+        simulated_text(SETTINGS, leave ? "[registers]\nlinks = 0x3b\n[policy]\nexternal = leave\n"
+                                       : "[registers]\nlinks = 0x3b\n");
+        set_masks((const uint32_t[CARDS]){0x3b});
+        open_to_look();
+        take(VM_A, "0");
+        turn.late = true;
+        decide(INTENT_START);
+        assert_memory(&session, 0, leave ? "2/3b/-" : "0/3b/-");
         restart(state);
     }
 }
@@ -227,6 +303,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         EACH(test_golden_masks),
         EACH(test_required_of_every_policy),
+        EACH(test_required_of_external_links),
+        EACH(test_external_links_from_start_to_end),
+        EACH(test_originals_of_external_links),
         EACH(test_required_beside_odd_owners),
         EACH(test_expected),
         EACH(test_debts),

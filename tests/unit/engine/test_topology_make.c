@@ -198,8 +198,8 @@ static void test_no_link_at_all(void **state)
     give("==========device0==========\nppuid: 0\n==========device1==========\nppuid: 1\n");
     assert_int_equal(make(), -1);
     assert_error(&err, STATUS_INVALID,
-                 "ppudbg --topo_read shows 2 cards and no link: all links are cut, or the vendor's driver has not "
-                 "initialised them",
+                 "output of ppudbg --topo_read: 2 devices and no link: all links were cut or down when it was written; "
+                 "write it again while they are up",
                  "");
     give("==========device0==========\nppuid: 0\n");
     assert_done(make(), &err);

@@ -36,6 +36,23 @@ static void test_leak_in_a_running_vm(void **state)
     }
 }
 
+/* A link that leads out of the host is one too, and the whole host in one VM is no excuse. */
+static void test_external_leak_in_a_running_vm(void **state)
+{
+    struct error err;
+    hook_calls_start(state);
+    simulated_text(SETTINGS, "[registers]\nlinks = 0x3b\n[policy]\non_leak = kill\n");
+    scene_running("a", VM_A, "01234567", 101);
+    assert_int_equal(call("started", vm("01234567"), &err), STATUS_CHECK_FAILED);
+    assert_string_equal(err.text, "LEAK: external link 1 of PPU 0 (0000:08:00.0) was open while the VM ran");
+    assert_logged(err.text);
+    assert_masks((const uint32_t[CARDS]){0x2, 0x2, 0x2, 0x2, 0x2, 0x2, 0x2, 0x2});
+    simulated_text(SETTINGS, "[registers]\nlinks = 0x3b\n[policy]\non_leak = kill\nexternal = leave\n");
+    set_masks((const uint32_t[CARDS]){0});
+    assert_fine("started", vm("01234567"));
+    assert_masks((const uint32_t[CARDS]){0});
+}
+
 /* Its links are cut where they must be, and never opened while it runs; started leaves the neighbours alone. */
 static void test_running_vm_is_not_opened(void **state)
 {
@@ -253,6 +270,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_leak_in_a_running_vm),
+        cmocka_unit_test(test_external_leak_in_a_running_vm),
         cmocka_unit_test(test_running_vm_is_not_opened),
         cmocka_unit_test_setup(test_reconnect_without_state, hook_calls_start),
         cmocka_unit_test_setup(test_started_without_a_status_file, hook_calls_start),
