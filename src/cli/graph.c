@@ -67,8 +67,20 @@ static void graph_put_node(const struct session *session, FILE *stream, int firs
     fputs(node != NO_NODE ? "  }\n" : "", stream);
 }
 
+static void graph_put_edge(FILE *stream, const struct pair *pair)
+{
+    fprintf(stream, " [%s", edges[pair->verdict]);
+    if (pair->verdict == VERDICT_NEEDLESS && pair->open > 0) {
+        fprintf(stream, ", label=\"%d of %d\"", pair->open, pair->wired);
+    } else if (pair->wired > 1) {
+        fprintf(stream, ", label=\"%d\"", pair->wired);
+    }
+    fputs("];\n", stream);
+}
+
 void graph_print(const struct session *session, FILE *stream)
 {
+    bool any_external = false;
     int count = session->machine->topology.ppu_count;
     fputs("graph icn {\n"
           "  layout=fdp; K=1.2; sep=\"+25,25\"; overlap=false; splines=true; fontname=\"sans-serif\"; labelloc=b;\n"
@@ -88,14 +100,21 @@ void graph_print(const struct session *session, FILE *stream)
             if (pair.wired == 0) {
                 continue;
             }
-            fprintf(stream, "  ppu%d -- ppu%d [%s", a, b, edges[pair.verdict]);
-            if (pair.verdict == VERDICT_NEEDLESS && pair.open > 0) {
-                fprintf(stream, ", label=\"%d of %d\"", pair.open, pair.wired);
-            } else if (pair.wired > 1) {
-                fprintf(stream, ", label=\"%d\"", pair.wired);
-            }
-            fputs("];\n", stream);
+            fprintf(stream, "  ppu%d -- ppu%d", a, b);
+            graph_put_edge(stream, &pair);
         }
+    }
+    for (int ppu = 0; ppu < count; ppu++) {
+        struct pair pair = pair_look(session, ppu, EXTERNAL_PEER);
+        if (pair.wired == 0) {
+            continue;
+        }
+        if (!any_external) {
+            fputs("  external [label=\"external\", shape=ellipse, fillcolor=white];\n", stream);
+            any_external = true;
+        }
+        fprintf(stream, "  ppu%d -- external", ppu);
+        graph_put_edge(stream, &pair);
     }
     fputs("}\n", stream);
 }

@@ -14,7 +14,7 @@
 void json_put_text(struct json_object *object, const char *key, const char *text_or_null);
 void json_put_mask(struct json_object *object, const char *key, uint32_t mask);
 void json_put_number(struct json_object *object, const char *key, int number);
-/* null for UNKNOWN_NUMBER (-1). */
+/* null below 0: UNKNOWN_NUMBER, or a peer that is external. */
 void json_put_known_number(struct json_object *object, const char *key, int number);
 /* Seconds since the epoch; null for 0. */
 void json_put_moment(struct json_object *object, const char *key, int64_t seconds);

@@ -18,6 +18,7 @@ enum {
     GAP = 2,         /* between the columns of a table */
     GROUP = 8,       /* cells between two blanks, in narrow matrices */
     OWNER_ROOM = 12, /* an owner's name may be cut to that */
+    EXTERNAL_CELL = sizeof "  ext" - 1,
 };
 
 struct matrix {
@@ -27,6 +28,7 @@ struct matrix {
     int digits; /* of the largest id */
     int cell;   /* columns of the terminal that one takes */
     bool all_facts;
+    bool has_external; /* then a last cell is for them */
     signs_used used;
 };
 
@@ -48,26 +50,35 @@ static void add_cell(struct table *table, const struct matrix *matrix, int colum
     table_append(table, colour, padded + blanks);
 }
 
-static void add_pair(struct table *table, struct matrix *matrix, int column, int row, int other)
+/* OTHER may be EXTERNAL_PEER. */
+static enum colour pair_text(struct matrix *matrix, int row, int other, char text[16])
 {
-    char text[16] = ".";
     struct pair pair = pair_look(matrix->session, row, other);
     enum colour colour = COLOUR_PLAIN;
-    if (row == other) {
-        snprintf(text, sizeof text, "X");
-    } else if (pair.wired > 0) {
+    snprintf(text, 16, row == other ? "X" : ".");
+    if (row != other && pair.wired > 0) {
         const struct sign *sign = &signs[pair.verdict];
         colour = sign->colour;
         matrix->used |= 1u << pair.verdict;
         if (pair.verdict != VERDICT_OPEN) {
-            snprintf(text, sizeof text, "%c", sign->character);
-        } else if (pair.open > 9 && matrix->cell == 1) {
-            snprintf(text, sizeof text, "9");
+            snprintf(text, 16, "%c", sign->character);
+        } else if (pair.open > 9 && matrix->cell == 1 && other != EXTERNAL_PEER) {
+            snprintf(text, 16, "9");
         } else {
-            snprintf(text, sizeof text, "%d", pair.open);
+            snprintf(text, 16, "%d", pair.open);
         }
     }
-    add_cell(table, matrix, column, colour, text);
+    return colour;
+}
+
+static void add_external(struct table *table, const struct matrix *matrix, enum colour colour, const char *text)
+{
+    char blanks[EXTERNAL_CELL + 1];
+    if (matrix->has_external) {
+        snprintf(blanks, sizeof blanks, "%*s", EXTERNAL_CELL - (int)strlen(text), "");
+        table_append(table, COLOUR_PLAIN, blanks);
+        table_append(table, colour, text);
+    }
 }
 
 /* The ids above the columns; upright, a digit per line, if they are wider than a
@@ -83,6 +94,7 @@ static void add_head(struct table *table, const struct matrix *matrix, int first
         char digit[] = {text[matrix->digits - 1 - line], '\0'};
         add_cell(table, matrix, ppu - first, COLOUR_BOLD, is_upright ? digit : text + strspn(text, " "));
     }
+    add_external(table, matrix, COLOUR_BOLD, line == 0 ? "ext" : "");
     if (matrix->all_facts && line == 0) {
         card_cells_add_place_titles(table);
     }
@@ -99,7 +111,7 @@ static bool has_a_link_into(const struct matrix *matrix, int row, int first, int
     }
     for (int link = 0; link < LINK_MAX; link++) {
         int peer = matrix->session->machine->topology.peer[row][link];
-        if (first <= peer && peer < end) {
+        if (peer >= 0 && first <= peer && peer < end) {
             return true;
         }
     }
@@ -132,6 +144,7 @@ static int lay_out(struct matrix *matrix)
     }
     owner = owner < OWNER_ROOM ? owner : OWNER_ROOM;
     int room = matrix->output->width - (int)strlen("PPU") - owner - 2 * GAP;
+    room -= matrix->has_external ? EXTERNAL_CELL : 0;
     for (int all_facts = 1; all_facts >= 0; all_facts--) {
         int facts = all_facts ? (int)strlen("0000:00:00.0"
                                             "NUMA"
@@ -161,6 +174,9 @@ void matrix_print(const struct session *session, const struct output *output)
         .count = session->machine->topology.ppu_count,
         .digits = count_digits(session->machine->topology.ppu_count - 1),
     };
+    for (int ppu = 0; ppu < matrix.count; ppu++) {
+        matrix.has_external |= topology_external(&session->machine->topology, ppu) != 0;
+    }
     int fitting = lay_out(&matrix);
     for (int first = 0; first < matrix.count; first += fitting) {
         int end = first + fitting < matrix.count ? first + fitting : matrix.count;
@@ -178,9 +194,13 @@ void matrix_print(const struct session *session, const struct output *output)
             if (is_whole || has_a_link_into(&matrix, row, first, end)) {
                 table_add(&table, COLOUR_BOLD, "%d", row);
                 table_add(&table, COLOUR_PLAIN, "%s", "");
+                char text[16];
                 for (int other = first; other < end; other++) {
-                    add_pair(&table, &matrix, other - first, row, other);
+                    enum colour colour = pair_text(&matrix, row, other, text);
+                    add_cell(&table, &matrix, other - first, colour, text);
                 }
+                enum colour colour = pair_text(&matrix, row, EXTERNAL_PEER, text);
+                add_external(&table, &matrix, colour, text);
                 if (matrix.all_facts) {
                     card_cells_add_place(&table, matrix.session, row);
                 }
@@ -190,5 +210,8 @@ void matrix_print(const struct session *session, const struct output *output)
         table_print(&table, matrix.output);
         table_free(&table);
     }
-    sign_print_legend(output, "X itself  . no link  1 number of open links", matrix.used);
+    sign_print_legend(output,
+                      matrix.has_external ? "X itself  . no link  1 number of open links  ext external links"
+                                          : "X itself  . no link  1 number of open links",
+                      matrix.used);
 }

@@ -98,6 +98,9 @@ void prometheus_print(const struct session *session, FILE *stream)
     put_up(stream, true);
     metrics_put_number(stream, "icn_hook_leaks", "Pairs of cards between which a link is open that must not be.",
                        view_count_leaks(session));
+    struct coverage coverage = coverage_count(session);
+    metrics_put_number(stream, "icn_hook_external_leaks", "External links that are open and must not be.",
+                       coverage.external_leaks);
     metrics_put_number(stream, "icn_hook_drift_cards", "Cards that lack cuts which they should have.", drifting);
     metrics_put_number(stream, "icn_hook_owners_known",
                        "The owner of every card is known: 0 if part of the state cannot be read.",
@@ -106,7 +109,6 @@ void prometheus_print(const struct session *session, FILE *stream)
                        strange);
     /* What is known of the links that must be cut: the sum of the evidence is what is required. */
     static const char links[] = "icn_hook_links";
-    struct coverage coverage = coverage_count(session);
     metrics_put_number(stream, "icn_hook_links_required", "Links that must be cut.", coverage.required);
     metrics_put_head(stream, links, "Links that must be cut, by what is known of them: proven, gated or unverified.");
     fprintf(stream, "%s{evidence=\"proven\"} %d\n", links, coverage.proven);
@@ -127,6 +129,16 @@ void prometheus_print(const struct session *session, FILE *stream)
             if (pair.wired > 0 && pair.is_read) {
                 fprintf(stream, "%s{a=\"%d\",b=\"%d\"} %d\n", open, a, b, pair.open);
             }
+        }
+    }
+    static const char external[] = "icn_hook_external_link_open";
+    metrics_put_head(stream, external,
+                     "Open external links of a card, as read now. No line: it has none, or cannot be read.");
+    for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
+        struct pair pair = pair_look(session, ppu, EXTERNAL_PEER);
+        if (pair.wired > 0 && pair.is_read) {
+            metrics_put_card(session, stream, external, ppu);
+            fprintf(stream, "} %d\n", pair.open);
         }
     }
 }

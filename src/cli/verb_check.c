@@ -73,8 +73,12 @@ static void check_print_text(const struct session *session, enum status status)
         for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
             drifting += links_missing(session, ppu) != 0;
         }
-        printf("FAILED: pairs of cards that leak: %d; cards that lack cuts: %d%s\n", view_count_leaks(session),
-               drifting, session_doubt(session, "") ? "; not every owner is known" : "");
+        char external[48] = "";
+        if (coverage.external_leaks > 0) {
+            snprintf(external, sizeof external, "; external links that leak: %d", coverage.external_leaks);
+        }
+        printf("FAILED: pairs of cards that leak: %d%s; cards that lack cuts: %d%s\n", view_count_leaks(session),
+               external, drifting, session_doubt(session, "") ? "; not every owner is known" : "");
     }
 }
 

@@ -104,7 +104,7 @@ static bool is_meant(const struct subject *subject, int ppu, int peer)
     if (subject->peer != NO_CARD) {
         return peer == subject->peer;
     }
-    return !subject->near[peer] || ppu < peer;
+    return peer == EXTERNAL_PEER || !subject->near[peer] || ppu < peer;
 }
 
 static void put_entry(const struct explanation *explanation, struct json_object *array)
@@ -115,11 +115,12 @@ static void put_entry(const struct explanation *explanation, struct json_object 
         [RULE_DIFFERENT_OWNERS] = "different_owners",
         [RULE_SHARED] = "shared",
         [RULE_UNKNOWN_HOLDER] = "unknown_holder",
+        [RULE_EXTERNAL] = "external",
     };
     struct json_object *entry = json_object_new_object();
     json_put_number(entry, "ppu", explanation->view.ppu);
     json_put_number(entry, "link", explanation->view.link);
-    json_put_number(entry, "peer", explanation->view.peer);
+    json_put_known_number(entry, "peer", explanation->view.peer);
     json_put_end(entry, "near", explanation->view.near);
     json_put_end(entry, "far", explanation->view.far);
     json_put_live(entry, "live", explanation->view.live);

@@ -84,9 +84,10 @@ static void plan_put_links(const struct preview *preview, struct json_object *ar
             struct json_object *entry = json_object_new_object();
             json_put_number(entry, "ppu", ppu);
             json_put_number(entry, "link", link);
-            json_put_number(entry, "peer", peer);
+            json_put_known_number(entry, "peer", peer);
             json_put_text(entry, "state", session->goals[ppu].want >> link & 1 ? "cut" : "open");
-            json_put_text(entry, "peer_owner", owners_text(&session->owners, peer, owner));
+            json_put_text(entry, "peer_owner",
+                          peer == EXTERNAL_PEER ? "external" : owners_text(&session->owners, peer, owner));
             json_object_array_add(array, entry);
         }
     }

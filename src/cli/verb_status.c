@@ -60,7 +60,7 @@ static struct json_object *status_card_object(const struct session *session, int
         struct link_view view = link_look(session, ppu, link);
         struct json_object *end = json_object_new_object();
         json_put_number(end, "link", link);
-        json_put_number(end, "peer", view.peer);
+        json_put_known_number(end, "peer", view.peer);
         json_put_end(end, "near", view.near);
         json_put_end(end, "far", view.far);
         json_put_live(end, "live", view.live);
@@ -88,8 +88,9 @@ static void status_print_json(const struct session *session, const struct output
     json_write(output->stream, object);
 }
 
-/* "1 -2 !3": the cards at the other ends, a sign before each. */
-static void status_add_links(struct table *table, const struct session *session, int ppu, signs_used *used)
+/* "1 -2 !3 -ext": the cards at the other ends, or that it is external, a sign before each. */
+static void status_add_links(struct table *table, const struct session *session, int ppu, signs_used *used,
+                             bool *any_external)
 {
     bool is_first = true;
     table_add(table, COLOUR_PLAIN, "%s", "");
@@ -98,7 +99,13 @@ static void status_add_links(struct table *table, const struct session *session,
         if (peer != NO_PEER) {
             enum verdict verdict = link_look(session, ppu, link).verdict;
             char text[sizeof "!-2147483648"];
-            snprintf(text, sizeof text, "%.*s%d", verdict == VERDICT_OPEN ? 0 : 1, &signs[verdict].character, peer);
+            int sign_length = verdict == VERDICT_OPEN ? 0 : 1;
+            if (peer == EXTERNAL_PEER) {
+                snprintf(text, sizeof text, "%.*sext", sign_length, &signs[verdict].character);
+                *any_external = true;
+            } else {
+                snprintf(text, sizeof text, "%.*s%d", sign_length, &signs[verdict].character, peer);
+            }
             table_append(table, COLOUR_PLAIN, is_first ? "" : " ");
             table_append(table, signs[verdict].colour, text);
             *used |= 1u << verdict;
@@ -138,6 +145,7 @@ static void status_print_text(const struct session *session, const struct output
 {
     signs_used used = 0;
     bool any_gate = false;
+    bool any_external = false;
     struct table table;
     table_open(&table, 4 + PLACE_CELLS);
     table.right[0] = table.right[3] = table.right[4] = true;
@@ -152,14 +160,14 @@ static void status_print_text(const struct session *session, const struct output
         card_cells_add_place(&table, session, ppu);
         any_gate |= status_add_mask(&table, session, ppu);
         card_cells_add_owner(&table, session, ppu);
-        status_add_links(&table, session, ppu, &used);
+        status_add_links(&table, session, ppu, &used, &any_external);
     }
     table_print(&table, output);
     table_free(&table);
     if (any_gate) {
         fputs("MASK: gate: in use; its cuts were read back at that time, before QEMU opened it\n", output->stream);
     }
-    sign_print_legend(output, "LINKS: N open to PPU N", used);
+    sign_print_legend(output, any_external ? "LINKS: N open to PPU N  ext external" : "LINKS: N open to PPU N", used);
     for (size_t i = 0; i < session->notes.count; i++) {
         fprintf(output->stream, "%s\n", session->notes.items[i].text);
     }

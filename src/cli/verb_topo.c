@@ -18,14 +18,43 @@
 
 enum { FILE_LIMIT = 4 << 20 };
 
-/* Every link has two ends. */
-static int topo_count_links(const struct topology *topology)
+struct topo_counts {
+    int links; /* between two cards */
+    int external;
+};
+
+static struct topo_counts topo_count_links(const struct topology *topology)
 {
     int ends = 0;
+    int external = 0;
     for (int ppu = 0; ppu < topology->ppu_count; ppu++) {
         ends += __builtin_popcount(topology_links(topology, ppu));
+        external += __builtin_popcount(topology_external(topology, ppu));
     }
-    return ends / 2;
+    return (struct topo_counts){.links = (ends - external) / 2, .external = external};
+}
+
+/* "8 cards, 16 links", or "8 cards, 16 links, 2 external links" */
+enum { COUNTS_TEXT_SIZE = 80 };
+static const char *topo_counts_text(const struct topology *topology, char text[COUNTS_TEXT_SIZE])
+{
+    struct topo_counts counts = topo_count_links(topology);
+    int length = snprintf(text, COUNTS_TEXT_SIZE, "%d cards, %d links", topology->ppu_count, counts.links);
+    if (counts.external > 0) {
+        snprintf(text + length, COUNTS_TEXT_SIZE - (size_t)length, ", %d external link%s", counts.external,
+                 counts.external > 1 ? "s" : "");
+    }
+    return text;
+}
+
+/* Where links were down when the file was written, a card may have none. */
+static void topo_warn_of_cards_without_links(const struct topology *topology, struct text_list *warnings)
+{
+    for (int ppu = 0; topology->ppu_count > 1 && ppu < topology->ppu_count; ppu++) {
+        if (topology_links(topology, ppu) == 0) {
+            text_list_add(warnings, "PPU %d has no link; if it has links in truth, they will not be cut", ppu);
+        }
+    }
 }
 
 static void topo_warn(const struct text_list *warnings)
@@ -71,7 +100,12 @@ static void topo_compare_with_host(const struct options *options, const struct t
 static void topo_put_counts(struct json_object *object, const struct topology *topology)
 {
     json_put_known_number(object, "cards", topology ? topology->ppu_count : -1);
-    json_put_known_number(object, "links", topology ? topo_count_links(topology) : -1);
+    struct topo_counts counts = {.links = UNKNOWN_NUMBER, .external = UNKNOWN_NUMBER};
+    if (topology) {
+        counts = topo_count_links(topology);
+    }
+    json_put_known_number(object, "links", counts.links);
+    json_put_known_number(object, "external", counts.external);
 }
 
 static int topo_validate(const struct options *options, struct error *err)
@@ -83,6 +117,7 @@ static int topo_validate(const struct options *options, struct error *err)
     bool is_valid = topo_load(options->validate, topology, &fault) == 0;
     output_open(&output, options);
     if (is_valid) {
+        topo_warn_of_cards_without_links(topology, &warnings);
         topo_compare_with_host(options, topology, &warnings);
         topo_warn(&warnings);
     } else {
@@ -97,9 +132,10 @@ static int topo_validate(const struct options *options, struct error *err)
         json_put_list(object, "warnings", &warnings);
         json_write(output.stream, object);
     } else if (is_valid) {
-        fprintf(output.stream, "%s: valid, %d cards, %d links\n",
-                strcmp(options->validate, "-") == 0 ? "standard input" : options->validate, topology->ppu_count,
-                topo_count_links(topology));
+        char counts[COUNTS_TEXT_SIZE];
+        fprintf(output.stream, "%s: valid, %s\n",
+                strcmp(options->validate, "-") == 0 ? "standard input" : options->validate,
+                topo_counts_text(topology, counts));
     }
     text_list_free(&warnings);
     if (output_close(&output, err) < 0) {
@@ -122,9 +158,11 @@ static int topo_generate(const struct options *options, struct error *err)
     }
     const char *path = options->output ? options->output : usual; /* the file to be replaced */
     int result = output_replace_file(path, made->text.data, made->text.length, err);
-    verb_log_result("topo", result < 0 ? err : NULL, "%s written: %d cards, %d links", path, made->topology.ppu_count,
-                    topo_count_links(&made->topology));
+    char counts[COUNTS_TEXT_SIZE];
+    topo_counts_text(&made->topology, counts);
+    verb_log_result("topo", result < 0 ? err : NULL, "%s written: %s", path, counts);
     if (result == 0) {
+        topo_warn_of_cards_without_links(&made->topology, &made->warnings);
         topo_warn(&made->warnings);
         if (options->json) {
             struct json_object *object = json_object_new_object();
@@ -134,8 +172,7 @@ static int topo_generate(const struct options *options, struct error *err)
             json_put_list(object, "warnings", &made->warnings);
             json_print(object);
         } else {
-            printf("%s: written, %d cards, %d links\n", path, made->topology.ppu_count,
-                   topo_count_links(&made->topology));
+            printf("%s: written, %s\n", path, counts);
         }
     }
     topology_made_free(made);
@@ -168,6 +205,7 @@ static void topo_put_ends(const struct session *session, int ppu, int peer, stru
     }
 }
 
+/* The links between two cards, or, with B EXTERNAL_PEER, the external ones of one. */
 static void topo_put_pair(const struct session *session, int a, int b, struct json_object *array)
 {
     struct pair pair = pair_look(session, a, b);
@@ -175,11 +213,17 @@ static void topo_put_pair(const struct session *session, int a, int b, struct js
         return;
     }
     struct json_object *object = json_object_new_object();
-    json_put_number(object, "a", a);
-    json_put_number(object, "b", b);
+    if (b == EXTERNAL_PEER) {
+        json_put_number(object, "ppu", a);
+    } else {
+        json_put_number(object, "a", a);
+        json_put_number(object, "b", b);
+    }
     struct json_object *ends = json_put_array(object, "links");
     topo_put_ends(session, a, b, ends);
-    topo_put_ends(session, b, a, ends);
+    if (b != EXTERNAL_PEER) {
+        topo_put_ends(session, b, a, ends);
+    }
     json_put_number(object, "wired", pair.wired);
     json_put_known_number(object, "open", pair.is_read ? pair.open : -1);
     json_put_text(object, "state", topo_state_text(&pair));
@@ -221,6 +265,10 @@ static void topo_print_json(const struct session *session, FILE *stream)
         for (int b = a + 1; b < count; b++) {
             topo_put_pair(session, a, b, pairs);
         }
+    }
+    struct json_object *external = json_put_array(object, "external");
+    for (int ppu = 0; ppu < count; ppu++) {
+        topo_put_pair(session, ppu, EXTERNAL_PEER, external);
     }
     json_write(stream, object);
 }

@@ -83,7 +83,7 @@ const char *coverage_text(const struct coverage *coverage, char text[COVERAGE_TE
     char since[TIME_TEXT_SIZE];
     char until[TIME_TEXT_SIZE];
     char when[2 * TIME_TEXT_SIZE + 16] = "";
-    char leaks[64] = "";
+    char leaks[96] = "";
     if (coverage->required == 0) {
         snprintf(text, COVERAGE_TEXT_SIZE, "no link must be cut");
         return text;
@@ -95,8 +95,13 @@ const char *coverage_text(const struct coverage *coverage, char text[COVERAGE_TE
     } else if (coverage->gated > 0) {
         snprintf(when, sizeof when, " between %s and %s", since, until);
     }
-    if (coverage->leaks > 0) {
+    if (coverage->leaks > 0 && coverage->external_leaks > 0) {
+        snprintf(leaks, sizeof leaks, " (%d of them OPEN at both ends, and %d external ones OPEN)", coverage->leaks,
+                 coverage->external_leaks);
+    } else if (coverage->leaks > 0) {
         snprintf(leaks, sizeof leaks, " (%d of them OPEN at both ends)", coverage->leaks);
+    } else if (coverage->external_leaks > 0) {
+        snprintf(leaks, sizeof leaks, " (%d of them external and OPEN)", coverage->external_leaks);
     }
     snprintf(text, COVERAGE_TEXT_SIZE,
              "%d link%s must be cut: %d read now, %d read back%s before QEMU opened the cards, %d unverified%s",

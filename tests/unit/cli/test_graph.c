@@ -30,6 +30,28 @@ static void put_node(int ppu, const char *node)
     simulated_text(path, node);
 }
 
+/* One node for all that is outside, whatever is cut. */
+static void test_external_links(void **state)
+{
+    (void)state;
+    simulated_text(TOPOLOGY,
+                   "==device0==\nppuid: 0\nlink[0]: nbrPpuid:9\nlink[1]: nbrPpuid:9\nlink[5]: nbrPpuid:1\n"
+                   "==device1==\nppuid: 1\nlink[0]: nbrPpuid:0\n==device2==\nppuid: 2\nlink[7]: nbrPpuid:4\n");
+    simulated_text(SETTINGS, "[map]\n0 = 0000:08:00.0\n1 = 0000:7e:00.0\n2 = 0000:a2:00.0\n");
+    scene_running("a", VM_A, "0", 101);
+    set_masks((const uint32_t[CARDS]){0x23, 0x01, 0});
+    print();
+    assert_string_equal(strstr(captured_stdout(), "  ppu0 -- ppu1"),
+                        "  ppu0 -- ppu1 [color=gray40, style=dashed];\n"
+                        "  external [label=\"external\", shape=ellipse, fillcolor=white];\n"
+                        "  ppu0 -- external [color=gray40, style=dashed, label=\"2\"];\n"
+                        "  ppu2 -- external [color=black, penwidth=2];\n"
+                        "}\n");
+    set_masks((const uint32_t[CARDS]){0x22, 0x01, 0});
+    print();
+    assert_non_null(strstr(captured_stdout(), "  ppu0 -- external [color=red, penwidth=4, label=\"2\"];\n"));
+}
+
 static void test_whole(void **state)
 {
     (void)state;
@@ -92,6 +114,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_whole, scene_start),
+        cmocka_unit_test_setup(test_external_links, scene_start),
         cmocka_unit_test_setup(test_edges, scene_start),
     };
     return cmocka_run_group_tests(tests, simulated_host_start, simulated_host_stop);

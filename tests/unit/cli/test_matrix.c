@@ -103,6 +103,50 @@ static void test_colour(void **state)
                         "X itself  . no link  1 number of open links  \033[35m?\033[0m must be cut, NOT VERIFIED\n");
 }
 
+/* 0 and 3 have external links: two open ones, and one that is cut because 3 has an owner. */
+static void test_external_links(void **state)
+{
+    (void)state;
+    ring(4);
+    machine.topology.peer[0][4] = machine.topology.peer[0][5] = EXTERNAL_PEER;
+    machine.topology.peer[3][6] = EXTERNAL_PEER;
+    session.owners.of[3] = 1;
+    cards[3].reading.mask = 0x43;
+    cards[0].reading.mask = 0x1;
+    cards[2].reading.mask = 0x2;
+    assert_string_equal(print(0, false), "PPU    0  1  2  3  ext  ADDRESS       DRIVER  NUMA  GROUP  OWNER\n"
+                                         "  0    X  1  .  -    2  0000:00:00.0  ppu        0      0  idle\n"
+                                         "  1    1  X  1  .    .  0000:01:00.0  ppu        0      1  idle\n"
+                                         "  2    .  1  X  -    .  0000:02:00.0  ppu        0      2  idle\n"
+                                         "  3    -  .  -  X    -  0000:03:00.0  ppu        0      3  idle\n"
+                                         "X itself  . no link  1 number of open links  ext external links\n"
+                                         "   - cut as required\n");
+    cards[3].reading.mask = 0x3;
+    print(0, false);
+    assert_non_null(strstr(text, "  3    -  .  -  X    !  "));
+    assert_non_null(strstr(text, "! LEAK: open, must be cut\n"));
+    assert_non_null(strstr(print(0, true), "    \033[1;31m!\033[0m  0000:03"));
+}
+
+/* With many cards each block has the column, and it takes its room. */
+static void test_external_links_in_blocks(void **state)
+{
+    (void)state;
+    ring(12);
+    for (int link = 2; link < LINK_MAX; link++) {
+        machine.topology.peer[0][link] = EXTERNAL_PEER;
+    }
+    print(30, false);
+    assert_non_null(strstr(text, "\n  0  X1...... ...1   30  idle\n"));
+    print(29, false);
+    assert_non_null(strstr(text, "PPU  01234567  ext  OWNER\n  0  X1......   30  idle\n"));
+    assert_non_null(strstr(text, "\nPPU  8901  ext  OWNER\n  0  ...1   30  idle\n"));
+    print(100, false);
+    assert_non_null(strstr(text, "\n  0     X   1   .   .   .   .   .   .   .   .   .   1   30  0000:00:00.0  "));
+    print(99, false);
+    assert_non_null(strstr(text, "\n  0    X  1  .  .  .  .  .  .  .  .  .  1   30  0000:00:00.0  "));
+}
+
 /* The narrower the terminal, the narrower the cells; then the facts go. */
 static void test_widths(void **state)
 {
@@ -179,6 +223,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_every_sign, stop),
         cmocka_unit_test_teardown(test_colour, stop),
+        cmocka_unit_test_teardown(test_external_links, stop),
+        cmocka_unit_test_teardown(test_external_links_in_blocks, stop),
         cmocka_unit_test_teardown(test_widths, stop),
         cmocka_unit_test_teardown(test_blocks, stop),
         cmocka_unit_test_teardown(test_many_parallel_links, stop),

@@ -112,6 +112,37 @@ static void test_leak(void **state)
                              "cut-missing", "6", DRIFT_TEXT_6) "]");
 }
 
+/* Bit 1 of each card is external; no second card leaks. */
+static void test_external_leak(void **state)
+{
+    (void)state;
+    simulated_text(SETTINGS, "[registers]\nlinks = 0x3b\n");
+    scene_running("a", VM_A, "01", 101);
+    set_masks((const uint32_t[CARDS]){0x19, 0x33, 0x18, 0x30, 0, 0, 0x1, 0x1});
+    assert_int_equal(check(false), STATUS_CHECK_FAILED);
+    assert_string_equal(captured_stdout(),
+                        "8 links must be cut: 7 read now, 0 read back before QEMU opened the cards, 1 unverified (1 of "
+                        "them external and OPEN)\n"
+                        "LEAK: external link 1 of PPU 0 (0000:08:00.0) is open; owner: a; stop the VM\n"
+                        "PPU 0 (0000:08:00.0) lacks cuts: mask 0x00000019, required 0x0000001b; icn-hook repair makes "
+                        "them\n"
+                        "FAILED: pairs of cards that leak: 0; external links that leak: 1; cards that lack cuts: 1\n");
+    assert_int_equal(check(true), STATUS_CHECK_FAILED);
+    assert_captured_json("/leaks", "[]");
+    assert_captured_json("/drift", "[{\"ppu\":0,\"mask\":\"0x00000019\",\"required\":\"0x0000001b\"}]");
+    set_masks((const uint32_t[CARDS]){0x1a, 0x33, 0x18, 0x30, 0, 0, 0, 0x1});
+    assert_int_equal(check(false), STATUS_CHECK_FAILED);
+    set_masks((const uint32_t[CARDS]){0x18, 0x31, 0x18, 0x30, 0, 0, 0, 0x1});
+    assert_int_equal(check(false), STATUS_CHECK_FAILED);
+    assert_non_null(strstr(captured_stdout(),
+                           "8 links must be cut: 5 read now, 0 read back before QEMU opened the cards, "
+                           "3 unverified (1 of them OPEN at both ends, and 2 external ones OPEN)\n"));
+    simulated_text(SETTINGS, "[registers]\nlinks = 0x3b\n[policy]\nexternal = leave\n");
+    set_masks((const uint32_t[CARDS]){0x19, 0x31, 0x18, 0x30, 0, 0, 0x1, 0x1});
+    assert_int_equal(check(false), STATUS_OK);
+    assert_memory_equal(captured_stdout(), "6 links must be cut: 6 read now", 31);
+}
+
 /* The near end alone keeps a tenant in; a far end that is open is drift. */
 static void test_drift_alone(void **state)
 {
@@ -156,6 +187,7 @@ int main(void)
         cmocka_unit_test_setup(test_gate, scene_start),
         cmocka_unit_test_setup(test_nothing_seen, scene_start),
         cmocka_unit_test_setup(test_leak, scene_start),
+        cmocka_unit_test_setup(test_external_leak, scene_start),
         cmocka_unit_test_setup(test_drift_alone, scene_start),
         cmocka_unit_test_setup(test_unreadable_entry, scene_start),
         cmocka_unit_test_setup(test_failure, scene_start),

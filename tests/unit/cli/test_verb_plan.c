@@ -56,6 +56,23 @@ static void test_isolate(void **state)
     assert_false(host_has(RUN));
 }
 
+/* Bit 1 of each card is external. */
+static void test_isolate_external_links(void **state)
+{
+    (void)state;
+    simulated_text(SETTINGS, "[registers]\nlinks = 0x3b\n");
+    assert_int_equal(plan(scene_xml("a", VM_A, "01234567"), true), STATUS_OK);
+    assert_captured_json("/writes/0",
+                         "{\"ppu\":0,\"bdf\":\"0000:08:00.0\",\"from\":\"0x00000000\",\"to\":\"0x00000002\"}");
+    assert_captured_json("/links/0", "{\"ppu\":0,\"link\":0,\"peer\":6,\"state\":\"open\",\"peer_owner\":\"a\"}");
+    assert_captured_json("/links/1",
+                         "{\"ppu\":0,\"link\":1,\"peer\":null,\"state\":\"cut\",\"peer_owner\":\"external\"}");
+    simulated_text(SETTINGS, "[registers]\nlinks = 0x3b\n[policy]\nexternal = leave\n");
+    assert_int_equal(plan(scene_xml("a", VM_A, "01234567"), true), STATUS_OK);
+    assert_captured_json("/writes", "[]");
+    assert_captured_json("/links/1/state", "\"open\"");
+}
+
 static void test_isolate_own_links(void **state)
 {
     (void)state;
@@ -153,6 +170,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_pass, scene_start),
         cmocka_unit_test_setup(test_isolate, scene_start),
+        cmocka_unit_test_setup(test_isolate_external_links, scene_start),
         cmocka_unit_test_setup(test_isolate_own_links, scene_start),
         cmocka_unit_test_setup(test_warnings, scene_start),
         cmocka_unit_test_setup(test_refuse, scene_start),

@@ -126,6 +126,39 @@ static void test_json_of_what_is_not_known(void **state)
     assert_captured_json("/ppus/3/iommu_group", "null");
 }
 
+/* Bit 1 of each card is external: of 0 open, of 1 cut, and 1 has an owner too. */
+static void test_external_links(void **state)
+{
+    (void)state;
+    simulated_text(SETTINGS, "[registers]\nlinks = 0x3b\n");
+    scene_running("a", VM_A, "01", 101);
+    set_masks((const uint32_t[CARDS]){0x19, 0x33, 0x18, 0x30, 0, 0, 0x1, 0x1});
+    assert_int_equal(status_of(true), STATUS_OK);
+    assert_captured_json("/ok", "false");
+    assert_captured_json("/leaks", "[]");
+    assert_captured_json("/coverage", "{\"required\":8,\"proven\":7,\"gated\":0,\"unverified\":1}");
+    assert_captured_json("/findings/0", "{\"code\":\"external-leak\",\"severity\":\"error\",\"ppu\":0,\"vm\":null,"
+                                        "\"text\":\"LEAK: external link 1 of PPU 0 (0000:08:00.0) is open; owner: a; "
+                                        "stop the VM\"}");
+    assert_captured_json("/ppus/0/expected", "\"0x0000001b\"");
+    assert_captured_json("/ppus/0/links/1",
+                         "{\"link\":1,\"peer\":null,\"near\":\"open\",\"far\":\"unknown\",\"live\":true,"
+                         "\"allowed\":false,\"evidence\":\"unverified\",\"since\":null}");
+    assert_captured_json("/ppus/1/links/1",
+                         "{\"link\":1,\"peer\":null,\"near\":\"cut\",\"far\":\"unknown\",\"live\":false,"
+                         "\"allowed\":false,\"evidence\":\"proven\",\"since\":null}");
+    assert_captured_json("/ppus/2/links/1",
+                         "{\"link\":1,\"peer\":null,\"near\":\"open\",\"far\":\"unknown\",\"live\":true,"
+                         "\"allowed\":true,\"evidence\":null,\"since\":null}");
+    assert_int_equal(status_of(false), STATUS_OK);
+    assert_non_null(strstr(captured_stdout(), "  a      -6 !ext -2 -3 1\n"));
+    assert_non_null(strstr(captured_stdout(), "  a      -7 -ext 0 -2 -3\n"));
+    assert_non_null(strstr(captured_stdout(), "  idle   4 ext -0 -1 3\n"));
+    assert_non_null(strstr(captured_stdout(), "\nLINKS: N open to PPU N  ext external  - cut as required\n"));
+    assert_non_null(strstr(captured_stdout(), "\n8 links must be cut: 7 read now, 0 read back before QEMU opened the "
+                                              "cards, 1 unverified (1 of them external and OPEN)\n"));
+}
+
 static void test_json_of_a_leak(void **state)
 {
     (void)state;
@@ -202,6 +235,7 @@ int main(void)
         cmocka_unit_test_setup(test_text_of_a_leak, scene_start),
         cmocka_unit_test_setup(test_json, scene_start),
         cmocka_unit_test_setup(test_json_of_what_is_not_known, scene_start),
+        cmocka_unit_test_setup(test_external_links, scene_start),
         cmocka_unit_test_setup(test_json_of_a_leak, scene_start),
         cmocka_unit_test_setup(test_prometheus_into_a_file, scene_start),
         cmocka_unit_test_setup(test_text_goes_to_no_file, scene_start),

@@ -79,6 +79,23 @@ static void test_json_of_parallel_links(void **state)
     assert_captured_json("/ppus/1/present", "false");
 }
 
+static void test_json_of_external_links(void **state)
+{
+    (void)state;
+    simulated_text(TOPOLOGY, "==device0==\nppuid: 0\nlink[2]: nbrPpuid:7\nlink[3]: nbrPpuid:7\n==device1==\nppuid: 1\n"
+                             "link[2]: nbrPpuid:8\n");
+    simulated_text(SETTINGS, "[map]\n0 = 0000:08:00.0\n1 = 0000:7e:00.0\n");
+    scene_running("a", VM_A, "1", 101);
+    set_masks((const uint32_t[CARDS]){0x8, 0});
+    assert_int_equal(topo((struct options){.json = true}), STATUS_OK);
+    assert_captured_json("/pairs", "[]");
+    assert_captured_json("/external",
+                         "[{\"ppu\":0,\"links\":[{\"ppu\":0,\"link\":2},{\"ppu\":0,\"link\":3}],\"wired\":2,\"open\":1,"
+                         "\"state\":\"partly\",\"allowed\":true,\"evidence\":null},"
+                         "{\"ppu\":1,\"links\":[{\"ppu\":1,\"link\":2}],\"wired\":1,\"open\":1,\"state\":\"leak\","
+                         "\"allowed\":false,\"evidence\":\"unverified\"}]");
+}
+
 static void test_dot_into_a_file(void **state)
 {
     (void)state;
@@ -119,6 +136,7 @@ int main(void)
         cmocka_unit_test_setup(test_text, scene_start),
         cmocka_unit_test_setup(test_json, scene_start),
         cmocka_unit_test_setup(test_json_of_parallel_links, scene_start),
+        cmocka_unit_test_setup(test_json_of_external_links, scene_start),
         cmocka_unit_test_setup(test_dot_into_a_file, scene_start),
         cmocka_unit_test_setup(test_usage, scene_start),
         cmocka_unit_test_setup(test_failure, scene_start),

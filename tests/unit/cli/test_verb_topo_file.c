@@ -40,8 +40,9 @@ static void test_valid(void **state)
     assert_string_equal(captured_stdout(), VENDOR ": valid, 8 cards, 16 links\n");
     assert_string_equal(captured_stderr(), "");
     assert_int_equal(run((struct options){.validate = VENDOR, .json = true}), STATUS_OK);
-    assert_captured_json("", "{\"schema\":\"icn-hook/validate/1\",\"ok\":true,\"cards\":8,\"links\":16,\"error\":null,"
-                             "\"warnings\":[]}");
+    assert_captured_json(
+        "", "{\"schema\":\"icn-hook/validate/1\",\"ok\":true,\"cards\":8,\"links\":16,\"external\":0,\"error\":null,"
+            "\"warnings\":[]}");
 }
 
 static void test_invalid(void **state)
@@ -59,6 +60,28 @@ static void test_invalid(void **state)
     assert_captured_json("/ok", "false");
     assert_captured_json("/cards", "null");
     assert_captured_json("/links", "null");
+}
+
+static void test_external_links(void **state)
+{
+    (void)state;
+    simulated_text("/scale-out.cfg", "==device0==\nppuid: 0\nlink[0]: nbrPpuid:1\nlink[1]: nbrPpuid:16\n"
+                                     "==device1==\nppuid: 1\nlink[0]: nbrPpuid:0\n==device2==\nppuid: 2\n");
+    const char *path = simulated_path("/scale-out.cfg");
+    char expected[512];
+    assert_int_equal(run((struct options){.validate = path}), STATUS_OK);
+    snprintf(expected, sizeof expected, "%s: valid, 3 cards, 1 links, 1 external link\n", path);
+    assert_string_equal(captured_stdout(), expected);
+    assert_string_equal(captured_stderr(),
+                        "icn-hook: warning: PPU 2 has no link; if it has links in truth, they will not be cut\n"
+                        "icn-hook: warning: the topology has 3 cards, but 8 match :6001 on this host\n");
+    assert_int_equal(run((struct options){.validate = path, .json = true}), STATUS_OK);
+    assert_captured_json("/links", "1");
+    assert_captured_json("/external", "1");
+    simulated_text("/scale-out.cfg", "==device0==\nppuid: 0\nlink[1]: nbrPpuid:16\nlink[2]: nbrPpuid:16\n");
+    assert_int_equal(run((struct options){.validate = path}), STATUS_OK);
+    snprintf(expected, sizeof expected, "%s: valid, 1 cards, 0 links, 2 external links\n", path);
+    assert_string_equal(captured_stdout(), expected);
 }
 
 static void test_another_number_of_cards(void **state)
@@ -101,9 +124,10 @@ static void test_generate(void **state)
     assert_string_equal(captured_stdout(), expected);
     assert_string_equal(simulated_read("/made.cfg"), topology);
     assert_int_equal(run((struct options){.generate = true, .json = true}), STATUS_OK);
-    snprintf(expected, sizeof expected,
-             "{\"schema\":\"icn-hook/generate/1\",\"file\":\"%s\",\"cards\":8,\"links\":16,\"warnings\":[]}",
-             simulated_path(TOPOLOGY));
+    snprintf(
+        expected, sizeof expected,
+        "{\"schema\":\"icn-hook/generate/1\",\"file\":\"%s\",\"cards\":8,\"links\":16,\"external\":0,\"warnings\":[]}",
+        simulated_path(TOPOLOGY));
     assert_captured_json("", expected);
     assert_string_equal(simulated_read(TOPOLOGY), topology);
     free(topology);
@@ -130,11 +154,9 @@ static void test_generate_fails(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_valid, start),
-        cmocka_unit_test_setup(test_invalid, start),
-        cmocka_unit_test_setup(test_another_number_of_cards, start),
-        cmocka_unit_test_setup(test_standard_input, start),
-        cmocka_unit_test_setup(test_generate, start),
+        cmocka_unit_test_setup(test_valid, start),          cmocka_unit_test_setup(test_invalid, start),
+        cmocka_unit_test_setup(test_external_links, start), cmocka_unit_test_setup(test_another_number_of_cards, start),
+        cmocka_unit_test_setup(test_standard_input, start), cmocka_unit_test_setup(test_generate, start),
         cmocka_unit_test_setup(test_generate_fails, start),
     };
     return cmocka_run_group_tests(tests, simulated_host_start, simulated_host_stop);
