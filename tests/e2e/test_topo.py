@@ -196,6 +196,7 @@ def test_validate(host):
         "ok": True,
         "cards": 8,
         "links": 16,
+        "external": 0,
         "error": None,
         "warnings": [],
     }
@@ -220,7 +221,8 @@ def test_validate_refuses(host, name):
     assert found.status == 3
     error = result.stderr.removeprefix("icn-hook: ").rstrip("\n")
     assert found.json() == {
-        "schema": "icn-hook/validate/1", "ok": False, "cards": None, "links": None, "error": error, "warnings": [],
+        "schema": "icn-hook/validate/1", "ok": False, "cards": None, "links": None, "external": None,
+        "error": error, "warnings": [],
     }
 
 
@@ -259,7 +261,8 @@ def test_generate_into_a_file(tooled, tmp_path):
     path = tmp_path / "made.cfg"
     result = tooled.engine("topo", "--generate", "-o", path, "--json")
     assert result.json() == {
-        "schema": "icn-hook/generate/1", "file": str(path), "cards": 8, "links": 16, "warnings": [],
+        "schema": "icn-hook/generate/1", "file": str(path), "cards": 8, "links": 16, "external": 0,
+        "warnings": [],
     }
     assert path.read_text() == Topology.vendor().text()
 

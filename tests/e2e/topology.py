@@ -12,10 +12,12 @@ VENDOR_TOPOLOGY = Path(__file__).resolve().parent.parent / "fixtures/topology/ve
 
 
 class Topology:
-    """links[ppu] = {link index: neighbour}; they stay as they are."""
+    """links[ppu] = {link index: neighbour}, which stay as they are; a neighbour that is not among the
+    keys is outside the host.  LEAVES_EXTERNAL: such links may be open for anybody."""
 
-    def __init__(self, links):
+    def __init__(self, links, leaves_external=False):
         self.links = links
+        self.leaves_external = leaves_external
         self._joins = None
 
     @classmethod
@@ -60,7 +62,7 @@ class Topology:
     def _find_joins(self):
         found = []
         for a in sorted(self.links):
-            for b in sorted(set(self.links[a].values())):
+            for b in sorted(set(self.links[a].values()) & set(self.links)):
                 if a < b:
                     ends_a = sorted(link for link, peer in self.links[a].items() if peer == b)
                     ends_b = sorted(link for link, peer in self.links[b].items() if peer == a)
@@ -83,7 +85,8 @@ class Topology:
             mine, theirs = owners.get(ppu, set()), owners.get(peer, set())
             both_idle = not mine and not theirs
             same_single = len(mine) == 1 and mine == theirs
-            if not both_idle and not same_single:
+            is_left = peer not in self.links and self.leaves_external
+            if not both_idle and not same_single and not is_left:
                 mask |= 1 << link
         return mask
 
@@ -91,9 +94,14 @@ class Topology:
         return {ppu: self.required_mask(ppu, owners) for ppu in sorted(self.links)}
 
     def leaks(self, masks, owners):
-        """Live pairs that the rule forbids."""
-        return sorted(
+        """Live pairs that the rule forbids; (card, neighbour's id) for a link that leads out and is open."""
+        forbidden = [
             (a, b)
             for a, b in self.live_pairs(masks)
             if (owners.get(a) or owners.get(b)) and not (len(owners.get(a, ())) == 1 and owners.get(a) == owners.get(b))
-        )
+        ]
+        for ppu in self.links:
+            if owners.get(ppu) and not self.leaves_external:
+                forbidden += [(ppu, peer) for link, peer in self.links[ppu].items()
+                              if peer not in self.links and not masks[ppu] >> link & 1]
+        return sorted(forbidden)
