@@ -4,9 +4,11 @@
  *
  * The vendor's tool is given groups of cards, not masks, and says nothing about single
  * registers.  Its command line is the vendor guide's:
- *   ppudbg --direct --micnop iso TOPOLOGY "0,1|2,3"   cuts each link that leaves its group,
+ *   ppudbg --direct --micnop iso TOPOLOGY "A,B|C,D"   cuts each link that leaves its group,
  *                                                     opens those inside it
  *   ppudbg --direct --micnop iso reset                opens all links of the machine
+ * The words before TOPOLOGY are a setting: of newer tools they are others (ppucli --iso).  Cards
+ * are named by address: the tool's ids are its own, and may change at a reboot.
  *
  * From a plan, groups are made:
  * - a near end is given with all cards of its owner, or alone if it has several owners or an
@@ -17,7 +19,8 @@
  * - an idle card that is to be cut off whole is isolated alone.
  * Other cuts of far ends are not made: they would need cards of somebody else in a group.
  *
- * One call is all there is, so either all of this was done or nothing is known.
+ * One call is all there is, so either all of this was done or nothing is known.  What becomes of it is
+ * the tool's exit status; of what it prints the last line is shown in the error.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,13 +35,7 @@
 #include "registers/ppudbg.h"
 #include "registers/registers.h"
 
-enum {
-    MILLISECONDS = 1000,
-    ID_SIZE = sizeof "|-2147483648",
-    LINK_TEXT_SIZE = sizeof "-2147483648",
-    SHOWN_LIST = 80,
-    NO_GROUP = 0
-};
+enum { MILLISECONDS = 1000, LINK_TEXT_SIZE = sizeof "-2147483648", SHOWN_LIST = 80, NO_GROUP = 0 };
 
 static void ppudbg_read(struct registers *registers, const struct card_address *card, bool may_touch,
                         struct reading *reading)
@@ -90,17 +87,27 @@ static int run_tool(const struct settings *settings, char *argv[], struct buffer
     return -1;
 }
 
-/* Runs ppudbg --direct --micnop iso FIRST [SECOND]. */
+/* Runs the tool with the words of [ppudbg] isolate, FIRST and, if there is one, SECOND. */
 static int run_iso(const struct settings *settings, char *first, char *second, struct error *err)
 {
-    char *argv[] = {NULL, "--direct", "--micnop", "iso", first, second, NULL};
+    char words[WORDS_SIZE];
+    char *argv[WORDS_SIZE / 2 + 4] = {NULL}; /* the tool, its words, FIRST, SECOND, NULL */
+    char *save;
+    size_t count = 1;
     struct buffer output = {0};
+    snprintf(words, sizeof words, "%s", settings->ppudbg_isolate);
+    for (char *word = strtok_r(words, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
+        argv[count++] = word;
+    }
+    argv[count++] = first;
+    argv[count] = second;
     if (run_tool(settings, argv, &output, err) == 0) {
         buffer_free(&output);
         return 0;
     }
-    return error_wrap(err, "ppudbg --direct --micnop iso %s%s%.*s%s", first, second ? " \"" : "", SHOWN_LIST,
-                      second ? second : "", second ? "\"" : "");
+    const char *slash = strrchr(settings->ppudbg_path, '/');
+    return error_wrap(err, "%s %s %s%s%.*s%s", slash ? slash + 1 : settings->ppudbg_path, settings->ppudbg_isolate,
+                      first, second ? " \"" : "", SHOWN_LIST, second ? second : "", second ? "\"" : "");
 }
 
 int ppudbg_read_topology(const struct settings *settings, struct buffer *output, struct error *err)
@@ -147,24 +154,22 @@ int ppudbg_read_link(const struct settings *settings, struct bdf card, int link,
     return 0;
 }
 
-/* "0,1|2,3": the cards of each group by ascending id, the groups in the order of their first
- * card.  GROUPS: group numbers, NO_GROUP = in none. */
-static char *format_groups(const int groups[], int card_count)
+/* "0000:08:00.0,0000:7e:00.0|0000:a2:00.0": the cards of each group by ascending id, the groups in the order of their
+ * first card.  GROUPS: group numbers, NO_GROUP = in none. */
+static char *format_groups(const int groups[], const struct card_address cards[], int card_count)
 {
-    char *list = memory_alloc((size_t)card_count + 1, ID_SIZE);
-    size_t length = 0;
+    char *list = memory_alloc((size_t)card_count + 1, BDF_TEXT_SIZE); /* with the sign before it */
+    char bdf[BDF_TEXT_SIZE];
+    char *end = list;
     for (int first = 0; first < card_count; first++) {
         bool is_seen = groups[first] == NO_GROUP;
         for (int earlier = 0; earlier < first && !is_seen; earlier++) {
             is_seen = groups[earlier] == groups[first];
         }
-        if (is_seen) {
-            continue;
-        }
-        length += (size_t)snprintf(list + length, ID_SIZE, "%s%d", length > 0 ? "|" : "", first);
-        for (int other = first + 1; other < card_count; other++) {
-            if (groups[other] == groups[first]) {
-                length += (size_t)snprintf(list + length, ID_SIZE, ",%d", other);
+        for (int card = first; card < card_count && !is_seen; card++) {
+            if (groups[card] == groups[first]) {
+                const char *sign = card > first ? "," : end > list ? "|" : "";
+                end += sprintf(end, "%s%s", sign, bdf_format(cards[card].bdf, bdf));
             }
         }
     }
@@ -260,7 +265,7 @@ static int run_call(const struct registers *registers, const struct writing *wri
         return run_iso(registers->settings, word, NULL, err);
     }
     CLEANUP_FREE char *topology = paths_resolve("%s", registers->settings->topology);
-    CLEANUP_FREE char *list = format_groups(call->groups, writing->ppu_count);
+    CLEANUP_FREE char *list = format_groups(call->groups, writing->cards, writing->ppu_count);
     return run_iso(registers->settings, topology, list, err);
 }
 

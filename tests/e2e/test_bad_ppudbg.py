@@ -3,6 +3,7 @@
 missing, hangs, fails, dies or talks too much."""
 
 import ast
+import re
 import shutil
 import time
 from pathlib import Path
@@ -42,8 +43,10 @@ class Tool:
         path.unlink(missing_ok=True)
         return [ast.literal_eval(line) for line in text.splitlines()]
 
-    def iso(self, groups):
-        return [*ISO, str(self.host.path("/etc/icn-hook/icn_topo.cfg")), groups]
+    def iso(self, groups, words=ISO):
+        """GROUPS of ids; the tool is given addresses."""
+        by_address = re.sub(r"\d+", lambda ppu: self.host.bdfs[int(ppu[0])], groups)
+        return [*words, str(self.host.path("/etc/icn-hook/icn_topo.cfg")), by_address]
 
 
 def test_two_vms(host, tool):
@@ -60,6 +63,32 @@ def test_two_vms(host, tool):
     libvirt.stop("b")
     assert tool.calls()[-1] == [*ISO, "reset"]
     assert (host.masks(), host.claim_files()) == (NOTHING_CUT, {})
+
+
+def test_newer_tool(host, tool):
+    """The words before TOPOLOGY LIST are a setting; they go before `reset` too."""
+    tool.path = tool.path.rename(tool.path.with_name("ppucli"))
+    host.configure("[registers]\nbackend = ppudbg\n[ppudbg]\npath = /usr/bin/ppucli\nisolate =  --iso \n")
+    libvirt = Libvirt(host)
+    assert libvirt.start(vm("a", 0, 1)).running
+    assert tool.calls() == [tool.iso("0,1", ["--iso"])] * 2
+    assert {ppu: mask for ppu, mask in host.masks().items() if mask} == {0: 0x19, 1: 0x31}
+    libvirt.stop("a")
+    assert tool.calls()[-1] == ["--iso", "reset"]
+    tool.fail("exit")
+    result = host.hook("a", "prepare", vm("a", 0, 1).xml())
+    topology = host.path("/etc/icn-hook/icn_topo.cfg")
+    words = f'ppucli --iso {topology} "{GUIDE_BDFS[0]},{GUIDE_BDFS[1]}": {tool.path} ended with {FAULTS["exit"]}'
+    assert (result.status, result.stderr) == (5, f"icn-hook: VM 'a' is not started: {words}{NEXT_STEP}")
+
+
+def test_cards_are_named_by_address(host, tool):
+    """Whatever ids the tool has itself: those of [map] are not its own."""
+    ids = [5, 4, 7, 6, 1, 0, 3, 2]
+    lines = "".join(f"{ppu} = {GUIDE_BDFS[index]}\n" for index, ppu in enumerate(ids))
+    host.configure(f"[map]\n{lines}[registers]\nbackend = ppudbg\n")
+    assert host.hook("a", "prepare", vm("a", 0, 3).xml()).status == 0
+    assert [call[-1] for call in tool.calls()] == [f"{GUIDE_BDFS[0]},{GUIDE_BDFS[3]}"]
 
 
 def test_running_vm_is_left_in_peace(host, tool):

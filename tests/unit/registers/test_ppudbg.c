@@ -128,7 +128,20 @@ static const char *topology_path(void)
     return simulated_path(PATH_TOPOLOGY);
 }
 
-/* LIST is what the tool was told; NULL: it was not called. */
+/* What the tool is told: LIST with the addresses of the cards in place of their ids. */
+static const char *by_address(const char *list)
+{
+    static char text[1024];
+    size_t length = 0;
+    for (; *list; list++) {
+        bool is_id = *list >= '0' && *list < '0' + CARDS;
+        length += (size_t)snprintf(text + length, sizeof text - length, "%.*s", is_id ? 12 : 1,
+                                   is_id ? addresses[*list - '0'] : list);
+    }
+    return text;
+}
+
+/* LIST is what the tool was told, by id; NULL: it was not called. */
 static void check_call(const char *list)
 {
     char expected[4096];
@@ -139,7 +152,8 @@ static void check_call(const char *list)
     if (strcmp(list, "reset") == 0) {
         snprintf(expected, sizeof expected, "['--direct', '--micnop', 'iso', 'reset']\n");
     } else {
-        snprintf(expected, sizeof expected, "['--direct', '--micnop', 'iso', '%s', '%s']\n", topology_path(), list);
+        snprintf(expected, sizeof expected, "['--direct', '--micnop', 'iso', '%s', '%s']\n", topology_path(),
+                 by_address(list));
     }
     assert_string_equal(simulated_read("/var/log/ppudbg.calls"), expected);
 }
@@ -162,7 +176,7 @@ static void check_failed(enum status status, const char *how)
     struct error err = {0};
     start_first_two();
     assert_int_equal(write_plan(&err), -1);
-    snprintf(text, sizeof text, "ppudbg --direct --micnop iso %s \"0,1\": %s", topology_path(), how);
+    snprintf(text, sizeof text, "ppudbg --direct --micnop iso %s \"%s\": %s", topology_path(), by_address("0,1"), how);
     assert_string_equal(err.text, text);
     assert_int_equal(err.status, status);
     assert_int_equal(warnings.count, 0);
@@ -412,8 +426,8 @@ static void test_opening_of_a_near_end_fails(void **state)
     owners[0] = 1;
     goal(0, ROLE_NEAR, LINKS, 0x19);
     snprintf(how, sizeof how,
-             "%s \"0\": " TESTS_DIR "/lib/ppudbg ended with exit status 1: ppudbg: error: the firmware refused",
-             topology_path());
+             "%s \"%s\": " TESTS_DIR "/lib/ppudbg ended with exit status 1: ppudbg: error: the firmware refused",
+             topology_path(), by_address("0"));
     check_warned(how);
     check_outcomes("f");
 }
@@ -426,8 +440,8 @@ static void test_keeps_going(void **state)
     start_first_two();
     writing.keep_going = true;
     snprintf(how, sizeof how,
-             "%s \"0,1\": " TESTS_DIR "/lib/ppudbg ended with exit status 1: ppudbg: error: the firmware refused",
-             topology_path());
+             "%s \"%s\": " TESTS_DIR "/lib/ppudbg ended with exit status 1: ppudbg: error: the firmware refused",
+             topology_path(), by_address("0,1"));
     check_warned(how);
     check_outcomes("ff----");
 }
@@ -588,6 +602,65 @@ static void test_link_status_of_a_failing_tool(void **state)
     check_no_link("echo 'Link Status: Up'; sleep 60", STATUS_BUSY, "did not end in time and was killed");
 }
 
+/* The tool's ids are its own: those of the topology say nothing to it. */
+static void test_cards_are_named_by_address(void **state)
+{
+    (void)state;
+    cards[0].bdf.domain = 0x12345;
+    owners[0] = owners[1] = 1;
+    owners[7] = 2;
+    goal(0, ROLE_NEAR, 0, 0x19);
+    goal(7, ROLE_NEAR, 0, 0x39);
+    make_tool("");
+    check_done("dd");
+    char expected[1024];
+    snprintf(expected, sizeof expected, "--direct\n--micnop\niso\n%s\n12345:08:00.0,0000:7e:00.0|0001:ce:00.0\n",
+             topology_path());
+    assert_string_equal(simulated_read("/words"), expected);
+}
+
+static void test_other_words(void **state)
+{
+    char expected[1024];
+    (void)state;
+    snprintf(settings.ppudbg_isolate, sizeof settings.ppudbg_isolate, "--iso $(x) 'a b' *");
+    make_tool("echo no such option >&2; exit 2");
+    owners[4] = 1;
+    goal(4, ROLE_NEAR, 0, LINKS);
+    struct error err;
+    assert_int_equal(write_plan(&err), -1);
+    snprintf(expected, sizeof expected, "--iso\n$(x)\n'a\nb'\n*\n%s\n0001:09:00.0\n", topology_path());
+    assert_string_equal(simulated_read("/words"), expected);
+    snprintf(expected, sizeof expected,
+             "tool --iso $(x) 'a b' * %s \"0001:09:00.0\": %s ended with exit status 2: no such option",
+             topology_path(), simulated_path("/opt/tool"));
+    assert_string_equal(err.text, expected);
+    make_tool("");
+    goal(4, ROLE_FAR, LINKS, 0);
+    owners[4] = 0;
+    check_done("d");
+    assert_string_equal(simulated_read("/words"), "--iso\n$(x)\n'a\nb'\n*\nreset\n");
+}
+
+/* As many as the setting has room for. */
+static void test_many_words(void **state)
+{
+    char expected[2 * WORDS_SIZE + 1024] = "";
+    size_t length = 0;
+    (void)state;
+    for (size_t i = 0; i + 2 < sizeof settings.ppudbg_isolate; i += 2) {
+        memcpy(settings.ppudbg_isolate + i, "w ", 3);
+        length += (size_t)snprintf(expected + length, sizeof expected - length, "w\n");
+    }
+    settings.ppudbg_isolate[strlen(settings.ppudbg_isolate) - 1] = '\0';
+    snprintf(expected + length, sizeof expected - length, "%s\n0000:08:00.0\n", topology_path());
+    make_tool("");
+    owners[0] = 1;
+    goal(0, ROLE_NEAR, 0, LINKS);
+    check_done("d");
+    assert_string_equal(simulated_read("/words"), expected);
+}
+
 /* A list of 1,024 cards reaches the tool whole, and the message in part. */
 static void test_long_list(void **state)
 {
@@ -596,16 +669,22 @@ static void test_long_list(void **state)
     writing.ppu_count = PPU_MAX;
     for (int i = 0; i < PPU_MAX; i++) {
         owners[i] = i + 1;
+        cards[i].bdf = (struct bdf){.domain = (uint32_t)(0x10000 + i / 32), .slot = (uint8_t)(i % 32)};
         goal(i, ROLE_NEAR, 0, 1);
     }
     set_fault("exit");
     writing.keep_going = true;
     snprintf(how, sizeof how,
-             "%s \"0|1|2|3|4|5|6|7|8|9|10|11|12|13|14|15|16|17|18|19|20|21|22|23|24|25|26|27|28|29|\": " TESTS_DIR
+             "%s \"10000:00:00.0|10000:00:01.0|10000:00:02.0|10000:00:03.0|10000:00:04.0|10000:00:0\": " TESTS_DIR
              "/lib/ppudbg ended with exit status 1: ppudbg: error: the firmware refused",
              topology_path());
     check_warned(how);
-    assert_non_null(strstr(simulated_read("/var/log/ppudbg.calls"), "|999|1000|"));
+    struct buffer calls = {0};
+    struct error err;
+    assert_int_equal(file_read(simulated_path("/var/log/ppudbg.calls"), 1 << 20, &calls, NULL, &err), 0);
+    assert_non_null(strstr(calls.data, ", '10000:00:00.0|10000:00:01.0|"));
+    assert_non_null(strstr(calls.data, "|1001f:00:1e.0|1001f:00:1f.0']"));
+    buffer_free(&calls);
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
@@ -645,6 +724,9 @@ int main(void)
         TEST(test_link_status),
         TEST(test_link_status_that_is_not_said),
         TEST(test_link_status_of_a_failing_tool),
+        TEST(test_cards_are_named_by_address),
+        TEST(test_other_words),
+        TEST(test_many_words),
         TEST(test_long_list),
     };
     return cmocka_run_group_tests(tests, simulated_host_start, simulated_host_stop);
