@@ -158,9 +158,9 @@ int ppudbg_read_link(const struct settings *settings, struct bdf card, int link,
  * first card.  GROUPS: group numbers, NO_GROUP = in none. */
 static char *format_groups(const int groups[], const struct card_address cards[], int card_count)
 {
-    char *list = memory_alloc((size_t)card_count + 1, BDF_TEXT_SIZE); /* with the sign before it */
-    char bdf[BDF_TEXT_SIZE];
-    char *end = list;
+    size_t size = ((size_t)card_count + 1) * BDF_TEXT_SIZE; /* each address with the sign before it */
+    char *list = memory_alloc(size, 1);
+    size_t length = 0;
     for (int first = 0; first < card_count; first++) {
         bool is_seen = groups[first] == NO_GROUP;
         for (int earlier = 0; earlier < first && !is_seen; earlier++) {
@@ -168,8 +168,10 @@ static char *format_groups(const int groups[], const struct card_address cards[]
         }
         for (int card = first; card < card_count && !is_seen; card++) {
             if (groups[card] == groups[first]) {
-                const char *sign = card > first ? "," : end > list ? "|" : "";
-                end += sprintf(end, "%s%s", sign, bdf_format(cards[card].bdf, bdf));
+                const char *sign = card > first ? "," : length > 0 ? "|" : "";
+                char bdf[BDF_TEXT_SIZE];
+                bdf_format(cards[card].bdf, bdf);
+                length += (size_t)snprintf(list + length, size - length, "%s%s", sign, bdf);
             }
         }
     }
