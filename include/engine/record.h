@@ -6,7 +6,7 @@
 /* What is written down: claims, and the memory of each card. */
 
 /* Writes the claim of OWNER on the cards that it has.  ANEW: it begins now, even if it is there; otherwise a claim
- * that is there keeps its beginning, but CLAIM_ADMITTED gives the start its time anew. */
+ * that is there and has not ended keeps its beginning, but CLAIM_ADMITTED gives the start its time anew. */
 MUST_CHECK int record_claim(struct session *session, const struct owner *owner, enum claim_event event, bool anew,
                             struct error *err);
 

@@ -42,7 +42,7 @@ int record_claim(struct session *session, const struct owner *owner, enum claim_
                  struct error *err)
 {
     struct claim *claim = state_claim(&session->state, owner->uuid);
-    bool begins = !claim || anew;
+    bool begins = !claim || anew || claim->is_ending;
     if (!claim && !anew && state_unread_claim(&session->state, owner->uuid)) {
         return 0; /* it is kept as it is, and so is the evidence that belongs to it */
     }

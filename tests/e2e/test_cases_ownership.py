@@ -124,6 +124,26 @@ def test_start_of_a_dead_daemon_is_over(host):
     assert host.masks() == host.topology.required_masks({1: {"b"}})
 
 
+@pytest.mark.parametrize("end", ["dead daemon", "noted end"])
+def test_start_after_the_claim_has_ended_owns_its_cards(host, end):
+    """What let the VM through is no use if the old claim's end takes the cards away again."""
+    a = vm("a", 0, 1)
+    passes(host, a, "prepare")
+    bind_vfio(host, a)
+    if end == "dead daemon":
+        host.daemon.restart()
+    else:
+        host.write(f"/run/icn-hook/ended-{a.uuid}", "").chmod(0o600)
+    assert owners(host) == {}
+    passes(host, a, "start")
+    assert owners(host) == {0: ["a"], 1: ["a"]}
+    passes(host, vm("third", 2), "prepare", "stopped", "release")
+    assert (owners(host), host.masks()) == ({0: ["a"], 1: ["a"]}, ONLY_A)
+    assert hook(host, vm("rival", 1), "prepare").status == 4
+    passes(host, a, "stopped", "release")
+    assert (owners(host), host.masks(), host.claim_files()) == ({}, NOTHING_CUT, {})
+
+
 def test_daemon_dies_between_gate_and_status_file(host):
     """QEMU lives, and no status file tells of it: its cards are nobody else's."""
     a = vm("a", 0, 1)

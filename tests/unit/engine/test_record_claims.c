@@ -135,6 +135,22 @@ static void test_claim_begins_after_an_end(void **state)
     assert_false(host_has(TOMBSTONE_OF(VM_A)));
 }
 
+/* So it is at the gate, where a claim that has not ended keeps its beginning. */
+static void test_gate_after_an_end(void **state)
+{
+    (void)state;
+    scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .daemon = DAEMON_DEAD, .ppus = "01"});
+    open_to_change();
+    assert_done(record_catch_up(&session, &turn, &err), &err);
+    assert_claims("a:ended 01");
+    const struct owner *owner = take(VM_A, "01");
+    assert_done(record_claim(&session, owner, CLAIM_ADMITTED, false, &err), &err);
+    assert_done(record_result(&session, &turn, true, &err), &err);
+    look_again();
+    assert_claims("a:starting 01");
+    assert_false(session.state.claims[0].has_daemon);
+}
+
 static void test_cards_without_id_are_left_out(void **state)
 {
     (void)state;
@@ -342,6 +358,7 @@ int main(void)
         EACH(test_time_of_the_gate),
         EACH(test_claim_begins_anew),
         EACH(test_claim_begins_after_an_end),
+        EACH(test_gate_after_an_end),
         EACH(test_cards_without_id_are_left_out),
         EACH(test_end),
         EACH(test_end_knows_the_owner_of_before),
