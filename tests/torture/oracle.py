@@ -56,12 +56,10 @@ class Oracle:
             claims.add(Claim(STARTING, frozenset(cards), caller, now - SLACK, now))
 
     def passed_start(self, uuid, cards, daemon):
-        """The claim's age may still be that of prepare."""
-        claims = self.domains[uuid].claims - {None}
+        """It has its time from the gate on; its daemon may be that of prepare."""
         now = time.monotonic()
-        oldest = min([now - SLACK] + [claim.oldest for claim in claims if claim.cards == frozenset(cards)])
-        callers = {claim.daemon for claim in claims} | {daemon}
-        self.domains[uuid].claims = {Claim(STARTING, frozenset(cards), each, oldest, now) for each in callers}
+        callers = {claim.daemon for claim in self.domains[uuid].claims if claim} | {daemon}
+        self.domains[uuid].claims = {Claim(STARTING, frozenset(cards), each, now - SLACK, now) for each in callers}
 
     def passed_seen(self, uuid):
         """started or reconnect."""
