@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from bystander import Scene
+from faults import is_sanitized
 from libvirt_player import Libvirt
+from physical import Journal
 from simhost import SimHost
 
 
@@ -27,6 +29,22 @@ def pytest_configure(config):
 @pytest.fixture(name="host")
 def fixture_host(tmp_path):
     host = SimHost(tmp_path / "host")
+    yield host
+    host.daemon.kill()
+
+
+@pytest.fixture(name="journal_library", scope="session")
+def fixture_journal_library(tmp_path_factory):
+    """What lets the oracle see each write."""
+    sanitized = is_sanitized(Path(os.environ["ICN_BUILD_DIR"]) / "icn-hook")
+    return Journal.build(tmp_path_factory.mktemp("journal") / "write_journal.so", sanitized)
+
+
+@pytest.fixture(name="machine", params=["guide-8", "810e-16"])
+def fixture_machine(request, tmp_path, journal_library):
+    """Each of the machines that are known, as a host."""
+    host = SimHost(tmp_path / "host", model=request.param)
+    host.note_writes(journal_library)
     yield host
     host.daemon.kill()
 

@@ -3,8 +3,8 @@
 
 The order of hooks, driver changes, QEMU process and status file is that of
 libvirt's qemuProcessStart, qemuProcessStop and qemuProcessReconnect.  After each
-step the oracle looks at the registers, knowing only which domains libvirt has
-let through.
+step, and at each write if the host notes them, the physical oracle looks at the
+registers, knowing only the wiring and which domains libvirt has let through.
 """
 
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class Libvirt:
         self.host = host
         self.watch = watch
         self.running = {}  # name -> Running
-        self.let_through = {}  # uuid -> set of ppus, between a passed `prepare` and `stopped`
+        self.let_through = {}  # uuid -> set of ppus, between a passed `start` and `stopped`
         self.calls = []  # (name, operation, exit status, stderr)
         self.next_pid = FIRST_PID
 
@@ -55,8 +55,16 @@ class Libvirt:
     def check(self, moment):
         if not self.watch:
             return
-        leaks = self.host.topology.leaks(self.host.masks(), self.owners())
-        assert not leaks, f"live links that the rule forbids after {moment}: {leaks}, masks {self.host.masks()}"
+        owners = {self.host.bdfs[ppu]: names for ppu, names in self.owners().items()}
+        if self.host.journal:
+            for written, cuts in self.host.journal.steps():
+                self._judge(f"{moment}, when {written} was written", owners, cuts)
+        self._judge(moment, owners, self.host.hardware.cuts())
+
+    def _judge(self, moment, owners, cuts):
+        leaks = self.host.hardware.leaks(owners, cuts, self.host.external)
+        texts = [f"{a.bdf} link {a.link} - {f'{b.bdf} link {b.link}' if b else 'another host'}" for a, b in leaks]
+        assert not leaks, f"live links that the rule forbids, {moment}: {texts}, cuts { {b: hex(c) for b, c in cuts.items()} }"
 
     def ppus(self, domain):
         """The cards behind a domain's devices."""
@@ -72,6 +80,9 @@ class Libvirt:
     def call(self, domain, operation, form, extra="-", **options):
         result = self.host.hook(domain.name, operation, domain.xml(form), extra, **options)
         self.calls.append((domain.name, operation, result.status, result.stderr))
+        if operation == "stopped":
+            self.let_through.pop(domain.uuid, None)
+        self.check(f"{operation} of {domain.name}")
         return result
 
     def _bind_vfio(self, domain):
@@ -97,14 +108,11 @@ class Libvirt:
     def _clean_up(self, domain, running, reason, **options):
         """qemuProcessStop from the moment the domain is inactive."""
         results = [self.call(domain, "stopped", INACTIVE, **options)]
-        self.let_through.pop(domain.uuid, None)
-        self.check(f"stopped of {domain.name}")
         for bdf, driver in (running.rebind if running else {}).items():
             self.host.set_driver(bdf, driver)
         if running:
             self.host.remove_status(domain.name)
         results.append(self.call(domain, "release", INACTIVE, reason, **options))
-        self.check(f"release of {domain.name}")
         for result in results:
             assert result.status == 0, f"an ending must not fail: {result}"
 
@@ -123,13 +131,13 @@ class Libvirt:
         if in_use:
             self._clean_up(domain, None, "failed")
             return Outcome("in use", 1, in_use)
-        self.let_through[domain.uuid] = self.ppus(domain)
         running = Running(domain, self.next_pid, self._bind_vfio(domain))
         self.next_pid += 1
         result = self.call(domain, "start", LIVE)
         if result.status != 0:
             return self._fail(domain, running, "start", result)
-        self.check(f"start of {domain.name}")
+        self.let_through[domain.uuid] = self.ppus(domain)
+        self.check(f"a passed start of {domain.name}")
         return self._run_qemu(domain, running)
 
     def _run_qemu(self, domain, running):
@@ -139,7 +147,6 @@ class Libvirt:
             self.host.hold(bdf)
         self.running[domain.name] = running
         result = self.call(domain, "started", LIVE)
-        self.check(f"started of {domain.name}")
         if result.status != 0:
             self.stop(domain.name, "failed")
             return Outcome("started", result.status, result.stderr)
@@ -157,7 +164,6 @@ class Libvirt:
         """A restarted daemon finds the VM running; a failure would kill it."""
         result = self.call(self.running[name].domain, "reconnect", LIVE)
         assert result.status == 0, f"reconnect must not fail: {result}"
-        self.check(f"reconnect of {name}")
 
     def hot_plug(self, name, device):
         """No hook is called; the status file shows the device at once."""

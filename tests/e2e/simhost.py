@@ -15,21 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daemon import Daemon
+from domain_xml import Domain, Hostdev
+from physical import Hardware, Journal
 from topology import Topology
+from wiring import GUIDE_BDFS, MODELS, LinkRegisters, Wiring
 
-# The cards of the vendor's guide, in the order of their ids.
-GUIDE_BDFS = [
-    "0000:08:00.0",
-    "0000:7e:00.0",
-    "0000:a2:00.0",
-    "0000:c6:00.0",
-    "0001:09:00.0",
-    "0001:7f:00.0",
-    "0001:aa:00.0",
-    "0001:ce:00.0",
-]
 PPU_VENDOR, PPU_DEVICE, PPU_CLASS = 0x1DED, 0x6001, 0x120000
-LINK_CONFIG, LINK_STATUS, STRIDE = 0xBE382, 0xBE383, 4
+LINK_CONFIG, STRIDE = LinkRegisters.config, LinkRegisters.stride
 BAR_SIZE = 4 << 20
 BAR_FLAGS = 0x40200  # memory, size-aligned
 COMMAND_MEMORY = 0x2
@@ -57,13 +49,25 @@ class Result:
 
 
 class SimHost:
-    def __init__(self, root, cards=8, bdfs=None, topology=None, build_dir=None):
-        """CARDS cards: the guide's first eight, then made-up addresses behind them.
-        TOPOLOGY: the vendor's for up to eight cards, else a ring."""
+    def __init__(self, root, cards=8, bdfs=None, topology=None, model=None, wiring=None, build_dir=None):
+        """MODEL: a machine of wiring.MODELS, or WIRING one of your own.  Else CARDS cards, the
+        guide's first eight, then made-up addresses behind them, or those of BDFS; TOPOLOGY
+        is the vendor's for up to eight cards, else a ring."""
         self.root = Path(root).resolve()
         self.build_dir = Path(build_dir or os.environ["ICN_BUILD_DIR"]).resolve()
-        self.bdfs = list(bdfs) if bdfs else card_addresses(cards)
-        self.topology = topology or (Topology.vendor() if len(self.bdfs) <= 8 else Topology.ring(len(self.bdfs)))
+        if model or wiring:
+            wiring = wiring or MODELS[model]()
+            self.bdfs = sorted(wiring.bdfs, key=lambda bdf: wiring.card(bdf).ppuid)
+            self.topology = wiring.topology()
+            self.map = {card.ppuid: card.bdf for card in wiring.cards}
+        else:
+            self.bdfs = list(bdfs) if bdfs else card_addresses(cards)
+            self.topology = topology or (Topology.vendor() if len(self.bdfs) <= 8 else Topology.ring(len(self.bdfs)))
+            self.map = None
+        self.hardware = Hardware(self.root, wiring or Wiring.of_topology(self.topology, self.bdfs))
+        self.model = model
+        self.journal = None
+        self.external = False  # links that leave the host are to be cut, too
         self.hook_program = self.build_dir / "hook/qemu"
         self.engine_program = self.build_dir / "icn-hook"
         self.functions = 0
@@ -99,30 +103,63 @@ class SimHost:
             self.path(directory).mkdir(parents=True, exist_ok=True)
         self.set_boot_id("11111111-2222-4333-8444-555555555555")
         self.write("/etc/icn-hook/icn_topo.cfg", self.topology.text())
+        if self.map:
+            self.configure("")
+        self.set_hardware(LinkRegisters())
         for index, bdf in enumerate(self.bdfs):
-            self.add_function(bdf, PPU_VENDOR, PPU_DEVICE, PPU_CLASS, iommu_group=10 + index, numa_node=index // 4)
+            self.add_card(self.wiring.card(bdf), iommu_group=10 + index)
+
+    @property
+    def wiring(self):
+        return self.hardware.wiring
+
+    def set_hardware(self, registers):
+        """Where the cards really have their registers."""
+        assert max(registers.config, registers.status) * registers.stride < BAR_SIZE
+        self.hardware.registers = registers
+        self.wiring.save(self.root, registers)
+        if self.journal:
+            self.note_writes(self.journal.library)
+
+    def note_writes(self, library):
+        """From now on the oracle sees each write.  LIBRARY: what Journal.build made."""
+        self.journal = Journal(self.hardware, library, f"{self.root}.writes")
 
     def set_boot_id(self, boot_id):
         self.write("/proc/sys/kernel/random/boot_id", boot_id + "\n")
 
     def configure(self, text):
-        self.write("/etc/icn-hook/icn-hook.conf", text)
+        """The ids of a model's cards are always pinned."""
+        self.write("/etc/icn-hook/icn-hook.conf", text + (map_section(self.map) if self.map and "[map]" not in text else ""))
 
     def pin_ids(self, more=""):
         """Settings whose [map] names every card; MORE sections follow."""
-        self.configure("[map]\n" + "".join(f"{ppu} = {bdf}\n" for ppu, bdf in enumerate(self.bdfs)) + more)
+        self.configure(map_section(dict(enumerate(self.bdfs))) + more)
+
+    def vm(self, name, *ppus):
+        """A domain with these cards."""
+        return Domain(name, [Hostdev(self.bdfs[ppu]) for ppu in ppus])
 
     # PCI functions
 
     def device(self, bdf):
         return self.path("/sys/bus/pci/devices") / bdf
 
-    def add_function(self, bdf, vendor, device, class_code, iommu_group=None, numa_node=0, bar_size=BAR_SIZE):
-        """A PCI function, laid out as sysfs does it."""
-        bus = bdf[: bdf.rindex(":")]
-        real = self.path(f"/sys/devices/pci{bus}") / bdf
+    def add_card(self, card, iommu_group):
+        """A card of the wiring."""
+        self.add_function(
+            card.bdf, PPU_VENDOR, PPU_DEVICE, PPU_CLASS, iommu_group, card.numa_node, parents=card.parents, serial=card.serial
+        )
+
+    def add_function(
+        self, bdf, vendor, device, class_code, iommu_group=None, numa_node=0, bar_size=BAR_SIZE, parents=None, serial=None
+    ):
+        """A PCI function, laid out as sysfs does it.  PARENTS: the directories above it;
+        SERIAL: its Device Serial Number."""
+        parents = parents or f"pci{bdf[: bdf.rindex(':')]}"
+        real = self.path(f"/sys/devices/{parents}") / bdf
         real.mkdir(parents=True)
-        self.device(bdf).symlink_to(f"../../../devices/pci{bus}/{bdf}")
+        self.device(bdf).symlink_to(f"../../../devices/{parents}/{bdf}")
         start = 0xD0000000 + self.functions * BAR_SIZE
         self.functions += 1
         bar = f"0x{start:016x} 0x{start + bar_size - 1:016x} 0x{BAR_FLAGS:016x}\n"
@@ -138,14 +175,15 @@ class SimHost:
         }
         for name, content in files.items():
             (real / name).write_text(content)
-        (real / "config").write_bytes(config_space(vendor, device, class_code, start))
+        (real / "config").write_bytes(config_space(vendor, device, class_code, start, serial))
         with open(real / "resource0", "wb") as resource:
             resource.truncate(bar_size)
         if iommu_group is not None:
             members = self.path(f"/sys/kernel/iommu_groups/{iommu_group}/devices")
             members.mkdir(parents=True, exist_ok=True)
-            (members / bdf).symlink_to(f"../../../../devices/pci{bus}/{bdf}")
-            (real / "iommu_group").symlink_to(f"../../../kernel/iommu_groups/{iommu_group}")
+            (members / bdf).symlink_to(f"../../../../devices/{parents}/{bdf}")
+            up = "../" * (parents.count("/") + 3)
+            (real / "iommu_group").symlink_to(f"{up}kernel/iommu_groups/{iommu_group}")
 
     def add_nic(self, bdf="0000:01:00.0"):
         """A function that is no PPU."""
@@ -169,10 +207,9 @@ class SimHost:
 
     def add_mdev(self, ppu, uuid):
         """A mediated device of a card."""
-        card = self.bdfs[ppu]
-        bus = card[: card.rindex(":")]
-        (self.device(card) / uuid).mkdir()
-        self.path(f"/sys/bus/mdev/devices/{uuid}").symlink_to(f"../../../devices/pci{bus}/{card}/{uuid}")
+        real = self.device(self.bdfs[ppu]).resolve()
+        (real / uuid).mkdir()
+        self.path(f"/sys/bus/mdev/devices/{uuid}").symlink_to(f"../../../{(real / uuid).relative_to(self.path('/sys'))}")
         return uuid
 
     def remove_function(self, bdf):
@@ -202,7 +239,8 @@ class SimHost:
             self.set_enable(bdf, 0)
         if name and not link.is_symlink():
             self.path(f"/sys/bus/pci/drivers/{name}").mkdir(exist_ok=True)
-            link.symlink_to(f"../../../bus/pci/drivers/{name}")
+            depth = len(link.parent.resolve().relative_to(self.path("/sys")).parts)
+            link.symlink_to("../" * depth + f"bus/pci/drivers/{name}")
             if not is_vfio(name):
                 self.set_enable(bdf, 1)
 
@@ -231,18 +269,19 @@ class SimHost:
 
     # Registers
 
-    def read_register(self, ppu, register=LINK_CONFIG):
-        with open(self.device(self.bdfs[ppu]) / "resource0", "rb") as resource:
-            resource.seek(register * STRIDE)
+    def read_register(self, ppu, register=None):
+        """The link config register if no other is named."""
+        with open(self.hardware.resource(self.bdfs[ppu]), "rb") as resource:
+            resource.seek((register or self.hardware.registers.config) * self.hardware.registers.stride)
             return struct.unpack("<I", resource.read(4))[0]
 
-    def write_register(self, ppu, value, register=LINK_CONFIG):
-        with open(self.device(self.bdfs[ppu]) / "resource0", "r+b") as resource:
-            resource.seek(register * STRIDE)
+    def write_register(self, ppu, value, register=None):
+        with open(self.hardware.resource(self.bdfs[ppu]), "r+b") as resource:
+            resource.seek((register or self.hardware.registers.config) * self.hardware.registers.stride)
             resource.write(struct.pack("<I", value))
 
     def mask(self, ppu):
-        """The link config register: bit i set = link i cut."""
+        """The link config register: bit i set = link i cut, unless the hardware is set otherwise."""
         return self.read_register(ppu)
 
     def masks(self):
@@ -251,6 +290,18 @@ class SimHost:
     def set_masks(self, masks):
         for ppu, mask in masks.items():
             self.write_register(ppu, mask)
+        if self.journal:
+            self.journal.forget()
+
+    def required_masks(self, owners):
+        """OWNERS: ppu -> set of owners.  The masks that the wiring demands then."""
+        by_address = {self.bdfs[ppu]: names for ppu, names in owners.items()}
+        required = self.hardware.required(by_address, self.external)
+        return {ppu: required[bdf] for ppu, bdf in enumerate(self.bdfs)}
+
+    def isolated(self, *groups):
+        """The same where each group of cards is a VM's."""
+        return self.required_masks({ppu: {number} for number, group in enumerate(groups) for ppu in group})
 
     # Running domains
 
@@ -302,6 +353,7 @@ class SimHost:
         environment = {"LC_ALL": "C", "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
         environment.update({name: os.environ[name] for name in PASSED_ON if name in os.environ})
         environment.update(ICN_SYSROOT=str(self.root), ICN_ENGINE=str(self.engine_program))
+        environment.update(self.journal.environment if self.journal else {})
         environment.update(extra)
         return {name: value for name, value in environment.items() if value is not None}
 
@@ -393,10 +445,22 @@ def card_addresses(count):
     return GUIDE_BDFS[:count] + made_up
 
 
-def config_space(vendor, device, class_code, bar):
-    """The 64 bytes of a configuration header, memory decoding on."""
+def map_section(cards):
+    return "[map]\n" + "".join(f"{ppu} = {bdf}\n" for ppu, bdf in sorted(cards.items()))
+
+
+def config_space(vendor, device, class_code, bar, serial=None):
+    """A configuration header, memory decoding on.  With a SERIAL, it is that of a PCI
+    Express endpoint, which has the Device Serial Number in its extended space."""
     header = struct.pack(
         "<HHHHBBBBBBBB", vendor, device, COMMAND_MEMORY, 0x10, 0, class_code & 0xFF, class_code >> 8 & 0xFF,
         class_code >> 16, 16, 0, 0, 0,
     )
-    return (header + struct.pack("<I", bar & 0xFFFFFFF0)).ljust(256, b"\0")
+    header = (header + struct.pack("<I", bar & 0xFFFFFFF0)).ljust(256, b"\0")
+    if serial is None:
+        return header
+    space = bytearray(header.ljust(4096, b"\0"))
+    space[0x34] = 0x40  # the first capability: PCI Express 2, endpoint
+    space[0x40:0x44] = struct.pack("<BBH", 0x10, 0, 0x0002)
+    space[0x100:0x10C] = struct.pack("<IQ", 0x00010003, serial)
+    return bytes(space)
