@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The main job through both programs: a VM's start isolates its cards, its end
-restores their links, and nobody else's are touched."""
+"""The main job through both programs, on each machine that is known: a VM's start
+isolates its cards, its end restores their links, and nobody else's are touched."""
 
 import random
 from concurrent.futures import ThreadPoolExecutor
@@ -9,24 +9,52 @@ import pytest
 
 from domain_xml import LIVE, PREPARE, CommandLine, Domain, Hostdev, Interface, Mdev, NetworkPool, Nvme, Usb
 from libvirt_player import Libvirt
-from simhost import GUIDE_BDFS
+from wiring import LinkRegisters
 
 MDEV = "c0ffee00-0000-4000-8000-000000000001"
 OTHER_MDEV = "c0ffee00-0000-4000-8000-000000000002"
-NOTHING_CUT = {ppu: 0 for ppu in range(8)}
 
 # Group of cards -> masks that one VM with them needs; cards not named are untouched.
-GOLDEN_SINGLE = {
-    (0, 1): {0: 0x19, 1: 0x31, 2: 0x18, 3: 0x30, 6: 0x01, 7: 0x01},
-    (6,): {6: 0x39, 0: 0x01, 4: 0x08, 5: 0x10, 7: 0x08},
-    (0, 1, 2, 3, 4, 5, 6, 7): {},
+GOLDEN = {
+    "guide-8": {
+        (0, 1): {0: 0x19, 1: 0x31, 2: 0x18, 3: 0x30, 6: 0x01, 7: 0x01},
+        (6,): {6: 0x39, 0: 0x01, 4: 0x08, 5: 0x10, 7: 0x08},
+        (6, 7): {6: 0x19, 7: 0x31, 0: 0x01, 1: 0x01, 4: 0x18, 5: 0x30},
+        "all": {},
+    },
+    "810e-16": {
+        (0, 1): {0: 0x59, 1: 0x71, 2: 0x18, 3: 0x30, 6: 0x01, 7: 0x01, 8: 0x40, 9: 0x40},
+        (6,): {6: 0x79, 0: 0x01, 4: 0x08, 5: 0x10, 7: 0x48},
+        (6, 7): {6: 0x19, 7: 0x31, 0: 0x01, 1: 0x01, 4: 0x18, 5: 0x30},
+        "all": {},
+    },
 }
-GOLDEN_SPLIT = [(0, 1), (2, 3), (4, 5, 7), (6,)]
-GOLDEN_SPLIT_MASKS = {0: 0x19, 1: 0x31, 2: 0x19, 3: 0x31, 4: 0x09, 5: 0x11, 6: 0x39, 7: 0x09}
+GROUPS = list(GOLDEN["guide-8"])
+SPLIT = [(0, 1), (2, 3), (4, 5, 7), (6,)]
+GOLDEN_SPLIT = {
+    "guide-8": {0: 0x19, 1: 0x31, 2: 0x19, 3: 0x31, 4: 0x09, 5: 0x11, 6: 0x39, 7: 0x09},
+    "810e-16": {
+        0: 0x59, 1: 0x71, 2: 0x59, 3: 0x71, 4: 0x49, 5: 0x51, 6: 0x79, 7: 0x49,
+        8: 0x40, 9: 0x40, 10: 0x40, 11: 0x40, 12: 0x40, 13: 0x40,
+    },
+}
 
 
-def vm(name, *ppus):
-    return Domain(name, [Hostdev(GUIDE_BDFS[ppu]) for ppu in ppus])
+@pytest.fixture(name="host")
+def fixture_host(machine):
+    return machine
+
+
+def members(host, group):
+    return range(len(host.bdfs)) if group == "all" else group
+
+
+def golden(host, group):
+    return {**nothing_cut(host), **GOLDEN[host.model][group]}
+
+
+def nothing_cut(host):
+    return {ppu: 0 for ppu in range(len(host.bdfs))}
 
 
 def state(host):
@@ -36,73 +64,79 @@ def state(host):
 
 def assert_clean(host):
     """As if no VM had ever been there."""
-    assert state(host) == (NOTHING_CUT, {})
+    assert state(host) == (nothing_cut(host), {})
 
 
 # Golden values
 
 
-@pytest.mark.parametrize("group", GOLDEN_SINGLE)
+@pytest.mark.parametrize("group", GROUPS)
 def test_one_vm(host, libvirt, group):
-    assert libvirt.start(vm("vm1", *group)).running
-    assert host.masks() == {**NOTHING_CUT, **GOLDEN_SINGLE[group]}
+    assert libvirt.start(host.vm("vm1", *members(host, group))).running
+    assert host.masks() == golden(host, group)
     assert [status for _, _, status, _ in libvirt.calls] == [0, 0, 0]
     libvirt.stop("vm1")
     assert_clean(host)
 
 
-@pytest.mark.parametrize("group", GOLDEN_SINGLE)
+@pytest.mark.parametrize("group", GROUPS)
 def test_prepare_alone_isolates(host, group):
-    domain = vm("vm1", *group)
+    domain = host.vm("vm1", *members(host, group))
     result = host.hook("vm1", "prepare", domain.xml(PREPARE))
     assert (result.status, result.stderr) == (0, "")
-    assert host.masks() == {**NOTHING_CUT, **GOLDEN_SINGLE[group]}
+    assert host.masks() == golden(host, group)
     assert list(host.claim_files()) == [f"{domain.uuid}.json"]
 
 
 def test_four_vms(host, libvirt):
-    for index, group in enumerate(GOLDEN_SPLIT):
-        assert libvirt.start(vm(f"vm{index}", *group)).running
-    assert host.masks() == GOLDEN_SPLIT_MASKS
+    for index, group in enumerate(SPLIT):
+        assert libvirt.start(host.vm(f"vm{index}", *group)).running
+    assert host.masks() == {**nothing_cut(host), **GOLDEN_SPLIT[host.model]}
     for index in (2, 0, 3, 1):
         libvirt.stop(f"vm{index}")
-        assert host.masks() == host.topology.required_masks(libvirt.owners())
+        assert host.masks() == host.required_masks(libvirt.owners())
     assert_clean(host)
 
 
+def test_the_oracle_agrees_with_the_golden_values(host):
+    for group in GROUPS:
+        assert host.isolated(members(host, group)) == golden(host, group)
+    assert host.isolated(*SPLIT) == {**nothing_cut(host), **GOLDEN_SPLIT[host.model]}
+
+
 def test_bits_of_no_link_are_kept(host, libvirt):
-    host.set_masks({ppu: 0xABCD00C6 for ppu in range(8)})
-    assert libvirt.start(vm("vm1", 0, 1)).running
-    assert host.masks() == {ppu: 0xABCD00C6 | GOLDEN_SINGLE[0, 1].get(ppu, 0) for ppu in range(8)}
+    others = {ppu: 0xABCD00FF & ~host.wiring.link_bits(bdf) for ppu, bdf in enumerate(host.bdfs)}
+    host.set_masks(others)
+    assert libvirt.start(host.vm("vm1", 0, 1)).running
+    assert host.masks() == {ppu: mask | others[ppu] for ppu, mask in host.isolated((0, 1)).items()}
     libvirt.stop("vm1")
-    assert host.masks() == {ppu: 0xABCD00C6 for ppu in range(8)}
+    assert host.masks() == others
 
 
 def test_other_register_settings(host, libvirt):
     """Another register, another stride, and a cut link's bit is 0."""
     host.configure("[registers]\nlink_config = 0x100\nstride = 8\ncut_bit = 0\n")
-    for ppu in range(8):
-        host.write_register(ppu, 0xFFFF0039, register=0x200)
-    libvirt.watch = False
-    assert libvirt.start(vm("vm1", 0, 1)).running
-    found = {ppu: host.read_register(ppu, register=0x200) ^ 0xFFFF0039 for ppu in range(8)}
-    assert found == {**NOTHING_CUT, **GOLDEN_SINGLE[0, 1]}
-    assert host.masks() == NOTHING_CUT
+    host.set_hardware(LinkRegisters(config=0x100, stride=8, cut_bit=0))
+    host.set_masks({ppu: 0xFFFF007F for ppu in range(len(host.bdfs))})
+    assert libvirt.start(host.vm("vm1", 0, 1)).running
+    assert {ppu: mask ^ 0xFFFF007F for ppu, mask in host.masks().items()} == host.isolated((0, 1))
     libvirt.stop("vm1")
-    assert {host.read_register(ppu, register=0x200) for ppu in range(8)} == {0xFFFF0039}
+    assert set(host.masks().values()) == {0xFFFF007F}
+    host.set_hardware(LinkRegisters())
+    assert host.masks() == nothing_cut(host)
 
 
 # Refusals
 
 
 def test_refused_third_vm_leaves_the_others_alone(host, libvirt):
-    assert libvirt.start(vm("a", 0, 1)).running
-    assert libvirt.start(vm("b", 2, 3)).running
+    assert libvirt.start(host.vm("a", 0, 1)).running
+    assert libvirt.start(host.vm("b", 2, 3)).running
     before = state(host)
-    outcome = libvirt.start(vm("c", 4, 1))
+    outcome = libvirt.start(host.vm("c", 4, 1))
     assert (outcome.failed, outcome.status) == ("prepare", 4)
     assert outcome.message.count("\n") == 1
-    for words in ("c", "a", "PPU 1", "0000:7e:00.0"):
+    for words in ("c", "a", "PPU 1", host.bdfs[1]):
         assert words in outcome.message
     assert [call[:3] for call in libvirt.calls[-3:]] == [("c", "prepare", 4), ("c", "stopped", 0), ("c", "release", 0)]
     assert state(host) == before
@@ -112,9 +146,9 @@ def test_refused_third_vm_leaves_the_others_alone(host, libvirt):
 
 
 def test_same_name_other_uuid_is_somebody_else(host, libvirt):
-    assert libvirt.start(vm("a", 0)).running
+    assert libvirt.start(host.vm("a", 0)).running
     before = state(host)
-    imposter = vm("a", 0)
+    imposter = host.vm("a", 0)
     imposter.uuid = "00000000-0000-4000-8000-00000000000f"
     assert host.hook("a", "prepare", imposter.xml(PREPARE)).status == 4
     for operation in ("stopped", "release"):
@@ -123,27 +157,27 @@ def test_same_name_other_uuid_is_somebody_else(host, libvirt):
 
 
 def test_card_of_an_unknown_holder_is_refused(host, libvirt):
-    host.set_driver(GUIDE_BDFS[6], "vfio-pci")
-    host.set_enable(GUIDE_BDFS[6], 1)
-    outcome = libvirt.start(vm("a", 6))
+    host.set_driver(host.bdfs[6], "vfio-pci")
+    host.set_enable(host.bdfs[6], 1)
+    outcome = libvirt.start(host.vm("a", 6))
     assert (outcome.failed, outcome.status) == ("prepare", 4)
-    assert "PPU 6" in outcome.message and GUIDE_BDFS[6] in outcome.message
+    assert "PPU 6" in outcome.message and host.bdfs[6] in outcome.message
     assert_clean(host)
 
 
 def test_link_to_an_unknown_holder_is_cut_on_the_near_end(host, libvirt):
-    host.set_driver(GUIDE_BDFS[6], "vfio-pci")
-    host.set_enable(GUIDE_BDFS[6], 1)
-    assert libvirt.start(vm("a", 0, 1)).running
-    masks = host.masks()
-    assert (masks[0], masks[1]) == (0x19, 0x31)
+    host.set_driver(host.bdfs[6], "vfio-pci")
+    host.set_enable(host.bdfs[6], 1)
+    assert libvirt.start(host.vm("a", 0, 1)).running
+    masks, needed = host.masks(), host.isolated((0, 1))
+    assert (masks[0], masks[1]) == (needed[0], needed[1])
     assert masks[6] == 0
 
 
 def test_ordinary_refusals_change_nothing(host, libvirt):
     """What is wrong with the host refuses VMs with a card, and nobody else."""
     host.configure("[ppu]\nbogus = 1\n")
-    outcome = libvirt.start(vm("a", 0))
+    outcome = libvirt.start(host.vm("a", 0))
     assert (outcome.failed, outcome.status) == ("prepare", 3)
     assert "icn-hook.conf:2" in outcome.message
     assert libvirt.start(Domain("usb", [Usb()])).running
@@ -158,18 +192,18 @@ def test_ordinary_refusals_change_nothing(host, libvirt):
 @pytest.mark.parametrize("device", [Hostdev, Interface, Nvme, CommandLine])
 def test_every_way_to_pass_a_card(host, libvirt, device):
     if device is CommandLine:
-        host.set_driver(GUIDE_BDFS[6], "vfio-pci")
-    assert libvirt.start(Domain("a", [device(GUIDE_BDFS[6])])).running
-    assert host.masks() == {**NOTHING_CUT, **GOLDEN_SINGLE[6,]}
-    assert libvirt.start(vm("b", 6)).status == 4
+        host.set_driver(host.bdfs[6], "vfio-pci")
+    assert libvirt.start(Domain("a", [device(host.bdfs[6])])).running
+    assert host.masks() == host.isolated((6,))
+    assert libvirt.start(host.vm("b", 6)).status == 4
     libvirt.stop("a")
     assert_clean(host)
 
 
 def test_network_pool_is_isolated_at_start(host, libvirt):
     """The card is in the XML of `start` only, and in none at the end."""
-    assert libvirt.start(Domain("a", [NetworkPool(GUIDE_BDFS[6])])).running
-    assert host.masks() == {**NOTHING_CUT, **GOLDEN_SINGLE[6,]}
+    assert libvirt.start(Domain("a", [NetworkPool(host.bdfs[6])])).running
+    assert host.masks() == host.isolated((6,))
     libvirt.stop("a")
     assert_clean(host)
 
@@ -186,9 +220,10 @@ def test_shared_card_is_cut_off_from_everything(host, libvirt):
     first, second = host.add_vf(0, 0), host.add_vf(0, 1)
     assert libvirt.start(Domain("a", [Hostdev(first)])).running
     assert libvirt.start(Domain("b", [Hostdev(second)])).running
-    assert host.mask(0) == 0x39
+    alone = host.isolated((0,))[0]
+    assert host.mask(0) == alone
     libvirt.stop("a")
-    assert host.mask(0) == 0x39
+    assert host.mask(0) == alone
     libvirt.stop("b")
     assert_clean(host)
 
@@ -199,12 +234,12 @@ def test_sharing_cuts_both_ends_of_what_was_open(host, libvirt):
     parts = [host.add_vf(0, 0), host.add_vf(1, 0)]
     other = host.add_vf(0, 1)
     assert libvirt.start(Domain("a", [Hostdev(part) for part in parts])).running
-    assert (host.mask(0), host.mask(1)) == (0x19, 0x31)
+    assert host.masks() == host.isolated((0, 1))
     assert libvirt.start(Domain("b", [Hostdev(other)])).running
-    assert (host.mask(0), host.mask(1)) == (0x39, 0x39)
+    assert (host.mask(0), host.mask(1)) == (host.isolated((0,))[0], host.isolated((1,))[1])
     assert host.engine("check").status == 0
     libvirt.stop("b")
-    assert (host.mask(0), host.mask(1)) == (0x39, 0x39)
+    assert (host.mask(0), host.mask(1)) == (host.isolated((0,))[0], host.isolated((1,))[1])
     assert host.engine("check").status == 0
     libvirt.stop("a")
     assert_clean(host)
@@ -212,63 +247,64 @@ def test_sharing_cuts_both_ends_of_what_was_open(host, libvirt):
 
 def test_a_whole_card_in_a_vm_is_not_written_for_another(host, libvirt):
     """Its guest has opened it; the far end of an idle card would be cut again."""
-    assert libvirt.start(vm("a", 0, 1)).running
+    assert libvirt.start(host.vm("a", 0, 1)).running
     host.write_register(1, 0)
     shared = host.add_vf(3, 0)
     assert libvirt.start(Domain("b", [Hostdev(shared)])).running
-    assert (host.mask(1), host.mask(3)) == (0, 0x39)
+    assert (host.mask(1), host.mask(3)) == (0, host.isolated((3,))[3])
 
 
 def test_mediated_devices_share_a_card(host, libvirt):
     host.add_mdev(0, MDEV)
     host.add_mdev(0, OTHER_MDEV)
-    assert libvirt.start(Domain("a", [Mdev(MDEV, GUIDE_BDFS[0])])).running
-    assert libvirt.start(Domain("b", [Mdev(OTHER_MDEV, GUIDE_BDFS[0])])).running
-    assert host.mask(0) == 0x39
-    assert libvirt.start(vm("c", 0)).status == 4
+    assert libvirt.start(Domain("a", [Mdev(MDEV, host.bdfs[0])])).running
+    assert libvirt.start(Domain("b", [Mdev(OTHER_MDEV, host.bdfs[0])])).running
+    assert host.mask(0) == host.isolated((0,))[0]
+    assert libvirt.start(host.vm("c", 0)).status == 4
     libvirt.stop("a")
     libvirt.stop("b")
     assert_clean(host)
 
 
 def test_unmanaged_card(host, libvirt):
-    host.set_driver(GUIDE_BDFS[6], "vfio-pci")
-    assert libvirt.start(Domain("a", [Hostdev(GUIDE_BDFS[6], managed=False)])).running
-    assert host.masks() == {**NOTHING_CUT, **GOLDEN_SINGLE[6,]}
+    host.set_driver(host.bdfs[6], "vfio-pci")
+    assert libvirt.start(Domain("a", [Hostdev(host.bdfs[6], managed=False)])).running
+    assert host.masks() == host.isolated((6,))
     libvirt.stop("a")
     assert_clean(host)
 
 
 @pytest.mark.parametrize("name", ["two words", "quote'\"", "-r", "--reset", "naïve", "x" * 251, "$(touch x)", ".."])
 def test_odd_names(host, libvirt, name):
-    assert libvirt.start(vm(name, 0, 1)).running
-    assert host.masks() == {**NOTHING_CUT, **GOLDEN_SINGLE[0, 1]}
+    assert libvirt.start(host.vm(name, 0, 1)).running
+    assert host.masks() == host.isolated((0, 1))
     libvirt.stop(name)
     assert_clean(host)
 
 
-def test_pinned_ids(host, libvirt):
-    """Ids in another order than the addresses."""
-    order = [1, 0, 2, 3, 4, 5, 6, 7]
-    host.configure("[map]\n" + "".join(f"{ppu} = {GUIDE_BDFS[card]}\n" for ppu, card in enumerate(order)))
-    libvirt.watch = False
-    assert libvirt.start(Domain("a", [Hostdev(GUIDE_BDFS[1])])).running
-    by_id = {ppu: host.mask(card) for ppu, card in enumerate(order)}
-    assert by_id == {**NOTHING_CUT, 0: 0x39, 6: 0x01, 2: 0x08, 3: 0x10, 1: 0x08}
+def test_ids_are_those_of_the_map(host, libvirt):
+    """Somebody renames two cards, in the map and in the topology."""
+    order = [1, 0, *range(2, len(host.bdfs))]
+    host.configure("[map]\n" + "".join(f"{ppu} = {host.bdfs[card]}\n" for ppu, card in enumerate(order)))
+    host.write("/etc/icn-hook/icn_topo.cfg", host.wiring.topology([host.bdfs[card] for card in order]).text())
+    assert libvirt.start(host.vm("a", 1)).running
+    assert host.masks() == host.isolated((1,))
+    plan = host.engine("plan", "-", "--json", stdin=host.vm("b", 0).xml(PREPARE)).json()
+    assert plan["devices"] == [{"bdf": host.bdfs[0], "via": "hostdev", "ppu": 1}]
 
 
 # Crashes and restarts
 
 
 def test_crash_of_a_vm(host, libvirt):
-    assert libvirt.start(vm("a", 0, 1)).running
+    assert libvirt.start(host.vm("a", 0, 1)).running
     libvirt.crash("a")
     assert_clean(host)
 
 
 def test_restart_of_the_daemon(host, libvirt):
-    assert libvirt.start(vm("a", 0, 1)).running
-    assert libvirt.start(vm("b", 6)).running
+    assert libvirt.start(host.vm("a", 0, 1)).running
+    assert libvirt.start(host.vm("b", 6)).running
     before = host.masks()
     for name in ("b", "a"):
         libvirt.reconnect(name)
@@ -280,11 +316,11 @@ def test_restart_of_the_daemon(host, libvirt):
 
 def test_installed_while_vms_run(host, libvirt):
     """No claim in the state: the status file says who has the card."""
-    assert libvirt.start(vm("a", 0, 1)).running
+    assert libvirt.start(host.vm("a", 0, 1)).running
     for path in host.path("/run/icn-hook").iterdir():
         path.unlink()
-    assert libvirt.start(vm("b", 1)).status == 4
-    assert libvirt.start(vm("c", 2, 3)).running
+    assert libvirt.start(host.vm("b", 1)).status == 4
+    assert libvirt.start(host.vm("c", 2, 3)).running
     libvirt.reconnect("a")
     libvirt.stop("c")
     libvirt.stop("a")
@@ -294,9 +330,9 @@ def test_installed_while_vms_run(host, libvirt):
 @pytest.mark.parametrize("state", ["claim", "claim, then the daemon restarted", "memory", "memory and claim"])
 def test_lost_state(host, libvirt, state):
     """What the VM had is known all the same, and its links come back."""
-    assert libvirt.start(vm("b", 6)).running
+    assert libvirt.start(host.vm("b", 6)).running
     before = host.masks()
-    a = vm("a", 0, 1)
+    a = host.vm("a", 0, 1)
     assert libvirt.start(a).running
     if "claim" in state:
         host.path(f"/run/icn-hook/{a.uuid}.json").unlink()
@@ -312,21 +348,21 @@ def test_lost_state(host, libvirt, state):
 
 def test_reboot_forgets_the_vms(host, libvirt):
     """A /run that survives is of another boot."""
-    assert libvirt.start(vm("a", 0, 1)).running
+    assert libvirt.start(host.vm("a", 0, 1)).running
     libvirt.reboot()
-    assert libvirt.start(vm("b", 1, 2)).running
-    assert host.masks() == host.topology.required_masks(libvirt.owners())
+    assert libvirt.start(host.vm("b", 1, 2)).running
+    assert host.masks() == host.required_masks(libvirt.owners())
     libvirt.stop("b")
     assert_clean(host)
 
 
 def test_daemon_dies_in_prepare(host, libvirt):
     """Neither stopped nor release follow; whoever comes next cleans up."""
-    orphan = vm("a", 0, 1)
+    orphan = host.vm("a", 0, 1)
     assert host.hook("a", "prepare", orphan.xml(PREPARE), through="dying daemon").status == 0
-    assert host.mask(0) == 0x19
-    assert libvirt.start(vm("b", 1)).running
-    assert host.masks() == host.topology.required_masks(libvirt.owners())
+    assert host.mask(0) == host.isolated((0, 1))[0]
+    assert libvirt.start(host.vm("b", 1)).running
+    assert host.masks() == host.required_masks(libvirt.owners())
     libvirt.stop("b")
     assert_clean(host)
 
@@ -335,43 +371,43 @@ def test_daemon_dies_in_prepare(host, libvirt):
 def test_stop_with_broken_settings_gives_up_the_cards(host, libvirt, path):
     """Nothing can be restored then, but the cards have no owner any more."""
     good = host.path(path).read_text() if host.path(path).exists() else ""
-    assert libvirt.start(vm("a", 0, 1)).running
+    assert libvirt.start(host.vm("a", 0, 1)).running
     cut = host.masks()
     host.write(path, "[broken\n")
     libvirt.stop("a")
     assert host.masks() == cut
-    assert f"ended-{vm('a').uuid}" in host.claim_files()
+    assert f"ended-{host.vm('a').uuid}" in host.claim_files()
     assert "its end is noted, and the next hook or `icn-hook repair` carries it out" in host.log()
     host.write(path, good)
-    assert libvirt.start(vm("b", 1, 2)).running
-    assert host.masks() == host.topology.required_masks(libvirt.owners())
+    assert libvirt.start(host.vm("b", 1, 2)).running
+    assert host.masks() == host.required_masks(libvirt.owners())
     libvirt.stop("b")
     assert_clean(host)
 
 
 def test_start_in_progress_is_not_stale(host, libvirt):
     """Its daemon lives: between prepare and start there is no other sign of the domain."""
-    assert host.hook("a", "prepare", vm("a", 0, 1).xml(PREPARE)).status == 0
-    assert libvirt.start(vm("b", 1)).status == 4
-    assert host.masks() == {**NOTHING_CUT, **GOLDEN_SINGLE[0, 1]}
+    assert host.hook("a", "prepare", host.vm("a", 0, 1).xml(PREPARE)).status == 0
+    assert libvirt.start(host.vm("b", 1)).status == 4
+    assert host.masks() == host.isolated((0, 1))
 
 
 def test_hot_plugged_card_has_its_owner(host, libvirt):
-    assert libvirt.start(vm("a", 0, 1)).running
-    libvirt.hot_plug("a", Hostdev(GUIDE_BDFS[4]))
-    assert libvirt.start(vm("b", 4)).status == 4
+    assert libvirt.start(host.vm("a", 0, 1)).running
+    libvirt.hot_plug("a", Hostdev(host.bdfs[4]))
+    assert libvirt.start(host.vm("b", 4)).status == 4
     libvirt.stop("a")
     assert_clean(host)
 
 
 def test_register_that_was_reset_is_cut_again_at_start(host):
-    domain = vm("a", 0, 1)
+    domain = host.vm("a", 0, 1)
     assert host.hook("a", "prepare", domain.xml(PREPARE)).status == 0
     for ppu in (0, 1):
-        host.set_driver(GUIDE_BDFS[ppu], "vfio-pci")
+        host.set_driver(host.bdfs[ppu], "vfio-pci")
         host.write_register(ppu, 0)
     assert host.hook("a", "start", domain.xml(LIVE)).status == 0
-    assert host.masks() == {**NOTHING_CUT, **GOLDEN_SINGLE[0, 1]}
+    assert host.masks() == host.isolated((0, 1))
 
 
 @pytest.mark.parametrize("policy, status", [("alert", 0), ("kill", 1)])
@@ -379,12 +415,12 @@ def test_leak_at_started(host, libvirt, policy, status):
     """QEMU does not open a device whose address in the guest is unassigned, so its
     register can be read."""
     host.configure(f"[policy]\non_leak = {policy}\n")
-    domain = vm("a", 0, 1)
+    domain = host.vm("a", 0, 1)
     assert host.hook("a", "prepare", domain.xml(PREPARE)).status == 0
     assert host.hook("a", "start", domain.xml(LIVE)).status == 0
-    host.set_masks(NOTHING_CUT)
+    host.set_masks(nothing_cut(host))
     for ppu in (0, 1):
-        host.set_driver(GUIDE_BDFS[ppu], "vfio-pci")
+        host.set_driver(host.bdfs[ppu], "vfio-pci")
     host.start_process(4711)
     host.write_status(domain, 4711)
     assert host.hook("a", "started", domain.xml(LIVE)).status == status
@@ -395,7 +431,7 @@ def test_leak_at_started(host, libvirt, policy, status):
 
 
 def test_two_want_the_same_card(host):
-    domains = [vm("a", 0, 1), vm("b", 1, 2)]
+    domains = [host.vm("a", 0, 1), host.vm("b", 1, 2)]
     for _ in range(5):
         with ThreadPoolExecutor(2) as pool:
             results = list(pool.map(lambda domain: host.hook(domain.name, "prepare", domain.xml(PREPARE)), domains))
@@ -414,10 +450,10 @@ def test_random_life(host):
         if libvirt.running and dice.random() < 0.4:
             libvirt.stop(dice.choice(sorted(libvirt.running)), dice.choice(["shutdown", "crashed", "destroyed"]))
         else:
-            domain = vm(f"vm{step}", *dice.sample(range(8), dice.randint(1, 3)))
+            domain = host.vm(f"vm{step}", *dice.sample(range(len(host.bdfs)), dice.randint(1, 3)))
             taken = set(libvirt.owners()) & libvirt.ppus(domain)
             assert libvirt.start(domain).status == (4 if taken else 0)
-        assert host.masks() == host.topology.required_masks(libvirt.owners())
+        assert host.masks() == host.required_masks(libvirt.owners())
     for name in sorted(libvirt.running):
         libvirt.stop(name)
     assert_clean(host)
@@ -427,7 +463,7 @@ def test_random_life(host):
 
 
 def test_dry_run_tells_and_changes_nothing(host):
-    domain = vm("a", 0, 1)
+    domain = host.vm("a", 0, 1)
     result = host.engine("--dry-run", "-", "--json", stdin=domain.xml(PREPARE))
     assert (result.status, result.stderr) == (0, "")
     plan = result.json()
@@ -435,41 +471,41 @@ def test_dry_run_tells_and_changes_nothing(host):
     assert plan["domain"] == {"name": "a", "uuid": domain.uuid}
     assert (plan["verdict"], plan["reason"], plan["warnings"]) == ("isolate", None, [])
     assert plan["devices"] == [
-        {"bdf": GUIDE_BDFS[0], "via": "hostdev", "ppu": 0},
-        {"bdf": GUIDE_BDFS[1], "via": "hostdev", "ppu": 1},
+        {"bdf": host.bdfs[0], "via": "hostdev", "ppu": 0},
+        {"bdf": host.bdfs[1], "via": "hostdev", "ppu": 1},
     ]
-    golden = GOLDEN_SINGLE[0, 1]
+    golden_masks = {ppu: mask for ppu, mask in golden(host, (0, 1)).items() if mask}
     assert plan["writes"] == [
-        {"ppu": ppu, "bdf": GUIDE_BDFS[ppu], "from": "0x00000000", "to": f"0x{mask:08x}"}
-        for ppu, mask in sorted(golden.items())
+        {"ppu": ppu, "bdf": host.bdfs[ppu], "from": "0x00000000", "to": f"0x{mask:08x}"}
+        for ppu, mask in sorted(golden_masks.items())
     ]
     assert_clean(host)
     assert not host.path("/run/icn-hook").exists()
 
 
 def test_verbose_dry_run_tells_what_it_found(host, libvirt):
-    a = vm("a", 6)
+    a = host.vm("a", 6)
     assert libvirt.start(a).running
     before = host.log()
-    result = host.engine("-v", "--dry-run", "-", stdin=vm("b", 0, 1).xml())
+    result = host.engine("-v", "--dry-run", "-", stdin=host.vm("b", 0, 1).xml())
     assert result.status == 0
     lines = result.stderr.splitlines()
     assert lines[:2] == [
-        f"icn-hook: topology {host.path('/etc/icn-hook/icn_topo.cfg')}: 8 PPUs; their ids come from the order of their "
-        "addresses",
+        f"icn-hook: topology {host.path('/etc/icn-hook/icn_topo.cfg')}: {len(host.bdfs)} PPUs; their ids come from [map]",
         f"icn-hook: vm a ({a.uuid}): runs",
     ]
     # Its own cards, and those without owner that a link joins with them.
+    other_board = (8, 9) if host.model == "810e-16" else ()
     assert lines[2:] == [
-        f"icn-hook: PPU {ppu} ({GUIDE_BDFS[ppu]}): mask {host.mask(ppu):#010x}" for ppu in (0, 1, 2, 3, 7)
+        f"icn-hook: PPU {ppu} ({host.bdfs[ppu]}): mask {host.mask(ppu):#010x}" for ppu in sorted({0, 1, 2, 3, 7, *other_board})
     ]
     assert host.log() == before
 
 
 def test_dry_run_of_a_conflict(host, libvirt):
-    assert libvirt.start(vm("a", 0, 1)).running
+    assert libvirt.start(host.vm("a", 0, 1)).running
     before = state(host)
-    result = host.engine("plan", "-", "--json", stdin=vm("b", 1).xml(PREPARE))
+    result = host.engine("plan", "-", "--json", stdin=host.vm("b", 1).xml(PREPARE))
     assert result.status == 4
     plan = result.json()
     assert plan["verdict"] == "refuse" and "PPU 1" in plan["reason"] and plan["writes"] == []
