@@ -12,8 +12,8 @@ import pytest
 
 from bystander import Scene
 from faults import is_sanitized
+from journal import Journal
 from libvirt_player import Libvirt
-from physical import Journal
 from simhost import SimHost
 
 

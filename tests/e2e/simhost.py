@@ -16,7 +16,8 @@ from pathlib import Path
 
 from daemon import Daemon
 from domain_xml import Domain, Hostdev
-from physical import Hardware, Journal
+from journal import Journal
+from physical import Hardware
 from topology import Topology
 from wiring import GUIDE_BDFS, MODELS, LinkRegisters, Wiring
 
@@ -26,6 +27,8 @@ BAR_SIZE = 4 << 20
 BAR_FLAGS = 0x40200  # memory, size-aligned
 COMMAND_MEMORY = 0x2
 MEMORY_OF_CARDS = "cards.json"
+VENDOR_DRIVER = "alixpu"
+TOOLS = Path(__file__).resolve().parent.parent / "lib"
 
 # Handed on from the test runner to the programs: how a sanitizer or a coverage
 # build reports.  libvirt hands on none of them.
@@ -243,6 +246,37 @@ class SimHost:
             link.symlink_to("../" * depth + f"bus/pci/drivers/{name}")
             if not is_vfio(name):
                 self.set_enable(bdf, 1)
+
+    def load_driver(self, *bdfs):
+        """The vendor's driver takes these cards, or all that nothing else has: its tools
+        know them then, and their BARs are taken."""
+        for bdf in bdfs or self.bdfs:
+            if bdfs or not self.driver(bdf):
+                self.set_driver(bdf, VENDOR_DRIVER)
+
+    def unload_driver(self):
+        for bdf in self.bdfs:
+            if self.driver(bdf) == VENDOR_DRIVER:
+                self.set_driver(bdf, None)
+
+    def install_tool(self, name, path=None):
+        """The stand-in of one of the vendor's tools, in /usr/bin: a file of its own, to be
+        broken at will."""
+        source = TOOLS / name
+        text = f"import sys\nsys.path.insert(0, {str(TOOLS)!r})\nwith open({str(source)!r}) as file:\n"
+        text += f"    code = compile(file.read(), {str(source)!r}, 'exec')\nexec(code)\n"
+        tool = self.write(path or f"/usr/bin/{name}", "#!/usr/bin/env python3\n" + text)
+        tool.chmod(0o755)
+        return tool
+
+    def install_tools(self):
+        for name in ("ppu-smi", "ppudbg"):
+            self.install_tool(name)
+        self.install_tool("ppudbg", "/usr/bin/ppucli")
+
+    def tool(self, name, *arguments):
+        """What a tool answers, once it is installed."""
+        return self.run([self.path("/usr/bin") / name, *arguments])
 
     def hold(self, bdf):
         """QEMU opens the card through vfio."""

@@ -6,7 +6,6 @@ import ast
 import re
 import shutil
 import time
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +13,6 @@ from bystander import BEFORE, vm
 from libvirt_player import Libvirt
 from simhost import GUIDE_BDFS
 
-STANDIN = Path(__file__).resolve().parent.parent / "lib/ppudbg"
 NEXT_STEP = "; its links are not all cut, so correct that, then start it again\n"
 ISO = ["--direct", "--micnop", "iso"]
 NOTHING_CUT = {ppu: 0 for ppu in range(8)}
@@ -29,10 +27,8 @@ def fixture_tool(host):
 class Tool:
     def __init__(self, host):
         self.host = host
-        self.path = host.path("/usr/bin/ppudbg")
+        self.path = host.install_tool("ppudbg")
         host.configure("[registers]\nbackend = ppudbg\n[ppudbg]\ntimeout = 3\n")
-        self.path.parent.mkdir(parents=True)
-        shutil.copy(STANDIN, self.path)
 
     def fail(self, word):
         self.host.write("/etc/ppudbg.fault", word)

@@ -8,7 +8,6 @@ import shutil
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -18,7 +17,6 @@ from faults import Tracer
 from libvirt_player import Libvirt
 from simhost import GUIDE_BDFS, SimHost, config_space
 
-STANDIN = Path(__file__).resolve().parent.parent / "lib/ppudbg"
 NOTHING_CUT = {ppu: 0 for ppu in range(8)}
 ONLY_A = {**NOTHING_CUT, 0: 0x19, 1: 0x31, 2: 0x18, 3: 0x30, 6: 0x01, 7: 0x01}  # a has 0 and 1
 GONE = 0xFFFFFFFF
@@ -236,7 +234,7 @@ def test_sixteen_ends_with_a_slow_tool(tmp_path):
     """Each call of the tool takes a fifth of the time that a hook waits for the lock."""
     host = SimHost(tmp_path / "sixteen", cards=16)
     host.configure("[registers]\nbackend = ppudbg\n[policy]\nlock_timeout = 2\n")
-    standin = shutil.copy(STANDIN, host.path("/usr/sbin/standin"))
+    standin = host.install_tool("ppudbg", "/usr/sbin/standin")
     tool = host.write("/usr/bin/ppudbg", f'#!/bin/sh\nexec {sys.executable} {standin} "$@"\n')
     tool.chmod(0o755)
     libvirt = Libvirt(host, watch=False)

@@ -90,14 +90,16 @@ class LinkRegisters:
 
 class Wiring:
     """`joins`: pairs of ends.  `external`: ends that lead out of the host -> Far, or None
-    where nothing answers.  `broken`: ends of links that do not come up."""
+    where nothing answers.  `broken`: ends of links that do not come up.  A card has PORTS
+    for links, used or not."""
 
-    def __init__(self, cards, joins, external=None, broken=(), name="PPU-ZW810E"):
+    def __init__(self, cards, joins, external=None, broken=(), name="PPU-ZW810E", ports=7):
         self.cards = list(cards)
         self.joins = [(End(*a), End(*b)) for a, b in joins]
         self.external = {End(*end): far for end, far in (external or {}).items()}
         self.broken = {End(*end) for end in broken}
         self.name = name
+        self.ports = ports
         self._others = {end: other for pair in self.joins for end, other in (pair, pair[::-1])}
         assert len(self._others) == 2 * len(self.joins), "an end has more than one link"
         assert not self._others.keys() & self.external.keys(), "an end leads in and out"
@@ -140,6 +142,7 @@ class Wiring:
 
         content = {
             "name": self.name,
+            "ports": self.ports,
             "cards": cards(),
             "links": self.joins,
             "external": [[end, far.__dict__ if far else None] for end, far in self.external.items()],
@@ -156,7 +159,7 @@ class Wiring:
         for card in sorted(content["cards"], key=lambda card: card["index"]):
             cards.append(Card(**{key: value for key, value in card.items() if key != "index"}))
         external = {End(*end): Far(**far) if far else None for end, far in content["external"]}
-        wiring = cls(cards, content["links"], external, content["broken"], content["name"])
+        wiring = cls(cards, content["links"], external, content["broken"], content["name"], content["ports"])
         return wiring, LinkRegisters(**content["registers"])
 
     @classmethod
