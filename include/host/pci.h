@@ -25,3 +25,19 @@ MUST_CHECK int pci_list_matching(struct pci *pci, struct bdf **functions, size_t
 /* One function, without a scan.  *present is false if the host has none at BDF (and
  * *matches then too); one that cannot be looked at is an error. */
 MUST_CHECK int pci_look_up(struct pci *pci, struct bdf bdf, bool *present, bool *matches, struct error *err);
+
+/* What tells one card from another although its address has changed.  0: found; 1: there is none;
+ * -1: it could not be read, which says nothing.  The text is untouched unless it is found. */
+
+enum { PCI_PATH_SIZE = 128, PCI_SERIAL_SIZE = sizeof "00-00-00-00-00-00-00-01" };
+
+/* The card's place, which a new numbering of the buses does not change: the host bridge's name in
+ * /sys/devices, then the device and function of each bridge, then of the card itself, as in
+ * "pci0000:00/01.0/00.0".  1 also where sysfs shows the card outside of a host bridge (a plain directory of a
+ * simulated host), or deeper than a text of PCI_PATH_SIZE can say. */
+MUST_CHECK int pci_card_path(struct bdf bdf, char path[PCI_PATH_SIZE]);
+
+/* The Device Serial Number capability, as lspci prints it: "00-00-00-00-00-00-00-01".  It wakes no card that
+ * sleeps in D3hot.  -1 also if the card does not answer, or if the kernel shows the extended configuration
+ * space to root only. */
+MUST_CHECK int pci_card_serial(struct bdf bdf, char serial[PCI_SERIAL_SIZE]);

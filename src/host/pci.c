@@ -5,13 +5,16 @@
  * libpci decides what an lspci filter matches.  The ids are read here: libpci's
  * own reading takes any junk for a number, so that a PPU would silently be none,
  * ends the process (or jumps out of the call) when a function vanishes while it is
- * read, and opens twice as many files.
+ * read, and opens twice as many files.  So is the serial number: to libpci a capability
+ * that cannot be read is one that is not there.
  */
 #include "host/pci.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pci/pci.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -213,5 +216,123 @@ int pci_list_matching(struct pci *pci, struct bdf **functions, size_t *count, st
     }
     *functions = list.items;
     *count = list.count;
+    return 0;
+}
+
+enum { DEPTH_MAX = PCI_PATH_SIZE / 4 };
+
+/* "pci0000:00", the name of a host bridge in /sys/devices. */
+static bool is_host_bridge(const char *name)
+{
+    static const char digits[] = "0123456789abcdef";
+    if (strncmp(name, "pci", 3) != 0) {
+        return false;
+    }
+    size_t domain = strspn(name + 3, digits);
+    return domain >= 4 && name[3 + domain] == ':' && strspn(name + 4 + domain, digits) == 2 && name[6 + domain] == '\0';
+}
+
+/* RESOLVED ends in ".../pci0000:00/0000:00:01.0/0000:08:00.0".  A host bridge behind a function (Intel VMD) is
+ * part of the way. */
+static bool shorten_path(char *resolved, char path[PCI_PATH_SIZE])
+{
+    const char *parts[DEPTH_MAX];
+    size_t count = 0;
+    char *slash = strrchr(resolved, '/');
+    struct bdf bdf;
+    while (slash && count < DEPTH_MAX && (bdf_parse(slash + 1, &bdf) || is_host_bridge(slash + 1))) {
+        parts[count++] = slash + 1;
+        *slash = '\0';
+        slash = strrchr(resolved, '/');
+    }
+    if (count < 2 || count == DEPTH_MAX || !is_host_bridge(parts[count - 1])) {
+        return false;
+    }
+    size_t used = 0;
+    for (size_t i = count; i > 0 && used < PCI_PATH_SIZE; i--) {
+        const char *slash_or_nothing = i < count ? "/" : "";
+        used += (size_t)(bdf_parse(parts[i - 1], &bdf)
+                             ? snprintf(path + used, PCI_PATH_SIZE - used, "%s%02x.%x", slash_or_nothing, bdf.slot,
+                                        bdf.function)
+                             : snprintf(path + used, PCI_PATH_SIZE - used, "%s%s", slash_or_nothing, parts[i - 1]));
+    }
+    return used < PCI_PATH_SIZE;
+}
+
+int pci_card_path(struct bdf bdf, char path[PCI_PATH_SIZE])
+{
+    char name[BDF_TEXT_SIZE];
+    char found[PCI_PATH_SIZE];
+    CLEANUP_FREE char *link = paths_resolve(PATH_PCI_DEVICES "/%s", bdf_format(bdf, name));
+    CLEANUP_FREE char *resolved = realpath(link, NULL);
+    int number = errno;
+    if (!resolved) {
+        return means_missing(number) ? 1 : -1;
+    }
+    if (!shorten_path(resolved, found)) {
+        return 1;
+    }
+    memcpy(path, found, sizeof found);
+    return 0;
+}
+
+enum { CONFIG_SIZE = 4096, CONFIG_HEADER = 64, CONFIG_BASIC = 0x100, CAPABILITY_MIN = 8, CAPABILITY_SERIAL = 12 };
+
+static uint32_t config_word(const unsigned char *config, size_t offset)
+{
+    uint32_t word;
+    memcpy(&word, config + offset, sizeof word);
+    return le32toh(word);
+}
+
+/* The offset of the capability in the extended configuration space, or 0.  Their list is bounded, for it may lead in
+ * a circle. */
+static size_t find_serial_capability(const unsigned char *config, size_t length)
+{
+    size_t offset = CONFIG_BASIC;
+    for (int i = 0; i < (CONFIG_SIZE - CONFIG_BASIC) / CAPABILITY_MIN; i++) {
+        if (offset < CONFIG_BASIC || offset + CAPABILITY_SERIAL > length) {
+            return 0;
+        }
+        uint32_t header = config_word(config, offset);
+        if (header == UINT32_MAX) {
+            return 0;
+        }
+        if ((header & 0xffff) == PCI_EXT_CAP_ID_DSN) {
+            return offset;
+        }
+        offset = header >> 20 & ~3u;
+    }
+    return 0;
+}
+
+int pci_card_serial(struct bdf bdf, char serial[PCI_SERIAL_SIZE])
+{
+    unsigned char config[CONFIG_SIZE];
+    char name[BDF_TEXT_SIZE];
+    struct stat facts;
+    CLEANUP_FREE char *path = paths_resolve(PATH_PCI_DEVICES "/%s/config", bdf_format(bdf, name));
+    CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int number = errno;
+    if (fd < 0) {
+        return means_missing(number) ? 1 : -1;
+    }
+    /* The kernel gives 64 bytes to others than root, and the size of all (pci_read_config, pci-sysfs.c). */
+    ssize_t length = fstat(fd, &facts) < 0 ? -1 : pread(fd, config, sizeof config, 0);
+    if (length < CONFIG_HEADER || config_word(config, 0) == UINT32_MAX ||
+        (length < facts.st_size && length < CONFIG_SIZE)) {
+        return -1;
+    }
+    size_t offset = find_serial_capability(config, (size_t)length);
+    if (offset == 0) {
+        return 1;
+    }
+    uint32_t low = config_word(config, offset + 4);
+    uint32_t high = config_word(config, offset + 8);
+    if (low == UINT32_MAX && high == UINT32_MAX) {
+        return -1;
+    }
+    snprintf(serial, PCI_SERIAL_SIZE, "%02x-%02x-%02x-%02x-%02x-%02x-%02x-%02x", high >> 24, high >> 16 & 0xff,
+             high >> 8 & 0xff, high & 0xff, low >> 24, low >> 16 & 0xff, low >> 8 & 0xff, low & 0xff);
     return 0;
 }

@@ -358,6 +358,167 @@ static void test_goes_on_after_failure(void **state)
     pci_close(pci);
 }
 
+/* The path of 0000:0a:00.0, which sysfs shows at PLACE below /sys/devices ("": there is no such card). */
+static const char *path_at(const char *place)
+{
+    static char path[PCI_PATH_SIZE];
+    char directory[512];
+    char target[512];
+    simulated_host_clear(NULL);
+    if (place[0]) {
+        snprintf(directory, sizeof directory, "/sys/devices/%s", place);
+        snprintf(target, sizeof target, "../../../devices/%s", place);
+        simulated_directory(directory);
+        simulated_link("/sys/bus/pci/devices/0000:0a:00.0", target);
+    }
+    snprintf(path, sizeof path, "untouched");
+    int result = pci_card_path(bdf_of("0000:0a:00.0"), path);
+    if (result != 0) {
+        assert_string_equal(path, "untouched");
+        return result == 1 ? "none" : "unreadable";
+    }
+    return path;
+}
+
+static void test_card_path(void **state)
+{
+    (void)state;
+    assert_string_equal(path_at("pci0000:00/0000:0a:00.0"), "pci0000:00/00.0");
+    assert_string_equal(path_at("pci0000:00/0000:00:01.0/0000:0a:00.0"), "pci0000:00/01.0/00.0");
+    assert_string_equal(path_at("pci0001:80/0001:80:1f.7/0001:81:00.0/0001:82:0b.1/0000:0a:00.0"),
+                        "pci0001:80/1f.7/00.0/0b.1/00.0");
+    /* The same place, although the buses have got other numbers. */
+    assert_string_equal(path_at("pci0001:80/0001:80:1f.7/0001:91:00.0/0001:92:0b.1/0000:0a:00.0"),
+                        "pci0001:80/1f.7/00.0/0b.1/00.0");
+    assert_string_equal(path_at("pci0000:00/0000:00:0e.0/pci10000:e0/10000:e0:01.0/0000:0a:00.0"),
+                        "pci0000:00/0e.0/pci10000:e0/01.0/00.0");
+    assert_string_equal(path_at("platform/40000000.pcie/pci0000:00/0000:00:00.0/0000:0a:00.0"), "pci0000:00/00.0/00.0");
+}
+
+static void test_card_without_path(void **state)
+{
+    char deep[450] = "pci0000:00";
+    char place[480];
+    (void)state;
+    assert_string_equal(path_at(""), "none");
+    assert_string_equal(path_at("0000:0a:00.0"), "none");
+    assert_string_equal(path_at("0000:00:01.0/0000:0a:00.0"), "none");
+    assert_string_equal(path_at("pci000:00/0000:0a:00.0"), "none");
+    assert_string_equal(path_at("pci0000:000/0000:0a:00.0"), "none");
+    assert_string_equal(path_at("pci0000/0000:0a:00.0"), "none");
+    simulated_host_clear(NULL);
+    simulated_card("0000:0a:00.0");
+    assert_int_equal(pci_card_path(bdf_of("0000:0a:00.0"), deep), 1);
+    assert_string_equal(deep, "pci0000:00");
+    for (int bridges = 1; bridges <= 24; bridges++) {
+        snprintf(deep + strlen(deep), sizeof deep - strlen(deep), "/0000:%02x:01.0", bridges);
+        snprintf(place, sizeof place, "%s/0000:0a:00.0", deep);
+        size_t length = strlen("pci0000:00/00.0") + (size_t)bridges * strlen("/01.0");
+        if (length < PCI_PATH_SIZE) {
+            assert_int_equal(strlen(path_at(place)), length);
+        } else {
+            assert_string_equal(path_at(place), "none");
+        }
+    }
+}
+
+static void test_card_path_that_cannot_be_read(void **state)
+{
+    char path[PCI_PATH_SIZE] = "untouched";
+    (void)state;
+    simulated_link("/sys/bus/pci/devices/0000:0a:00.0", "0000:0a:00.0");
+    assert_int_equal(pci_card_path(bdf_of("0000:0a:00.0"), path), -1);
+    assert_string_equal(path, "untouched");
+}
+
+static void put_word(unsigned char *config, size_t offset, uint32_t word)
+{
+    for (int i = 0; i < 4; i++) {
+        config[offset + (size_t)i] = (unsigned char)(word >> 8 * i);
+    }
+}
+
+/* The serial number of a card with the first LENGTH bytes of CONFIG. */
+static const char *serial_of(const unsigned char *config, size_t length)
+{
+    static char serial[PCI_SERIAL_SIZE];
+    simulated_file("/sys/bus/pci/devices/0000:0a:00.0/config", config, length);
+    snprintf(serial, sizeof serial, "untouched");
+    int result = pci_card_serial(bdf_of("0000:0a:00.0"), serial);
+    if (result != 0) {
+        assert_string_equal(serial, "untouched");
+        return result == 1 ? "none" : "unreadable";
+    }
+    return serial;
+}
+
+static void test_card_serial(void **state)
+{
+    unsigned char config[4096] = {0};
+    (void)state;
+    put_word(config, 0, 0x60011ded);
+    assert_string_equal(serial_of(config, sizeof config), "none");
+    assert_string_equal(serial_of(config, 256), "none");
+    assert_string_equal(serial_of(config, 64), "none");
+    put_word(config, 0x100, 0x15010001); /* advanced error reporting, then 0x150 */
+    put_word(config, 0x150, 0x00010003);
+    put_word(config, 0x154, 0x89abcdef);
+    put_word(config, 0x158, 0x00014567);
+    assert_string_equal(serial_of(config, sizeof config), "00-01-45-67-89-ab-cd-ef");
+    put_word(config, 0x100, 0x00010003);
+    put_word(config, 0x104, 1);
+    assert_string_equal(serial_of(config, sizeof config), "00-00-00-00-00-00-00-01");
+    put_word(config, 0x100, 0xff810001); /* the capability would not fit */
+    put_word(config, 0xff8, 0x00010003);
+    assert_string_equal(serial_of(config, sizeof config), "none");
+    put_word(config, 0x100, 0x10010001); /* in a circle */
+    assert_string_equal(serial_of(config, sizeof config), "none");
+    put_word(config, 0x100, 0x04010001); /* back into the first part, where 3 would be found */
+    put_word(config, 0x40, 0x00010003);
+    assert_string_equal(serial_of(config, sizeof config), "none");
+    put_word(config, 0x100, UINT32_MAX);
+    assert_string_equal(serial_of(config, sizeof config), "none");
+}
+
+static void test_card_serial_that_cannot_be_read(void **state)
+{
+    unsigned char config[4096];
+    char serial[PCI_SERIAL_SIZE] = "untouched";
+    (void)state;
+    assert_int_equal(pci_card_serial(bdf_of("0000:0a:00.0"), serial), 1);
+    memset(config, 0xff, sizeof config);
+    assert_string_equal(serial_of(config, sizeof config), "unreadable"); /* it is off the bus */
+    put_word(config, 0, 0x60011ded);
+    put_word(config, 0x100, 0x00010003);
+    assert_string_equal(serial_of(config, sizeof config), "unreadable"); /* it went while it was read */
+    assert_string_equal(serial_of(config, 63), "unreadable");
+    assert_string_equal(serial_of(config, 0), "unreadable");
+    simulated_remove("/sys/bus/pci/devices/0000:0a:00.0/config");
+    simulated_directory("/sys/bus/pci/devices/0000:0a:00.0/config");
+    assert_int_equal(pci_card_serial(bdf_of("0000:0a:00.0"), serial), -1);
+    assert_string_equal(serial, "untouched");
+}
+
+/* As the kernel does it to others than root: the file has 4096 bytes, and 64 can be read. */
+static bool shows_the_header_only;
+ssize_t __real_pread(int fd, void *data, size_t size, off_t offset);
+ssize_t __wrap_pread(int fd, void *data, size_t size, off_t offset);
+ssize_t __wrap_pread(int fd, void *data, size_t size, off_t offset)
+{
+    return __real_pread(fd, data, shows_the_header_only && size > 64 ? 64 : size, offset);
+}
+
+static void test_card_serial_without_root(void **state)
+{
+    unsigned char config[4096] = {0};
+    (void)state;
+    put_word(config, 0, 0x60011ded);
+    shows_the_header_only = true;
+    assert_string_equal(serial_of(config, sizeof config), "unreadable");
+    assert_string_equal(serial_of(config, 256), "unreadable");
+    shows_the_header_only = false;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -379,6 +540,12 @@ int main(void)
         cmocka_unit_test_setup(test_id_vanishes, simulated_host_clear),
         cmocka_unit_test_setup(test_function_that_cannot_be_looked_at, simulated_host_clear),
         cmocka_unit_test_setup(test_goes_on_after_failure, simulated_host_clear),
+        cmocka_unit_test_setup(test_card_path, simulated_host_clear),
+        cmocka_unit_test_setup(test_card_without_path, simulated_host_clear),
+        cmocka_unit_test_setup(test_card_path_that_cannot_be_read, simulated_host_clear),
+        cmocka_unit_test_setup(test_card_serial, simulated_host_clear),
+        cmocka_unit_test_setup(test_card_serial_that_cannot_be_read, simulated_host_clear),
+        cmocka_unit_test_setup(test_card_serial_without_root, simulated_host_clear),
     };
     return cmocka_run_group_tests(tests, simulated_host_start, simulated_host_stop);
 }
