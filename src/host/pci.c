@@ -219,7 +219,7 @@ int pci_list_matching(struct pci *pci, struct bdf **functions, size_t *count, st
     return 0;
 }
 
-enum { DEPTH_MAX = PCI_PATH_SIZE / 4 };
+enum { DEPTH_MAX = PCI_PATH_SIZE / 5 };
 
 /* "pci0000:00", the name of a host bridge in /sys/devices. */
 static bool is_host_bridge(const char *name)
@@ -232,29 +232,25 @@ static bool is_host_bridge(const char *name)
     return domain >= 4 && name[3 + domain] == ':' && strspn(name + 4 + domain, digits) == 2 && name[6 + domain] == '\0';
 }
 
-/* RESOLVED ends in ".../pci0000:00/0000:00:01.0/0000:08:00.0".  A host bridge behind a function (Intel VMD) is
- * part of the way. */
+/* RESOLVED ends in ".../pci0000:00/0000:00:01.0/0000:08:00.0".  A host bridge may itself be behind a function (Intel
+ * VMD): the one next to the card counts. */
 static bool shorten_path(char *resolved, char path[PCI_PATH_SIZE])
 {
-    const char *parts[DEPTH_MAX];
+    struct bdf steps[DEPTH_MAX];
     size_t count = 0;
     char *slash = strrchr(resolved, '/');
-    struct bdf bdf;
-    while (slash && count < DEPTH_MAX && (bdf_parse(slash + 1, &bdf) || is_host_bridge(slash + 1))) {
-        parts[count++] = slash + 1;
+    while (slash && count < DEPTH_MAX && bdf_parse(slash + 1, &steps[count])) {
+        count++;
         *slash = '\0';
         slash = strrchr(resolved, '/');
     }
-    if (count < 2 || count == DEPTH_MAX || !is_host_bridge(parts[count - 1])) {
+    if (count == 0 || !slash || !is_host_bridge(slash + 1)) {
         return false;
     }
-    size_t used = 0;
+    size_t used = (size_t)snprintf(path, PCI_PATH_SIZE, "%s", slash + 1);
     for (size_t i = count; i > 0 && used < PCI_PATH_SIZE; i--) {
-        const char *slash_or_nothing = i < count ? "/" : "";
-        used += (size_t)(bdf_parse(parts[i - 1], &bdf)
-                             ? snprintf(path + used, PCI_PATH_SIZE - used, "%s%02x.%x", slash_or_nothing, bdf.slot,
-                                        bdf.function)
-                             : snprintf(path + used, PCI_PATH_SIZE - used, "%s%s", slash_or_nothing, parts[i - 1]));
+        used +=
+            (size_t)snprintf(path + used, PCI_PATH_SIZE - used, "/%02x.%x", steps[i - 1].slot, steps[i - 1].function);
     }
     return used < PCI_PATH_SIZE;
 }
