@@ -24,6 +24,15 @@ static uint32_t topology_links_to(const struct topology *topology, int ppu, int 
     return links;
 }
 
+static int topology_count_bits(uint32_t bits)
+{
+    int count = 0;
+    for (; bits != 0; bits &= bits - 1) {
+        count++;
+    }
+    return count;
+}
+
 /* Each end of a pair names the other. */
 static bool topology_is_paired(const struct topology *topology, int ppu, int link)
 {
@@ -45,8 +54,8 @@ static enum topology_fault_kind topology_validate_link(const struct topology *to
     if (peer < 0 || peer >= topology->ppu_count) {
         return TOPOLOGY_UNKNOWN_NEIGHBOUR;
     }
-    if (__builtin_popcount(topology_links_to(topology, ppu, peer)) !=
-        __builtin_popcount(topology_links_to(topology, peer, ppu))) {
+    if (topology_count_bits(topology_links_to(topology, ppu, peer)) !=
+        topology_count_bits(topology_links_to(topology, peer, ppu))) {
         return TOPOLOGY_ONE_SIDED;
     }
     return topology_is_paired(topology, ppu, link) ? TOPOLOGY_FINE : TOPOLOGY_MISPAIRED;
