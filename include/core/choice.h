@@ -12,8 +12,8 @@
  *   3. fewest links between a chosen card and an available one that is not
  *      chosen: they are cut, and lost to the tenants to come;
  *   4. the lowest ids, compared one after the other.
- * External links count in none of them: they lead to no card that could be chosen, and whoever gets
- * the card, they are cut or left alike.
+ * External links count in none of them: they lead to no card that could be chosen, and it makes no
+ * difference to them which VM gets the card.
  */
 struct choice_request {
     const struct topology *topology; /* valid */
