@@ -9,8 +9,7 @@
  * What is in the way, and what it means (drivers/pci/pci-sysfs.c, kernel/resource.c):
  *   mmap EINVAL, EBUSY   a host driver claimed the BAR or QEMU has the card open (Debian's
  *                        kernels have IO_STRICT_DEVMEM): nothing can be said now, it may
- *                        work later; or the BAR has no address, and never works
- *   mmap ENODEV          the BAR is one of I/O ports
+ *                        work later; if it is neither, somebody else has claimed it for good
  *   mmap EPERM           kernel lockdown: never works on this host as it is booted
  *   SIGBUS               the card was removed between mapping and access
  *

@@ -13,7 +13,6 @@
 #include "base/file.h"
 #include "base/paths.h"
 #include "core/ownership.h"
-#include "registers/ppudbg.h"
 #include "registers/registers.h"
 #include "../host/simulated_host.h"
 
@@ -522,145 +521,6 @@ static void test_floods(void **state)
     check_registers((const uint32_t[CARDS]){0x19, 0x31});
 }
 
-static void test_topology_is_read(void **state)
-{
-    struct buffer output = {0};
-    struct error err = {0};
-    (void)state;
-    assert_int_equal(ppudbg_read_topology(&settings, &output, &err), 0);
-    assert_string_equal(output.data, simulated_read(PATH_TOPOLOGY));
-    buffer_free(&output);
-    set_fault("exit");
-    assert_int_equal(ppudbg_read_topology(&settings, &output, &err), -1);
-    assert_string_equal(err.text, "ppudbg --topo_read: " TESTS_DIR "/lib/ppudbg ended with exit status 1: ppudbg: "
-                                  "error: the firmware refused");
-}
-
-/* A tool that notes its arguments and runs the shell's COMMANDS. */
-static void make_tool(const char *commands)
-{
-    char text[1024];
-    snprintf(text, sizeof text, "#!/bin/sh\nfor word; do echo \"$word\"; done >\"$ICN_SYSROOT/words\"\n%s\n", commands);
-    simulated_text("/opt/tool", text);
-    assert_int_equal(chmod(simulated_path("/opt/tool"), 0755), 0);
-    snprintf(settings.ppudbg_path, sizeof settings.ppudbg_path, "/opt/tool");
-}
-
-static void check_link(const char *commands, enum ppudbg_link expected)
-{
-    enum ppudbg_link status = 77;
-    struct error err;
-    make_tool(commands);
-    assert_int_equal(ppudbg_read_link(&settings, cards[4].bdf, 3, &status, &err), 0);
-    assert_int_equal(status, expected);
-    assert_string_equal(simulated_read("/words"), "--device\n0001:09:00.0\n--micnop\nstat\n3\n");
-}
-
-static void test_link_status(void **state)
-{
-    (void)state;
-    check_link("echo 'Link Status: Up'", PPUDBG_LINK_UP);
-    check_link("printf 'ModuleId: 4\n\tLink Status:  UP \r\nLane Status: Down\n'", PPUDBG_LINK_UP);
-    check_link("printf 'Link Status: Down'", PPUDBG_LINK_DOWN);
-    check_link("echo 'Link Status: Upset'", PPUDBG_LINK_DOWN);
-    check_link("echo 'Link Status: Down'; echo 'Link Status: Up' >&2", PPUDBG_LINK_DOWN);
-    check_link("yes 'Lane: up' | head -n 20000; echo 'Link Status: Up'", PPUDBG_LINK_UP);
-}
-
-static void test_link_status_that_is_not_said(void **state)
-{
-    (void)state;
-    check_link("true", PPUDBG_LINK_UNKNOWN);
-    check_link("echo 'Link Status:'", PPUDBG_LINK_UNKNOWN);
-    check_link("echo 'No Link Status: Up'", PPUDBG_LINK_UNKNOWN);
-    check_link("echo 'Link Status Up'", PPUDBG_LINK_UNKNOWN);
-    check_link("echo 'Link Status: Up' >&2", PPUDBG_LINK_UNKNOWN);
-    check_link("printf 'Link Status: Down\nLink Status: Up\n'", PPUDBG_LINK_UNKNOWN);
-    check_link("printf 'Link Status: Up\nLink Status:\n'", PPUDBG_LINK_UNKNOWN);
-}
-
-static void check_no_link(const char *commands, enum status status, const char *how)
-{
-    char text[1024];
-    enum ppudbg_link link = 77;
-    struct error err;
-    make_tool(commands);
-    assert_int_equal(ppudbg_read_link(&settings, cards[4].bdf, 3, &link, &err), -1);
-    snprintf(text, sizeof text, "ppudbg --device 0001:09:00.0 --micnop stat 3: %s %s", simulated_path("/opt/tool"),
-             how);
-    assert_string_equal(err.text, text);
-    assert_int_equal(err.status, status);
-    assert_int_equal(link, 77);
-}
-
-static void test_link_status_of_a_failing_tool(void **state)
-{
-    (void)state;
-    check_no_link("echo 'Link Status: Up'; echo 'no such device' >&2; exit 3", STATUS_HARDWARE,
-                  "ended with exit status 3: no such device");
-    settings.ppudbg_timeout = 1;
-    check_no_link("echo 'Link Status: Up'; sleep 60", STATUS_BUSY, "did not end in time and was killed");
-}
-
-/* The tool's ids are its own: those of the topology say nothing to it. */
-static void test_cards_are_named_by_address(void **state)
-{
-    (void)state;
-    cards[0].bdf.domain = 0x12345;
-    owners[0] = owners[1] = 1;
-    owners[7] = 2;
-    goal(0, ROLE_NEAR, 0, 0x19);
-    goal(7, ROLE_NEAR, 0, 0x39);
-    make_tool("");
-    check_done("dd");
-    char expected[1024];
-    snprintf(expected, sizeof expected, "--direct\n--micnop\niso\n%s\n12345:08:00.0,0000:7e:00.0|0001:ce:00.0\n",
-             topology_path());
-    assert_string_equal(simulated_read("/words"), expected);
-}
-
-static void test_other_words(void **state)
-{
-    char expected[1024];
-    (void)state;
-    snprintf(settings.ppudbg_isolate, sizeof settings.ppudbg_isolate, "--iso $(x) 'a b' *");
-    make_tool("echo no such option >&2; exit 2");
-    owners[4] = 1;
-    goal(4, ROLE_NEAR, 0, LINKS);
-    struct error err;
-    assert_int_equal(write_plan(&err), -1);
-    snprintf(expected, sizeof expected, "--iso\n$(x)\n'a\nb'\n*\n%s\n0001:09:00.0\n", topology_path());
-    assert_string_equal(simulated_read("/words"), expected);
-    snprintf(expected, sizeof expected,
-             "tool --iso $(x) 'a b' * %s \"0001:09:00.0\": %s ended with exit status 2: no such option",
-             topology_path(), simulated_path("/opt/tool"));
-    assert_string_equal(err.text, expected);
-    make_tool("");
-    goal(4, ROLE_FAR, LINKS, 0);
-    owners[4] = 0;
-    check_done("d");
-    assert_string_equal(simulated_read("/words"), "--iso\n$(x)\n'a\nb'\n*\nreset\n");
-}
-
-/* As many as the setting has room for. */
-static void test_many_words(void **state)
-{
-    char expected[2 * WORDS_SIZE + 1024] = "";
-    size_t length = 0;
-    (void)state;
-    for (size_t i = 0; i + 2 < sizeof settings.ppudbg_isolate; i += 2) {
-        memcpy(settings.ppudbg_isolate + i, "w ", 3);
-        length += (size_t)snprintf(expected + length, sizeof expected - length, "w\n");
-    }
-    settings.ppudbg_isolate[strlen(settings.ppudbg_isolate) - 1] = '\0';
-    snprintf(expected + length, sizeof expected - length, "%s\n0000:08:00.0\n", topology_path());
-    make_tool("");
-    owners[0] = 1;
-    goal(0, ROLE_NEAR, 0, LINKS);
-    check_done("d");
-    assert_string_equal(simulated_read("/words"), expected);
-}
-
 /* A list of 1,024 cards reaches the tool whole, and the message in part. */
 static void test_long_list(void **state)
 {
@@ -720,13 +580,6 @@ int main(void)
         TEST(test_dies),
         TEST(test_hangs),
         TEST(test_floods),
-        TEST(test_topology_is_read),
-        TEST(test_link_status),
-        TEST(test_link_status_that_is_not_said),
-        TEST(test_link_status_of_a_failing_tool),
-        TEST(test_cards_are_named_by_address),
-        TEST(test_other_words),
-        TEST(test_many_words),
         TEST(test_long_list),
     };
     return cmocka_run_group_tests(tests, simulated_host_start, simulated_host_stop);
