@@ -58,3 +58,6 @@ void examination_warn(struct session *session, const struct vm_cards *cards, con
  * unlocked: a daemon may take its time.  COUNT: how many VMs with cards libvirt runs.
  */
 MUST_CHECK int cross_check(const char *uri, struct session *session, int *count, struct error *err);
+
+/* libvirt has a hook that calls us, as far as can be seen. */
+bool doctor_finds_hook(void);

@@ -25,6 +25,10 @@ struct machine {
  * and gets ready to ask for PCI functions.  *machine is owned by the caller. */
 MUST_CHECK int machine_open(const char *config, struct machine **machine, struct error *err);
 
+/* The same without the drop-in of that name, which may be broken: it is about to be replaced. */
+MUST_CHECK int machine_open_without(const char *config, const char *drop_in, struct machine **machine,
+                                    struct error *err);
+
 /* For a configuration that machine_open refuses: a machine that can tell which
  * functions are PPUs and nothing else.  False if nobody can tell. */
 MUST_CHECK bool machine_open_salvaged(const char *config, struct machine **machine);

@@ -95,4 +95,7 @@ bool session_wrote(const struct session *session, int ppu);
  * NULL: every owner is known. */
 const struct error *session_doubt(const struct session *session, const char *uuid);
 
+/* STATUS_CONFLICT: somebody owns a card, or may own one; WHY, the end of the message, says what speaks against it. */
+MUST_CHECK int session_require_idle(const struct session *session, const char *why, struct error *err);
+
 struct card_address session_address(const struct session *session, int ppu);

@@ -85,6 +85,21 @@ void settings_free(struct settings *settings);
  * freed. */
 MUST_CHECK int settings_load(const char *path, struct settings *settings, struct error *err);
 
+/* The same as if the drop-in NAME held TEXT, or, with NULL, were not there: for the one who is about to write it. */
+MUST_CHECK int settings_load_with(const char *path, const char *name, const char *text, struct settings *settings,
+                                  struct error *err);
+
+/* A file of lines as in [map], with or without that section's own line. */
+struct settings_map_file {
+    struct settings_pin *map; /* owned; no id and no address twice */
+    int *lines;               /* owned; of each pin */
+    int count;
+    int last_line;
+};
+/* STATUS_INVALID with "PATH:LINE: …" if it holds anything else, or nothing. */
+MUST_CHECK int settings_load_map(const char *path, struct settings_map_file *file, struct error *err);
+void settings_map_file_free(struct settings_map_file *file);
+
 /* One file from memory; NAME is used in messages.  Public for its tests. */
 MUST_CHECK int settings_parse(const char *text, size_t length, const char *name, struct settings *settings,
                               struct error *err);

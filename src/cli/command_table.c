@@ -13,7 +13,7 @@
 enum {
     ON_DOMAIN = BIT(VERB_PLAN) | BIT(VERB_DOCTOR),
     ON_LIBVIRT = ON_DOMAIN | BIT(VERB_STATUS),
-    ON_CHANGE = BIT(VERB_APPLY) | BIT(VERB_RELEASE) | BIT(VERB_RESET) | BIT(VERB_REPAIR),
+    ON_CHANGE = BIT(VERB_APPLY) | BIT(VERB_RELEASE) | BIT(VERB_RESET) | BIT(VERB_REPAIR) | BIT(VERB_SETUP),
     ON_OUTPUT = BIT(VERB_STATUS) | BIT(VERB_TOPO),
 };
 
@@ -105,6 +105,22 @@ const struct verb command_verbs[VERB_COUNT] = {
                         "icn-hook doctor --domain vm1\n"
                         "icn-hook doctor --probe 3",
         },
+    [VERB_SETUP] =
+        {
+            .name = "setup",
+            .run = verb_setup,
+            .what = "finds out which card is which, and writes the configuration",
+            .more = "Asks ppu-smi, or else ppudbg, for the cards' ids and links, checks the answers\n"
+                    "against each other and against the bus, and writes the topology and\n"
+                    "icn-hook.conf.d/50-cards.conf. Without the vendor's driver: --from DIR with the\n"
+                    "outputs saved as query.csv (ppu-smi --query-ppu=index,pci.bus_id,uuid,serial\n"
+                    "--format=csv,noheader), icn-s.txt (ppu-smi icn -s), icn-r.txt (ppu-smi icn -r)\n"
+                    "and topo.txt (ppudbg --topo_read), or --topology FILE with --map FILE or\n"
+                    "--ids-by-address. Refused while a VM or group has a card.",
+            .examples = "icn-hook setup --dry-run\n"
+                        "icn-hook setup --from saved\n"
+                        "icn-hook setup --topology icn_topo.cfg --map ids",
+        },
     [VERB_APPLY] =
         {
             .name = "apply",
@@ -177,7 +193,8 @@ const struct option_row command_options[] = {
     {"dry-run", 'n', NULL, ON_CHANGE | BIT(VERB_PLAN), SET_FLAG, FIELD(dry_run), VERB_NONE,
      "make no changes (without a verb: same as plan)"},
     {"name", 0, "NAME", BIT(VERB_APPLY), ADD_NAME, 0, VERB_NONE, "name of a group; repeat it in the order of LIST"},
-    {"force", 0, NULL, BIT(VERB_RESET), SET_FLAG, FIELD(force), VERB_NONE, "do it even if running VMs are exposed"},
+    {"force", 0, NULL, BIT(VERB_RESET) | BIT(VERB_SETUP), SET_FLAG, FIELD(force), VERB_NONE,
+     "reset: even if running VMs are exposed; setup: replace other files"},
     {"isolate", 0, NULL, BIT(VERB_RESET), SET_FLAG, FIELD(isolate), VERB_NONE,
      "for boot: fail unless idle = isolate is set"},
     {"quiet", 'q', NULL, BIT(VERB_DOCTOR), SET_FLAG, FIELD(quiet), VERB_NONE, "only warnings and failures"},
@@ -185,6 +202,11 @@ const struct option_row command_options[] = {
      "try an idle card: can a link be cut, and stay so?"},
     {"domain", 0, "NAME", ON_DOMAIN, SET_TEXT, FIELD(domain), VERB_NONE, "take the domain's XML from libvirt"},
     {"connect", 'c', "URI", ON_LIBVIRT, SET_TEXT, FIELD(connect), VERB_NONE, "libvirt's URI; usually qemu:///system"},
+    {"from", 0, "DIR", BIT(VERB_SETUP), SET_TEXT, FIELD(from), VERB_NONE, "saved outputs of the vendor's tools"},
+    {"topology", 0, "FILE", BIT(VERB_SETUP), SET_TEXT, FIELD(topology), VERB_NONE, "a topology in the vendor's form"},
+    {"map", 0, "FILE", BIT(VERB_SETUP), SET_TEXT, FIELD(map), VERB_NONE, "lines \"ID = BDF\": which card has which id"},
+    {"ids-by-address", 0, NULL, BIT(VERB_SETUP), SET_FLAG, FIELD(ids_by_address), VERB_NONE,
+     "the ids follow the addresses; true of few machines"},
     {"dot", 0, NULL, BIT(VERB_TOPO), SET_FLAG, FIELD(dot), VERB_NONE, "as a graph for Graphviz"},
     {"generate", 0, NULL, BIT(VERB_TOPO), SET_FLAG, FIELD(generate), VERB_NONE, "make the topology file, with ppudbg"},
     {"validate", 0, "FILE", BIT(VERB_TOPO), SET_TEXT, FIELD(validate), VERB_NONE, "check a topology file"},

@@ -19,6 +19,7 @@ enum verb_id {
     VERB_TOPO,
     VERB_SUGGEST,
     VERB_DOCTOR,
+    VERB_SETUP,
     VERB_APPLY,
     VERB_RELEASE,
     VERB_RESET,

@@ -30,6 +30,11 @@ struct options {
     const char *connect; /* libvirt's URI */
     const char *probe;   /* a card */
 
+    const char *from;     /* a directory with outputs of the vendor's tools */
+    const char *topology; /* a topology file */
+    const char *map;      /* a file of lines "ID = BDF" */
+    bool ids_by_address;
+
     bool generate;
     const char *validate; /* a topology file */
     bool dot;

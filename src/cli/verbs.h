@@ -39,6 +39,7 @@ verb_function verb_explain;
 verb_function verb_topo;
 verb_function verb_suggest;
 verb_function verb_doctor;
+verb_function verb_setup;
 verb_function verb_apply;
 verb_function verb_release;
 verb_function verb_reset;

@@ -153,22 +153,34 @@ static void check_known(struct examination *examination, const struct hook_file 
     }
 }
 
-void check_hook(struct examination *examination)
+static void find_hook(struct hook_file *hook)
 {
-    struct report *report = &examination->report;
-    struct hook_file hook = {0};
     CLEANUP_FREE char *more = paths_resolve(MORE_HOOKS);
     struct dirent **names = NULL;
-    look_at(&hook, MAIN_HOOK);
+    look_at(hook, MAIN_HOOK);
     int entries = scandir(more, &names, NULL, alphasort);
     for (int i = 0; i < entries; i++) {
         CLEANUP_FREE char *path = NULL;
         if (names[i]->d_name[0] != '.' && asprintf(&path, "%s/%s", MORE_HOOKS, names[i]->d_name) > 0) {
-            look_at(&hook, path);
+            look_at(hook, path);
         }
         free(names[i]);
     }
     free(names);
+}
+
+bool doctor_finds_hook(void)
+{
+    struct hook_file hook = {0};
+    find_hook(&hook);
+    return hook.path[0] != '\0' || hook.is_hidden;
+}
+
+void check_hook(struct examination *examination)
+{
+    struct report *report = &examination->report;
+    struct hook_file hook = {0};
+    find_hook(&hook);
     if (hook.path[0] == '\0') {
         if (hook.is_hidden) {
             report_add(report, GROUP, "installed", RESULT_WARN, NEEDS_ROOT, "installed at " MAIN_HOOK " or not");

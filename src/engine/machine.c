@@ -19,7 +19,8 @@ static char *settings_path(const char *config)
     return config ? memory_copy_text(config) : paths_resolve(PATH_SETTINGS);
 }
 
-int machine_open(const char *config, struct machine **machine, struct error *err)
+/* WITHOUT: a drop-in that is not read, or NULL. */
+static int open_settings(const char *config, const char *without, struct machine **machine, struct error *err)
 {
     CLEANUP_FREE char *path = settings_path(config);
     const char *reason;
@@ -29,7 +30,9 @@ int machine_open(const char *config, struct machine **machine, struct error *err
         error_set_errno(err, STATUS_INVALID, errno, "cannot open the configuration %s", config);
         goto failed;
     }
-    if (settings_load(path, &opened->settings, err) < 0) {
+    int result = without ? settings_load_with(path, without, NULL, &opened->settings, err)
+                         : settings_load(path, &opened->settings, err);
+    if (result < 0) {
         error_set(err, err->status, "%s; correct the configuration", err->text);
         goto failed;
     }
@@ -46,6 +49,16 @@ int machine_open(const char *config, struct machine **machine, struct error *err
 failed:
     machine_close(opened);
     return -1;
+}
+
+int machine_open(const char *config, struct machine **machine, struct error *err)
+{
+    return open_settings(config, NULL, machine, err);
+}
+
+int machine_open_without(const char *config, const char *drop_in, struct machine **machine, struct error *err)
+{
+    return open_settings(config, drop_in, machine, err);
 }
 
 bool machine_open_salvaged(const char *config, struct machine **machine)

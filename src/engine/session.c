@@ -297,3 +297,40 @@ const struct error *session_doubt(const struct session *session, const char *uui
     }
     return NULL;
 }
+
+int session_require_idle(const struct session *session, const char *why, struct error *err)
+{
+    const struct error *doubt = session_doubt(session, "");
+    char bdf[BDF_TEXT_SIZE];
+    if (doubt) {
+        return error_set(err, STATUS_CONFLICT, "%s; it may hide a VM that has a card: %s", doubt->text, why);
+    }
+    for (size_t i = 0; i < session->owners.holding_count; i++) {
+        const struct holding *holding = &session->owners.holdings[i];
+        const struct owner *owner = &session->owners.items[holding->owner];
+        bdf_format(session->machine->card[holding->ppu], bdf);
+        if (owner->kind == OWNER_KIND_STRANGER) {
+            return error_set(err, STATUS_CONFLICT,
+                             "the card %s is held open by a process that is not a known VM; end it first: %s", bdf,
+                             why);
+        }
+        return error_set(err, STATUS_CONFLICT, "%s '%s' has the card %s; %s it first: %s",
+                         owner->kind == OWNER_KIND_GROUP ? "the group" : "VM", owner->name, bdf,
+                         owner->kind == OWNER_KIND_GROUP ? "release" : "stop", why);
+    }
+    /* Cards that are not on the bus now have owners too. */
+    for (size_t i = 0; i < session->state.claim_count; i++) {
+        const struct claim *claim = &session->state.claims[i];
+        if (claim->verdict == CLAIM_COUNTS && claim->card_count > 0) {
+            return error_set(err, STATUS_CONFLICT, "%s '%s' has the card %s, which is not on the bus; %s it first: %s",
+                             claim->is_group ? "the group" : "VM", claim->name, bdf_format(claim->cards[0].bdf, bdf),
+                             claim->is_group ? "release" : "stop", why);
+        }
+    }
+    if (session->owners.unresolved.count > 0) {
+        return error_set(err, STATUS_CONFLICT,
+                         "the devices of a running VM (uuid %s) cannot be told; stop it first: %s",
+                         session->owners.unresolved.items[0], why);
+    }
+    return 0;
+}

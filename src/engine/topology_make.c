@@ -19,33 +19,12 @@
 static int check_idle_host(const struct session *session, struct error *err)
 {
     const struct machine *machine = session->machine;
-    const struct error *doubt = session_doubt(session, "");
-    char bdf[BDF_TEXT_SIZE];
     if (machine->settings.idle == IDLE_ISOLATE) {
         return error_set(err, STATUS_INVALID,
                          "with idle = isolate links are cut, and ppudbg sees no links that are cut; set idle = restore "
                          "in [policy], run icn-hook reset, and then this");
     }
-    if (doubt) {
-        return error_set(err, STATUS_CONFLICT, "%s; it may hide a VM whose links are cut, which ppudbg would not see",
-                         doubt->text);
-    }
-    for (size_t i = 0; i < session->owners.holding_count; i++) {
-        const struct holding *holding = &session->owners.holdings[i];
-        const struct owner *owner = &session->owners.items[holding->owner];
-        bdf_format(machine->card[holding->ppu], bdf);
-        if (owner->kind == OWNER_KIND_STRANGER) {
-            return error_set(err, STATUS_CONFLICT,
-                             "the card %s is held open by a process that is not a known VM; end it first: ppudbg sees "
-                             "no links that are cut",
-                             bdf);
-        }
-        return error_set(err, STATUS_CONFLICT,
-                         "%s '%s' has the card %s; %s it first: ppudbg sees no links that are cut",
-                         owner->kind == OWNER_KIND_GROUP ? "the group" : "VM", owner->name, bdf,
-                         owner->kind == OWNER_KIND_GROUP ? "release" : "stop");
-    }
-    return 0;
+    return session_require_idle(session, "ppudbg sees no links that are cut", err);
 }
 
 /* Looks who owns what, and lets the lock go. */

@@ -79,7 +79,7 @@ static void test_refused_for_an_unreadable_claim(void **state)
     assert_int_equal(make(), -1);
     assert_int_equal(err.status, STATUS_CONFLICT);
     assert_non_null(strstr(err.text, CLAIM_OF(VM_A)));
-    assert_non_null(strstr(err.text, "; it may hide a VM whose links are cut, which ppudbg would not see"));
+    assert_non_null(strstr(err.text, "; it may hide a VM that has a card: ppudbg sees no links that are cut"));
 }
 
 static void test_refused_when_idle_cards_are_isolated(void **state)

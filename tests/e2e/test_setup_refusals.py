@@ -1,0 +1,616 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""icn-hook setup with bad input, with bad tools, and while somebody has a card: one line, and
+nothing is written."""
+
+import os
+import time
+
+import pytest
+
+from domain_xml import PREPARE, Domain, Hostdev
+from errors import assert_error
+from simhost import GUIDE_BDFS
+from standins import script
+from test_setup import CARDS, TOPOLOGY, check_written, read
+from vendor_outputs import Machine, big_machine, guide_machine
+
+A_PID = 4711
+NOISE = bytes(range(1, 256)) * 4112  # 1 MiB
+
+
+@pytest.fixture(name="machine")
+def fixture_machine():
+    return big_machine()
+
+
+@pytest.fixture(name="blank")
+def fixture_blank(tmp_path, machine):
+    host = machine.host(tmp_path / "host")
+    yield host
+    host.daemon.kill()
+
+
+@pytest.fixture(name="guide")
+def fixture_guide(tmp_path):
+    host = guide_machine().host(tmp_path / "host")
+    yield host
+    host.daemon.kill()
+
+
+def assert_refused(host, arguments, status, message):
+    assert_error(host.engine("setup", *arguments, "--json"), status, message, True)
+    assert_error(host.engine("setup", *arguments, "--dry-run"), status, message, False)
+    assert (read(host, TOPOLOGY), read(host, CARDS)) == (None, None)
+    assert not host.path("/etc/icn-hook/icn-hook.conf.d").exists()
+
+
+# Files
+
+
+def changed(old, new, count=1):
+    def change(text):
+        assert old in text
+        return text.replace(old, new, count)
+
+    return change
+
+
+def first_lines(count):
+    return lambda text: "".join(text.splitlines(keepends=True)[:count])
+
+
+def first_bytes(count):
+    return lambda text: text[:count]
+
+
+def swapped(text):
+    """Links 3 and 4 of the first card lead to each other's card."""
+    lines = text.splitlines(keepends=True)
+    lines[3], lines[4] = lines[4].replace("Link 4:", "Link 3:", 1), lines[3].replace("Link 3:", "Link 4:", 1)
+    return "".join(lines)
+
+
+BAD = {
+    "query empty": ("query.csv", lambda text: "", "{}:1: there is no card in it"),
+    "query blank": ("query.csv", lambda text: "\n\n", "{}:2: there is no card in it"),
+    "query noise": ("query.csv", lambda text: NOISE, "{}:1: the line holds the control character 0x01"),
+    "query cut in a line": (
+        "query.csv", first_bytes(90), '{}:2: card 1 has no PCI address such as 00000001:C9:00.0',
+    ),
+    "query cut after a line": (
+        "query.csv", first_lines(15), "{}:15: the file ends without the card 0000:a2:00.0 of this host",
+    ),
+    "query of another machine": (
+        "query.csv", changed("00000001:80:00.0", "00000001:90:00.0"),
+        "{}:3: 0001:90:00.0 is not a card of this host (lspci -D -d :6001 lists them); is the file from another machine?",
+    ),
+    "query with an index twice": ("query.csv", changed("\n2, ", "\n1, "), "{}:3: card 1 is already in line 2"),
+    "query with an address twice": (
+        "query.csv", changed("00000001:80:00.0", "00000001:C8:00.0"), "{}:3: 0001:c8:00.0 is already card 1 in line 2",
+    ),
+    "query with a UUID twice": (
+        "query.csv", changed("019ea10e-c180-040a-0000-00000000000e", "019ea10f-c180-040a-0000-00000000000f"),
+        "{}:2: card 1 has the UUID of card 0 in line 1",
+    ),
+    "query with a high index": (
+        "query.csv", changed("\n2, ", "\n16, "),
+        "{}:3: the ids of 16 cards are 0 to 15, so 0001:80:00.0 cannot be PPU 16",
+    ),
+    "query without index": (
+        "query.csv", changed("\n2, ", "\nN/A, "), '{}:3: "N/A" is not the index of a card, 0 to 1023',
+    ),
+    "query with other headings": (
+        "query.csv", lambda text: "index, uuid\n" + text, '{}:1: the headings lack "index" or "pci.bus_id"',
+    ),
+    "query an error of the tool": (
+        "query.csv", lambda text: "Failed to initialize: driver not loaded\n",
+        '{}:1: "Failed to initialize: driver not loaded" is not the index of a card, 0 to 1023',
+    ),
+    "states empty": ("icn-s.txt", lambda text: "", "{}:1: there is no card in it"),
+    "states noise": ("icn-s.txt", lambda text: NOISE, "{}:1: the line holds the control character 0x01"),
+    "states cut after a card": (
+        "icn-s.txt", first_lines(8 * 15), "{}:120: the file ends without PPU 15 (0000:a2:00.0)",
+    ),
+    "states cut after a link": (
+        "icn-s.txt", first_lines(8 * 16 - 1),
+        "{dir}/icn-r.txt:105: link 6 of PPU 15 (0000:a2:00.0) leads to another device here, but {}:121 does not list it",
+    ),
+    "states cut in a line": ("icn-s.txt", first_bytes(-len("50 GB/s\n")), "{}:128: link 6 of card 15: the line is cut off"),
+    "states cut in a word": (
+        "icn-s.txt", first_lines(4), None,
+    ),
+    "states of another machine": (
+        "icn-s.txt", changed("GPU-019ea10e", "GPU-119ea10e"),
+        "{}:9: PPU 1 has the UUID 119ea10e-c180-040a-0000-00000000000e here, but 019ea10e-c180-040a-0000-00000000000e in "
+        "{dir}/query.csv:2; is one of the files from another machine, or from before a reboot?",
+    ),
+    "states of a larger machine": (
+        "icn-s.txt", lambda text: text + "PPU 16: PPU-ZW810E\n",
+        "{}:129: this host has 16 cards, so there is no PPU 16; is the file from another machine?",
+    ),
+    "states with a card twice": ("icn-s.txt", changed("PPU 1:", "PPU 0:"), "{}:9: card 0 is already in line 1"),
+    "states with a link twice": (
+        "icn-s.txt", changed("Link 4:", "Link 3:"), "{}:6: link 3 of card 0 is already in line 5",
+    ),
+    "states against remotes": (
+        "icn-s.txt", changed("Link 3: 50 GB/s", "Link 3: <inactive>"),
+        "{dir}/icn-r.txt:4: link 3 of PPU 0 (0001:c9:00.0) leads to another device here, but {}:5 calls it inactive",
+    ),
+    "states without a card before": (
+        "icn-s.txt", lambda text: text.split("\n", 1)[1], '{}:1: a link before the first line "PPU N: …"',
+    ),
+    "states with a high link": (
+        "icn-s.txt", changed("Link 6:", "Link 32:"), '{}:8: "32" is not the index of a link, 0 to 31',
+    ),
+    "states with an odd line": (
+        "icn-s.txt", changed("    Link 6:", "    Lin 6\n    Link 6:"),
+        '{}:8: "Lin 6" is none of "PPU N: …", "Link N: …", "key: value"',
+    ),
+    "states with a cut UUID": (
+        "icn-s.txt", changed("0000000e)", "0000000e"),
+        '{}:9: card 1: "GPU-019ea10e-c180-040a-0000-00000000000e" is not a UUID',
+    ),
+    "states with a long line": (
+        "icn-s.txt", changed("Link 6:", "Link 6:" + " " * 600), "{}:8: the line is longer than 512 bytes",
+    ),
+    "remotes empty": ("icn-r.txt", lambda text: "", "{}:1: there is no card in it"),
+    "remotes noise": ("icn-r.txt", lambda text: NOISE, "{}:1: the line holds the control character 0x01"),
+    "remotes cut in a line": (
+        "icn-r.txt", first_bytes(-len(":00.0: Link 5\n")),
+        '{}:105: link 6 of card 15: "Remote Device 00000001:0B" is not "Remote Device 00000001:CE:00.0: Link 6"',
+    ),
+    "remotes cut after a line": (
+        "icn-r.txt", first_lines(104),
+        "{}:77: link 5 of PPU 11 (0001:0b:00.0) leads to link 6 of PPU 15 (0000:a2:00.0), which is not in the file",
+    ),
+    "remotes cut after a card": ("icn-r.txt", first_lines(98), "{}:98: the file ends without PPU 15 (0000:a2:00.0)"),
+    "remotes with a link to itself": (
+        "icn-r.txt", changed("Link 0: Remote Device 00000001:C8:00.0: Link 0", "Link 0: Remote Device 00000001:C9:00.0: Link 0"),
+        "{}:2: link 0 of PPU 0 (0001:c9:00.0) leads back to itself",
+    ),
+    "remotes with one side only": (
+        "icn-r.txt", changed("    Link 0: Remote Device 00000001:C9:00.0: Link 0\n", ""),
+        "{}:2: link 0 of PPU 0 (0001:c9:00.0) leads to link 0 of PPU 1 (0001:c8:00.0), which is not in the file",
+    ),
+    "remotes with swapped ends": (
+        "icn-r.txt", swapped,
+        "{}:4: link 3 of PPU 0 (0001:c9:00.0) leads to link 4 of PPU 3 (0001:81:00.0), which line 24 says leads to link 4 "
+        "of 0001:c9:00.0",
+    ),
+    "remotes with a strange end": (
+        "icn-r.txt", changed("00000001:C8:00.0: Link 0", "00000001:C8:00.0: Link 9"),
+        "{}:2: link 0 of PPU 0 (0001:c9:00.0) leads to link 9 of PPU 1 (0001:c8:00.0), which is not in the file",
+    ),
+    "remotes with a high index": (
+        "icn-r.txt", changed("00000001:C8:00.0: Link 0", "00000001:C8:00.0: Link 32"),
+        '{}:2: link 0 of card 0: "Remote Device 00000001:C8:00.0: Link 32" is not "Remote Device 00000001:CE:00.0: Link 6"',
+    ),
+    "topology noise": ("topo.txt", lambda text: NOISE, None),
+    "topology cut": ("topo.txt", first_lines(113), None),
+    "topology of another machine": (
+        "topo.txt", lambda text: guide_machine().topology().text(),
+        "{}: it has 8 cards, but this host has 16 (lspci -D -d :6001); is the file from another machine?",
+    ),
+    "topology against remotes": (
+        "topo.txt", lambda text: big_machine().permuted(3).topology().text(), None,
+    ),
+    "topology with one link more": (
+        "topo.txt",
+        lambda text: text.replace("ppuid: 0\n", "ppuid: 0\nlink[1]: nbrPpuid:2\n").replace(
+            "ppuid: 2\n", "ppuid: 2\nlink[1]: nbrPpuid:0\n"
+        ),
+        "{dir}/icn-r.txt:3: link 1 of PPU 0 (0001:c9:00.0) leads to no card of this host here, but to PPU 2 "
+        "(0001:80:00.0) in {}",
+    ),
+    "topology with one link less": (
+        "topo.txt", lambda text: "".join(
+            line for index, line in enumerate(text.splitlines(keepends=True)) if index not in (2, 9)
+        ),
+        "{dir}/icn-r.txt:2: link 0 of PPU 0 (0001:c9:00.0) leads to PPU 1 (0001:c8:00.0) here, but to no card of this "
+        "host in {}",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_file(blank, machine, tmp_path, case):
+    name, change, message = BAD[case]
+    saved = tmp_path / "saved"
+    text = change(machine.outputs()[name])
+    machine.save(saved, **{name.replace("-", "_").replace(".", "_"): text})
+    if message:
+        assert_refused(blank, ["--from", saved], 3, message.format(saved / name, dir=saved))
+        return
+    result = blank.engine("setup", "--from", saved)
+    assert result.status == 3 and result.stderr.startswith(f"icn-hook: {saved}/"), result
+    assert result.stderr.count("\n") == 1
+    assert (read(blank, TOPOLOGY), read(blank, CARDS)) == (None, None)
+
+
+def test_remotes_alone_cannot_hide_a_link(blank, machine, tmp_path):
+    """icn -r says less than the topology, and no icn -s says that the link is down."""
+    gone = ("Link 5: Remote Device 0000:7E:00.0", "Link 6: Remote Device 0001:C9:00.0")
+    lines = [line for line in machine.remotes().splitlines(keepends=True)]
+    near = lines.index(machine.header(0)) + 5
+    far = lines.index(machine.header(4)) + 6
+    assert "Link 5" in lines[near] and "Link 6" in lines[far] and gone
+    remotes = "".join(line for index, line in enumerate(lines) if index not in (near, far))
+    saved = machine.save(tmp_path / "saved", icn_r_txt=remotes, icn_s_txt=None)
+    assert_refused(
+        blank, ["--from", saved], 3,
+        f"{saved}/icn-r.txt:1: PPU 0 (0001:c9:00.0) has no link 5 here, but {saved}/topo.txt joins it to PPU 4 "
+        "(0000:7e:00.0)",
+    )
+
+
+def test_states_without_a_link_of_the_topology(blank, machine, tmp_path):
+    states = machine.states().replace("    Link 5: 50 GB/s\n", "", 1)
+    saved = machine.save(tmp_path / "saved", icn_s_txt=states, icn_r_txt=None)
+    assert_refused(
+        blank, ["--from", saved], 3,
+        f"{saved}/icn-s.txt:1: PPU 0 (0001:c9:00.0) has no link 5 here, but {saved}/topo.txt joins it to PPU 4 "
+        "(0000:7e:00.0)",
+    )
+
+
+def test_cards_that_the_tool_does_not_know(blank, machine, tmp_path):
+    blank.add_function("0001:fe:00.0", 0x1DED, 0x6001, 0x030200)
+    saved = machine.save(tmp_path / "saved")
+    assert_refused(
+        blank, ["--from", saved], 3, f"{saved}/query.csv:16: the file ends without the card 0001:fe:00.0 of this host"
+    )
+
+
+def test_cards_that_are_not_there(blank, machine, tmp_path):
+    blank.remove_function(machine.bdfs[4])
+    saved = machine.save(tmp_path / "saved")
+    assert_refused(
+        blank, ["--from", saved], 3,
+        f"{saved}/query.csv:5: 0000:7e:00.0 is not a card of this host (lspci -D -d :6001 lists them); is the file from "
+        "another machine?",
+    )
+
+
+def test_no_file(blank, tmp_path):
+    (tmp_path / "saved").mkdir()
+    for directory in ("saved", "missing"):
+        assert_refused(
+            blank, ["--from", tmp_path / directory], 3,
+            f"{tmp_path}/{directory} has none of query.csv (ppu-smi --query-ppu=index,pci.bus_id,uuid,serial "
+            "--format=csv,noheader), icn-s.txt (ppu-smi icn -s), icn-r.txt (ppu-smi icn -r) and topo.txt (ppudbg "
+            "--topo_read)",
+        )
+
+
+@pytest.mark.parametrize("files", [("icn-s.txt", "icn-r.txt", "topo.txt"), ("topo.txt",), ("icn-r.txt",)], ids=" ".join)
+def test_nothing_says_the_ids(blank, machine, tmp_path, files):
+    assert_refused(
+        blank, ["--from", machine.save(tmp_path / "saved", *files)], 3,
+        "nothing says which card has which id: ppu-smi's list of the cards is missing; give the ids with --map FILE, or, "
+        "if they follow the addresses, with --ids-by-address",
+    )
+
+
+@pytest.mark.parametrize("files", [("query.csv",), ("query.csv", "icn-s.txt")], ids=" ".join)
+def test_nothing_says_the_links(blank, machine, tmp_path, files):
+    assert_refused(
+        blank, ["--from", machine.save(tmp_path / "saved", *files)], 3,
+        "nothing says where the links lead: the output of ppu-smi icn -r or of ppudbg --topo_read is missing",
+    )
+
+
+def test_unreadable_file(blank, machine, tmp_path):
+    saved = machine.save(tmp_path / "saved", icn_s_txt=None)
+    (saved / "icn-s.txt").mkdir()
+    result = blank.engine("setup", "--from", saved)
+    assert result.status in (3, 5) and f"{saved}/icn-s.txt" in result.stderr
+    assert (read(blank, TOPOLOGY), read(blank, CARDS)) == (None, None)
+
+
+def test_all_links_down(blank, machine, tmp_path):
+    down = Machine(machine.bdfs, [], inactive=[(bdf, link) for bdf in machine.bdfs for link in range(7)])
+    saved = down.save(tmp_path / "saved", topo_txt=None)
+    assert_refused(
+        blank, ["--from", saved], 3,
+        f"{saved}/icn-r.txt: no link joins two of the 16 cards: all links are cut or down, or the vendor's driver has not "
+        "initialised them",
+    )
+
+
+def test_match_that_finds_nothing(blank, machine, tmp_path):
+    blank.configure("[ppu]\nmatch = :7001\n")
+    assert_refused(
+        blank, ["--from", machine.save(tmp_path / "saved")], 3,
+        "no PCI function of this host matches :7001; set match in [ppu] (lspci -D lists all)",
+    )
+
+
+# Maps
+
+
+BAD_MAPS = {
+    "empty": (lambda lines: [], '{}:1: there is no line "id = BDF" in it'),
+    "id twice": (lambda lines: lines[:3] + [lines[2]] + lines[3:], "{}:4: PPU 2 is already mapped in line 3"),
+    "address twice": (
+        lambda lines: lines[:3] + ["3 = " + lines[2].split(" = ")[1]] + lines[4:],
+        "{}:4: 0001:80:00.0 is already mapped to PPU 2 in line 3",
+    ),
+    "unknown id": (
+        lambda lines: lines[:15] + ["16 = 0000:a2:00.0\n"],
+        "{}:16: the ids of 16 cards are 0 to 15, so 0000:a2:00.0 cannot be PPU 16",
+    ),
+    "unknown card": (
+        lambda lines: lines[:15] + ["15 = 0000:a4:00.0\n"],
+        "{}:16: 0000:a4:00.0 is not a card of this host (lspci -D -d :6001 lists them); is the file from another machine?",
+    ),
+    "card missing": (lambda lines: lines[:15], "{}:15: the file ends without the card 0000:a2:00.0 of this host"),
+    "wrong path": (
+        lambda lines: ["0 = 0001:c9:00.0 path=pci0001:c8/00.0\n"] + lines[1:],
+        "{}:1: the path of 0001:c9:00.0 is pci0001:c9/00.0, not pci0001:c8/00.0",
+    ),
+    "wrong serial": (
+        lambda lines: ["0 = 0001:c9:00.0 serial=00-00-00-00-00-00-00-01\n"] + lines[1:],
+        "{}:1: the serial number of 0001:c9:00.0 is none, not 00-00-00-00-00-00-00-01",
+    ),
+    "another section": (
+        lambda lines: ["[map]\n"] + lines + ["[policy]\nidle = isolate\n"],
+        '{}:18: [policy] is not a part of a map, which has lines "id = BDF" only',
+    ),
+    "noise": (lambda lines: [NOISE.decode("latin-1")], "{}:1: the line holds a control character"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_MAPS)
+def test_bad_map(blank, machine, tmp_path, case):
+    change, message = BAD_MAPS[case]
+    lines = [f"{ppu} = {bdf}\n" for ppu, bdf in enumerate(machine.bdfs)]
+    (tmp_path / "ids").write_text("".join(change(lines)), encoding="latin-1")
+    (tmp_path / "topo").write_text(machine.topology().text())
+    arguments = ["--topology", tmp_path / "topo", "--map", tmp_path / "ids"]
+    assert_refused(blank, arguments, 3, message.format(tmp_path / "ids"))
+
+
+def test_map_against_the_tool(blank, machine, tmp_path):
+    order = [machine.bdfs[1], machine.bdfs[0], *machine.bdfs[2:]]
+    (tmp_path / "ids").write_text("".join(f"{ppu} = {bdf}\n" for ppu, bdf in enumerate(order)))
+    saved = machine.save(tmp_path / "saved")
+    assert_refused(
+        blank, ["--from", saved, "--map", tmp_path / "ids"], 3,
+        f"{tmp_path}/ids:1: PPU 0 is 0001:c8:00.0 here, but {saved}/query.csv says it is 0001:c9:00.0",
+    )
+
+
+def test_a_map_with_the_right_path_and_no_tool(blank, machine, tmp_path):
+    (tmp_path / "ids").write_text(
+        "".join(f"{ppu} = {bdf} path=pci{bdf[:7]}/00.0\n" for ppu, bdf in enumerate(machine.bdfs))
+    )
+    (tmp_path / "topo").write_text(machine.topology().text())
+    assert blank.engine("setup", "--topology", tmp_path / "topo", "--map", tmp_path / "ids").status == 0
+    check_written(blank, machine)
+
+
+# The rest of the configuration
+
+
+def test_the_main_file_contradicts(guide, tmp_path):
+    guide.configure(f"[map]\n0 = {GUIDE_BDFS[1]}\n")
+    result = guide.engine("setup", "--from", guide_machine().save(tmp_path / "saved"))
+    assert result.status == 3
+    assert result.stderr == (
+        f"icn-hook: {guide.path(CARDS)}:3: PPU 0 is already mapped in {guide.path('/etc/icn-hook/icn-hook.conf')}:2; setup "
+        f"would write {guide.path(CARDS)}: correct the other file\n"
+    )
+    assert (read(guide, TOPOLOGY), read(guide, CARDS)) == (None, None)
+
+
+def test_the_main_file_says_the_same(guide, tmp_path):
+    guide.pin_ids()
+    assert guide.engine("setup", "--from", guide_machine().save(tmp_path / "saved")).status == 0
+    check_written(guide, guide_machine())
+
+
+def test_a_later_drop_in_contradicts(guide, tmp_path):
+    guide.write("/etc/icn-hook/icn-hook.conf.d/90-mine.conf", f"[map]\n0 = {GUIDE_BDFS[1]}\n")
+    result = guide.engine("setup", "--from", guide_machine().save(tmp_path / "saved"))
+    assert result.status == 3 and "90-mine.conf:2: PPU 0 is already mapped in" in result.stderr
+    assert (read(guide, TOPOLOGY), read(guide, CARDS)) == (None, None)
+
+
+# Owners
+
+
+A = Domain("a", [Hostdev(GUIDE_BDFS[0]), Hostdev(GUIDE_BDFS[1])])
+
+
+def set_up(host, tmp_path):
+    """A host that has been set up; returns a directory that says the ids otherwise."""
+    assert host.engine("setup", "--from", guide_machine().save(tmp_path / "saved")).status == 0
+    return guide_machine().permuted(5).save(tmp_path / "other")
+
+
+def assert_kept(host, other, status, message):
+    before = read(host, TOPOLOGY), read(host, CARDS)
+    for more in ([], ["--dry-run"], ["--force"]):
+        result = host.engine("setup", "--from", other, *more)
+        assert (result.status, result.stderr) == (status, f"icn-hook: {message}\n")
+        assert (read(host, TOPOLOGY), read(host, CARDS)) == before
+
+
+def test_a_vm_that_is_being_started(guide, tmp_path):
+    other = set_up(guide, tmp_path)
+    assert guide.hook("a", "prepare", A.xml(PREPARE)).status == 0
+    assert_kept(
+        guide, other, 4,
+        f"VM 'a' has the card {GUIDE_BDFS[0]}; stop it first: the ids and links that it was started with must not change",
+    )
+    assert guide.hook("a", "release", A.xml(PREPARE)).status == 0
+    assert guide.engine("setup", "--force", "--from", other).status == 0
+
+
+def test_a_running_vm_on_a_host_without_map(guide, tmp_path):
+    for device in A.devices:
+        guide.set_driver(device.bdf, "vfio-pci")
+        guide.hold(device.bdf)
+    guide.start_process(A_PID)
+    guide.write_status(A, A_PID)
+    assert_refused(
+        guide, ["--from", guide_machine().save(tmp_path / "saved")], 4,
+        f"VM 'a' has the card {GUIDE_BDFS[0]}; stop it first: the ids and links that it was started with must not change",
+    )
+
+
+def test_a_card_that_somebody_holds(guide, tmp_path):
+    guide.set_driver(GUIDE_BDFS[3], "vfio-pci")
+    guide.hold(GUIDE_BDFS[3])
+    assert_refused(
+        guide, ["--from", guide_machine().save(tmp_path / "saved")], 4,
+        f"the card {GUIDE_BDFS[3]} is held open by a process that is not a known VM; end it first: the ids and links that "
+        "it was started with must not change",
+    )
+
+
+def test_a_group(guide, tmp_path):
+    other = set_up(guide, tmp_path)
+    assert guide.engine("apply", "--name", "red", "6").status == 0
+    assert_kept(
+        guide, other, 4,
+        f"the group 'red' has the card {GUIDE_BDFS[6]}; release it first: the ids and links that it was started with must "
+        "not change",
+    )
+
+
+def test_an_owner_whose_card_is_gone(guide, tmp_path):
+    set_up(guide, tmp_path)
+    assert guide.engine("apply", "--name", "red", "6").status == 0
+    guide.remove_function(GUIDE_BDFS[6])
+    assert_kept(
+        guide, tmp_path / "other", 4,
+        f"the group 'red' has the card {GUIDE_BDFS[6]}, which is not on the bus; release it first: the ids and links that "
+        "it was started with must not change",
+    )
+
+
+def test_damaged_state(guide, tmp_path):
+    other = set_up(guide, tmp_path)
+    assert guide.hook("a", "prepare", A.xml(PREPARE)).status == 0
+    (claim,) = guide.claim_files()
+    (guide.path("/run/icn-hook") / claim).write_text("{")
+    result = guide.engine("setup", "--force", "--from", other)
+    assert result.status == 4
+    assert result.stderr.endswith(
+        "; it may hide a VM that has a card: the ids and links that it was started with must not change\n"
+    )
+    check_written(guide, guide_machine())
+
+
+# Tools
+
+
+def tools(host, tmp_path, machine, ppu_smi="", ppudbg="", timeout=20):
+    """Stand-ins that print what is saved; PPU_SMI and PPUDBG: what they do before that."""
+    saved = machine.save(tmp_path / "printed")
+    calls = tmp_path / "calls"
+    smi = script(
+        tmp_path / "ppu-smi",
+        f'printf "%s\\n" "ppu-smi $*" >> {calls}\n{ppu_smi}\n'
+        f'case "$*" in\n'
+        f'"--query-ppu=index,pci.bus_id,uuid,serial --format=csv,noheader") cat {saved}/query.csv ;;\n'
+        f'"icn -s") cat {saved}/icn-s.txt ;;\n"icn -r") cat {saved}/icn-r.txt ;;\n*) exit 9 ;;\nesac\n',
+    )
+    debug = script(tmp_path / "ppudbg", f'printf "%s\\n" "ppudbg $*" >> {calls}\n{ppudbg}\ncat {saved}/topo.txt\n')
+    host.configure(
+        f"[ppu-smi]\npath = {smi}\ntimeout = {timeout}\n[ppudbg]\npath = {debug}\ntimeout = {timeout}\n"
+    )
+    return calls
+
+
+def test_ppu_smi_is_asked(blank, machine, tmp_path):
+    calls = tools(blank, tmp_path, machine)
+    result = blank.engine("setup", "--json")
+    assert (result.status, result.stderr) == (0, "")
+    assert check_written(blank, machine)["registers"] == {"links": "0x7f"}
+    assert {ppu["source"] for ppu in result.json()["ppus"]} == {"ppu-smi"}
+    assert calls.read_text().splitlines() == [
+        "ppu-smi --query-ppu=index,pci.bus_id,uuid,serial --format=csv,noheader", "ppu-smi icn -s", "ppu-smi icn -r"
+    ]
+
+
+def test_the_lock_is_free_while_a_tool_runs(blank, machine, tmp_path):
+    tools(blank, tmp_path, machine, ppu_smi=f"flock -n -x {blank.path('/run/icn-hook/lock')} true || exit 8")
+    assert blank.engine("repair").status in (0, 1, 3)
+    blank.path("/run/icn-hook").mkdir(mode=0o700, exist_ok=True)
+    (blank.path("/run/icn-hook") / "lock").touch(0o600)
+    assert blank.engine("setup").status == 0
+
+
+def test_without_ppu_smi_ppudbg_is_asked(guide, tmp_path):
+    calls = tools(guide, tmp_path, guide_machine())
+    os.unlink(tmp_path / "ppu-smi")
+    result = guide.engine("setup", "--ids-by-address", "--json")
+    assert (result.status, result.stderr) == (0, "")
+    assert "registers" not in check_written(guide, guide_machine())
+    assert calls.read_text() == "ppudbg --topo_read\n"
+
+
+def test_no_tool(guide):
+    guide.configure("[ppu-smi]\npath = /no/ppu-smi\n[ppudbg]\npath = /no/ppudbg\n")
+    assert_refused(
+        guide, [], 5,
+        "neither /no/ppu-smi nor /no/ppudbg is on this host; save the outputs of the vendor's tools where its driver is "
+        "loaded and give their directory with --from, or give a topology with --topology",
+    )
+
+
+def test_tools_that_see_no_cut_links(guide, tmp_path):
+    tools(guide, tmp_path, guide_machine())
+    with open(guide.path("/etc/icn-hook/icn-hook.conf"), "a", encoding="utf-8") as settings:
+        settings.write("[policy]\nidle = isolate\n")
+    assert_refused(
+        guide, [], 3,
+        "with idle = isolate links are cut, and the vendor's tools see no links that are cut; set idle = restore in "
+        "[policy], run icn-hook reset, and then this; or give saved outputs with --from",
+    )
+    assert guide.engine("setup", "--from", tmp_path / "printed").status == 0
+
+
+def test_a_tool_that_fails(guide, tmp_path):
+    tools(guide, tmp_path, guide_machine(), ppu_smi='[ "$1" = icn ] && { echo "no driver" >&2; exit 3; }')
+    result = guide.engine("setup")
+    assert result.status == 5
+    assert result.stderr.startswith("icn-hook: ppu-smi icn -s: ") and "no driver" in result.stderr
+    assert (read(guide, TOPOLOGY), read(guide, CARDS)) == (None, None)
+
+
+def test_a_tool_that_hangs(guide, tmp_path):
+    tools(guide, tmp_path, guide_machine(), ppu_smi='[ "$2" = -r ] && sleep 1000', timeout=1)
+    began = time.monotonic()
+    result = guide.engine("setup")
+    assert time.monotonic() - began < 20
+    assert result.status == 6 and result.stderr.startswith("icn-hook: ppu-smi icn -r: ")
+    assert (read(guide, TOPOLOGY), read(guide, CARDS)) == (None, None)
+
+
+def test_a_tool_that_prints_noise(guide, tmp_path):
+    (tmp_path / "noise").write_bytes(NOISE)
+    tools(guide, tmp_path, guide_machine(), ppu_smi=f'[ "$2" = -s ] && cat {tmp_path}/noise')
+    assert_refused(guide, [], 3, "output of ppu-smi icn -s:1: the line holds the control character 0x01")
+
+
+def test_a_tool_that_complains_on_stderr(guide, tmp_path):
+    tools(guide, tmp_path, guide_machine(), ppu_smi="echo 'PPU 0: warning' >&2")
+    assert guide.engine("setup").status == 0
+    check_written(guide, guide_machine())
+
+
+def test_a_vm_that_starts_meanwhile(guide, tmp_path):
+    """The card is taken while the tool runs: what was seen first does not count."""
+    device = guide.device(GUIDE_BDFS[5])
+    guide.set_driver(GUIDE_BDFS[5], "vfio-pci")
+    tools(guide, tmp_path, guide_machine(), ppu_smi=f'[ "$2" = -r ] && echo 1 > {device}/enable')
+    result = guide.engine("setup")
+    assert (result.status, result.stderr) == (
+        4,
+        f"icn-hook: the card {GUIDE_BDFS[5]} is held open by a process that is not a known VM; end it first: the ids and "
+        "links that it was started with must not change\n",
+    )
+    assert (read(guide, TOPOLOGY), read(guide, CARDS)) == (None, None)
