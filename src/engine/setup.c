@@ -250,42 +250,46 @@ static bool is_unique(char (*serials)[PCI_SERIAL_SIZE], int count, int ppu)
     return serials[ppu][0] != '\0';
 }
 
-static char *format_cards(const struct wiring *wiring, struct text_list *warnings)
+/* What pins the cards beside their addresses.  A card that cannot be read this time would stay without it for ever. */
+static int read_pins(const struct wiring *wiring, char (*paths)[PCI_PATH_SIZE], char (*serials)[PCI_SERIAL_SIZE],
+                     struct error *err)
 {
-    struct setup_text text;
-    FILE *stream = text_open(&text);
-    int count = wiring->topology.ppu_count;
-    CLEANUP_FREE char(*serials)[PCI_SERIAL_SIZE] = memory_alloc((size_t)count, sizeof *serials);
-    for (int ppu = 0; ppu < count; ppu++) {
+    for (int ppu = 0; ppu < wiring->topology.ppu_count; ppu++) {
         char bdf[BDF_TEXT_SIZE];
-        if (pci_card_serial(wiring->card[ppu], serials[ppu]) < 0) {
-            text_list_add(warnings, "PPU %d (%s): its serial number could not be read; it is not pinned by it", ppu,
-                          bdf_format(wiring->card[ppu], bdf));
+        if (pci_card_path(wiring->card[ppu], paths[ppu]) < 0 || pci_card_serial(wiring->card[ppu], serials[ppu]) < 0) {
+            return error_set(err, STATUS_HARDWARE,
+                             "PPU %d (%s): its place on the bus or its serial number cannot be read; run this as root, "
+                             "and see with lspci -vv -s %s whether the card answers",
+                             ppu, bdf_format(wiring->card[ppu], bdf), bdf);
         }
     }
+    return 0;
+}
+
+static int format_cards(const struct wiring *wiring, char **content, struct error *err)
+{
+    size_t count = (size_t)wiring->topology.ppu_count;
+    CLEANUP_FREE char(*paths)[PCI_PATH_SIZE] = memory_alloc(count, sizeof *paths);
+    CLEANUP_FREE char(*serials)[PCI_SERIAL_SIZE] = memory_alloc(count, sizeof *serials);
+    struct setup_text text;
+    if (read_pins(wiring, paths, serials, err) < 0) {
+        return -1;
+    }
+    FILE *stream = text_open(&text);
     fprintf(stream,
             "# Written by icn-hook setup: which card has which id, and which register bits are links.\n[map]\n");
-    for (int ppu = 0; ppu < count; ppu++) {
+    for (int ppu = 0; ppu < (int)count; ppu++) {
         char bdf[BDF_TEXT_SIZE];
-        char path[PCI_PATH_SIZE];
-        fprintf(stream, "%d = %s", ppu, bdf_format(wiring->card[ppu], bdf));
-        int result = pci_card_path(wiring->card[ppu], path);
-        if (result == 0) {
-            fprintf(stream, " path=%s", path);
-        } else if (result < 0) {
-            text_list_add(warnings, "PPU %d (%s): its place on the bus could not be read; it is not pinned by it", ppu,
-                          bdf);
-        }
-        if (is_unique(serials, count, ppu)) {
-            fprintf(stream, " serial=%s", serials[ppu]);
-        }
-        fputc('\n', stream);
+        bool is_pinned = is_unique(serials, (int)count, ppu);
+        fprintf(stream, "%d = %s%s%s%s%s\n", ppu, bdf_format(wiring->card[ppu], bdf), paths[ppu][0] ? " path=" : "",
+                paths[ppu], is_pinned ? " serial=" : "", is_pinned ? serials[ppu] : "");
     }
     format_joins(wiring, stream);
     if (wiring->links != 0) {
         fprintf(stream, "\n[registers]\nlinks = 0x%" PRIx32 "\n", wiring->links);
     }
-    return text_close(&text);
+    *content = text_close(&text);
+    return 0;
 }
 
 /* What is at the path of FILE now, compared with its text. */
@@ -350,8 +354,10 @@ static int make_texts(const struct setup_request *request, const struct machine 
         setup->files[SETUP_TOPOLOGY].path = resolve_target(paths_resolve("%s", machine->settings.topology));
         setup->files[SETUP_TOPOLOGY].text = format_topology(sources, &setup->wiring);
         setup->files[SETUP_CARDS].path = resolve_target(text_join(config, ".d/" SETUP_DROP_IN));
-        setup->files[SETUP_CARDS].text = format_cards(&setup->wiring, &setup->warnings);
-        result = try_configuration(request->config, setup, err);
+        result = format_cards(&setup->wiring, &setup->files[SETUP_CARDS].text, err);
+        if (result == 0) {
+            result = try_configuration(request->config, setup, err);
+        }
     }
     wiring_sources_free(sources);
     free(sources);
