@@ -90,6 +90,7 @@ _icn_hook_offer_value()
     local of=$1 value=$2 prefix=$3 typed=$4
     case $of:$value in
     *:*FILE*) _icn_hook_offer_files "$prefix" "$typed" ;;
+    *:DIR) _icn_hook_offer_files "$prefix" "$typed" ;;
     *:*LIST*) _icn_hook_offer_list "$prefix" "$typed" ;;
     *:*WHEN*) candidates+=("${prefix}auto" "${prefix}always" "${prefix}never") ;;
     *:NODE) _icn_hook_offer nodes "$prefix" ;;

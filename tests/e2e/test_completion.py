@@ -10,7 +10,7 @@ from interactive_shell import InteractiveShell
 from libvirt_player import Libvirt
 from simhost import GUIDE_BDFS, SimHost
 
-VERBS = ["plan", "status", "check", "explain", "topo", "suggest", "doctor", "apply", "release", "reset", "repair", "help"]
+VERBS = ["plan", "status", "check", "explain", "topo", "suggest", "doctor", "setup", "apply", "release", "reset", "repair", "help"]
 CARDS = [word for ppu, bdf in enumerate(GUIDE_BDFS) for word in (str(ppu), bdf)]
 EVERYWHERE = ["--json", "--config", "--color", "--verbose", "--help", "--version"]
 ON_ALL = ["--vm_devices", "--check_devices", "--reset", "--gen_topo"]
@@ -30,7 +30,7 @@ def cards_behind(before, *given):
 # What both shells offer for a line.
 BOTH = {
     "icn-hook ": VERBS,
-    "icn-hook s": ["status", "suggest"],
+    "icn-hook s": ["status", "suggest", "setup"],
     "FOO=1 icn-hook st": ["status"],
     "true | icn-hook st": ["status"],
     "icn-hook help re": ["release", "reset", "repair"],
@@ -59,6 +59,8 @@ BOTH = {
     "icn-hook plan --domain ": ["vm1", "vm2"],
     "icn-hook apply --name ": [],
     "icn-hook topo --validate /etc/icn/": ["/etc/icn/one.cfg", "/etc/icn/two.cfg"],
+    "icn-hook setup --from /etc/ic": ["/etc/icn/"],
+    "icn-hook setup --map /etc/icn/t": ["/etc/icn/two.cfg"],
     "icn-hook plan /etc/icn/o": ["/etc/icn/one.cfg"],
     "icn-hook --dry-run /etc/icn/o": ["/etc/icn/one.cfg"],
     "icn-hook status -o /etc/icn/t": ["/etc/icn/two.cfg"],
