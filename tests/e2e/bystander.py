@@ -63,7 +63,7 @@ class Scene:
         owners = {ppu: {"b"} for ppu in CARDS_OF_B}
         if self.let_through:
             owners.update({0: {"a"}, 1: {"a"}})
-        assert self.host.topology.leaks(masks, owners) == [], f"{moment}: {masks}"
+        assert self.host.leaks(masks, owners) == [], f"{moment}: {masks}"
         for ppu in CARDS_OF_B:
             assert masks[ppu] in (BEFORE[ppu], GONE), f"{moment} wrote a register of b"
         if self.entry_of_b is not None:

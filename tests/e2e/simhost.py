@@ -27,6 +27,8 @@ BAR_SIZE = 4 << 20
 BAR_FLAGS = 0x40200  # memory, size-aligned
 COMMAND_MEMORY = 0x2
 MEMORY_OF_CARDS = "cards.json"
+TOPOLOGY_FILE = "/etc/icn-hook/icn_topo.cfg"
+MAP_FILE = "/etc/icn-hook/icn-hook.conf.d/50-cards.conf"
 VENDOR_DRIVER = "alixpu"
 TOOLS = Path(__file__).resolve().parent.parent / "lib"
 
@@ -57,18 +59,16 @@ class SimHost:
         guide's first eight, then made-up addresses behind them, or those of BDFS; TOPOLOGY
         is the vendor's for up to eight cards, else a ring."""
         self.root = Path(root).resolve()
+        self.model = model or wiring and "its own"
         self.build_dir = Path(build_dir or os.environ["ICN_BUILD_DIR"]).resolve()
         if model or wiring:
             wiring = wiring or MODELS[model]()
             self.bdfs = sorted(wiring.bdfs, key=lambda bdf: wiring.card(bdf).ppuid)
             self.topology = wiring.topology()
-            self.map = {card.ppuid: card.bdf for card in wiring.cards}
         else:
             self.bdfs = list(bdfs) if bdfs else card_addresses(cards)
             self.topology = topology or (Topology.vendor() if len(self.bdfs) <= 8 else Topology.ring(len(self.bdfs)))
-            self.map = None
         self.hardware = Hardware(self.root, wiring or Wiring.of_topology(self.topology, self.bdfs))
-        self.model = model
         self.journal = None
         self.external = False  # links that leave the host are to be cut, too
         self.hook_program = self.build_dir / "hook/qemu"
@@ -105,9 +105,9 @@ class SimHost:
         ):
             self.path(directory).mkdir(parents=True, exist_ok=True)
         self.set_boot_id("11111111-2222-4333-8444-555555555555")
-        self.write("/etc/icn-hook/icn_topo.cfg", self.topology.text())
-        if self.map:
-            self.configure("")
+        self.write(TOPOLOGY_FILE, self.topology.text())
+        if self.model:
+            self.map_ids(dict(enumerate(self.bdfs)))
         self.set_hardware(LinkRegisters())
         for index, bdf in enumerate(self.bdfs):
             self.add_card(self.wiring.card(bdf), iommu_group=10 + index)
@@ -132,12 +132,24 @@ class SimHost:
         self.write("/proc/sys/kernel/random/boot_id", boot_id + "\n")
 
     def configure(self, text):
-        """The ids of a model's cards are always pinned."""
-        self.write("/etc/icn-hook/icn-hook.conf", text + (map_section(self.map) if self.map and "[map]" not in text else ""))
+        """The settings; a [map] in them takes the place of the one that names every card."""
+        self.write("/etc/icn-hook/icn-hook.conf", text)
+        if "[map]" in text:
+            self.path(MAP_FILE).unlink(missing_ok=True)
+
+    def map_ids(self, pins):
+        """[map] has just PINS: id -> address, or address and what else tells the card."""
+        self.write(MAP_FILE, "[map]\n" + "".join(f"{ppu} = {pin}\n" for ppu, pin in pins.items()))
+
+    def forget_setup(self):
+        """As the package leaves it: no map and no topology."""
+        self.path(MAP_FILE).unlink(missing_ok=True)
+        self.path(TOPOLOGY_FILE).unlink(missing_ok=True)
 
     def pin_ids(self, more=""):
-        """Settings whose [map] names every card; MORE sections follow."""
-        self.configure(map_section(dict(enumerate(self.bdfs))) + more)
+        """[map] names every card; the settings are MORE."""
+        self.configure(more)
+        self.map_ids(dict(enumerate(self.bdfs)))
 
     def vm(self, name, *ppus):
         """A domain with these cards."""
@@ -327,6 +339,20 @@ class SimHost:
         if self.journal:
             self.journal.forget()
 
+    def leaks(self, masks, owners):
+        """The pairs of cards with a live link that may not be; OWNERS: ppu -> set of owners."""
+        by_address = {self.bdfs[ppu]: names for ppu, names in owners.items()}
+        leaks = self.hardware.leaks(by_address, self._cuts(masks), external=False)
+        return sorted(tuple(sorted(self.bdfs.index(end.bdf) for end in pair)) for pair in leaks)
+
+    def live_pairs(self, masks):
+        """The pairs of cards with a live link."""
+        live = [pair for pair in self.hardware.live(self._cuts(masks)) if pair[1]]
+        return {tuple(sorted(self.bdfs.index(end.bdf) for end in pair)) for pair in live}
+
+    def _cuts(self, masks):
+        return {bdf: self.hardware.cut_bits(bdf, masks.get(ppu)) for ppu, bdf in enumerate(self.bdfs)}
+
     def required_masks(self, owners):
         """OWNERS: ppu -> set of owners.  The masks that the wiring demands then."""
         by_address = {self.bdfs[ppu]: names for ppu, names in owners.items()}
@@ -477,10 +503,6 @@ def is_vfio(driver):
 def card_addresses(count):
     made_up = [f"{2 + index // 128:04x}:{2 * (index % 128) + 1:02x}:00.0" for index in range(max(0, count - 8))]
     return GUIDE_BDFS[:count] + made_up
-
-
-def map_section(cards):
-    return "[map]\n" + "".join(f"{ppu} = {bdf}\n" for ppu, bdf in sorted(cards.items()))
 
 
 def config_space(vendor, device, class_code, bar, serial=None):

@@ -397,7 +397,7 @@ def test_card_still_held_at_stopped_keeps_its_cuts(scene):
     hold(scene, GUIDE_BDFS[0])
     assert scene.call("stopped").status == 0
     owners = {0: {"a"}, 2: {"b"}, 3: {"b"}}
-    assert scene.host.topology.leaks(scene.masks(), owners) == []
+    assert scene.host.leaks(scene.masks(), owners) == []
     scene.host.set_enable(GUIDE_BDFS[0], 0)
     assert scene.call("release").status == 0
     assert scene.masks() == BEFORE

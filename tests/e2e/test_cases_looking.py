@@ -352,7 +352,7 @@ def test_check_that_saw_nothing(host):
     assert host.engine("repair").status in (0, 7)
     after = host.engine("check", "--json")
     assert after.json()["coverage"] == {"required": 6, "proven": 6, "gated": 0, "unverified": 0}
-    assert host.topology.leaks(host.masks(), {0: {"a"}, 1: {"a"}}) == []
+    assert host.leaks(host.masks(), {0: {"a"}, 1: {"a"}}) == []
 
 
 def test_plug_and_plug_into_another(host, libvirt):
@@ -375,7 +375,7 @@ def test_plug_and_plug_into_another(host, libvirt):
     assert owners(host) == {0: ["a"], 1: ["a"], 4: ["b"], 6: ["b"]}
     assert host.engine("repair").status in (0, 7)
     owned = {0: {"a"}, 1: {"a"}, 4: {"b"}, 6: {"b"}}
-    assert host.topology.leaks(host.masks(), owned) == []
+    assert host.leaks(host.masks(), owned) == []
 
 
 def test_unplug_and_plug_into_the_same(host, libvirt):

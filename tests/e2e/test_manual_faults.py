@@ -45,7 +45,7 @@ class Bench:
     def check(self):
         state = State(self.host)
         owners = {ppu: {"b"} for group in self.others for ppu in group}
-        assert not self.host.topology.leaks(state.masks, owners), state.masks
+        assert not self.host.leaks(state.masks, owners), state.masks
         for name, content in self.before.claim_files.items():
             if self.others:
                 assert state.claim_files.get(name) == content

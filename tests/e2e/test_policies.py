@@ -310,7 +310,7 @@ def test_hot_plugged_card_is_isolated_at_reconnect(scene):
     # What is missing was cut, but the new card was never read back before QEMU opened it.
     result = scene.host.engine("check", "--json")
     assert (result.status, {finding["code"] for finding in result.json()["findings"]}) == (7, {"no-gate", "card"})
-    assert scene.host.topology.leaks(scene.masks(), {0: {"a"}, 1: {"a"}, 2: {"b"}, 3: {"b"}}) == []
+    assert scene.host.leaks(scene.masks(), {0: {"a"}, 1: {"a"}, 2: {"b"}, 3: {"b"}}) == []
     owned = [card["bdf"] for card in scene.host.claims()[f"{vm('a').uuid}.json"]["cards"]]
     assert owned == GUIDE_BDFS[:2]
     scene.libvirt.stop("a")

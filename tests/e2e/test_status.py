@@ -151,7 +151,7 @@ def test_prometheus(scene):
         '{evidence="unverified"}': 0,
     }
     assert (found["icn_hook_cards_owed"], found["icn_hook_vms_without_gate"]) == ({None: 0}, {None: 0})
-    live = scene.host.topology.live_pairs(scene.masks())
+    live = scene.host.live_pairs(scene.masks())
     assert found["icn_hook_link_open"] == {
         f'{{a="{a}",b="{b}"}}': int((a, b) in live)
         for (a, _), (b, _) in scene.host.topology.joins()

@@ -99,7 +99,7 @@ def test_json(scene):
         }
         for ppu, bdf in enumerate(GUIDE_BDFS)
     ]
-    live = scene.host.topology.live_pairs(scene.masks())
+    live = scene.host.live_pairs(scene.masks())
     assert topo["pairs"] == [
         {
             "a": a,
@@ -164,7 +164,7 @@ def test_dot(scene):
     assert lines[0] == "graph icn {"
     assert f'    ppu2 [label="PPU 2\\n{GUIDE_BDFS[2]}\\nb", fillcolor="#56B4E9"];' in lines
     assert f'    ppu0 [label="PPU 0\\n{GUIDE_BDFS[0]}\\nidle", fillcolor="white"];' in lines
-    live = scene.host.topology.live_pairs(scene.masks())
+    live = scene.host.live_pairs(scene.masks())
     for (a, _), (b, _) in scene.host.topology.joins():
         style = "color=black, penwidth=2" if (a, b) in live else "color=gray40, style=dashed"
         if (a, b) == (2, 3):

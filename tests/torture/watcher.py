@@ -50,7 +50,7 @@ def unpack(content):
     return sequence, [numbers[CARDS * table : CARDS * (table + 1)] for table in range(TABLES)]
 
 
-def watch(board, topology, paths):
+def watch(board, wires, paths):
     registers, looks, judged, parent = Registers(paths), 0, 0, os.getppid()
     fine = None  # what was last found to be right
     while os.getppid() == parent:
@@ -64,7 +64,7 @@ def watch(board, topology, paths):
             continue
         looks += 1
         judged += any(tables[1])
-        found = rules.forbidden_links(topology, masks, *tables) if (before, masks) != fine else []
+        found = rules.forbidden_links(wires, masks, *tables) if (before, masks) != fine else []
         fine = (before, masks)
         REPORT.pack_into(board.page, REPORT_AT, looks, judged)
         if found:
@@ -74,11 +74,11 @@ def watch(board, topology, paths):
             return
 
 
-def start(board, topology, paths):
+def start(board, wires, paths):
     pid = os.fork()
     if pid == 0:
         try:
-            watch(board, topology, paths)
+            watch(board, wires, paths)
         finally:
             os._exit(0)
     return pid

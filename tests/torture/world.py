@@ -45,7 +45,7 @@ class World:
         self.published_at = {}
         self.board = watcher.Board()
         self.watcher = watcher.start(
-            self.board, self.host.topology, [card / "resource0" for card in self.kernel.cards]
+            self.board, self.host, [card / "resource0" for card in self.kernel.cards]
         )
         self.log = deque(maxlen=LOG_TAIL)
         self.steps = 0
@@ -197,6 +197,7 @@ class World:
         self.oracle.forget_gates(owners)
         moment = rules.Moment(
             topology=self.host.topology,
+            wires=self.host,
             oracle=self.oracle,
             kernel=self.kernel,
             calls=calls,
