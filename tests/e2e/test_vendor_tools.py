@@ -9,7 +9,7 @@ import time
 import pytest
 
 from link_status import LinkStatus
-from simhost import SimHost
+from simhost import TOOLS, SimHost
 from topology import Topology
 from wiring import MODELS, Far, LinkRegisters, Wiring
 
@@ -278,3 +278,21 @@ def test_the_far_host_may_be_named_as_ours(tmp_path):
     host.load_driver()
     assert "Link 1: Remote Device 00000001:09:00.0: Link 1" in answer(host, "ppu-smi", "icn", "-r", "-i", "0")
     assert "    Link 1: <inactive>" in answer(host, "ppu-smi", "icn", "-s", "-i", "4")
+
+
+def test_a_host_to_try_things_on(host, tmp_path):
+    """Nothing is set up there, and what the tools would say is saved."""
+    made = tmp_path / "made"
+    result = host.run([TOOLS / "make-host", "--model", "810e-16", made])
+    assert (result.status, result.stderr) == (0, "")
+    assert sorted(path.name for path in (made / "usr/bin").iterdir()) == ["ppu-smi", "ppucli", "ppudbg"]
+    assert [path.name for path in (made / "etc/icn-hook").rglob("*") if path.is_file()] == []
+    query = ["--query-ppu=index,pci.bus_id,uuid,serial", "--format=csv,noheader"]
+    saved = {path.name: path.read_text() for path in (made / "root/icn").iterdir()}
+    assert saved == {
+        "query.csv": answer(host, "ppu-smi", *query),
+        "icn-s.txt": answer(host, "ppu-smi", "icn", "-s"),
+        "icn-r.txt": answer(host, "ppu-smi", "icn", "-r"),
+        "topo.txt": answer(host, "ppudbg", "--topo_read"),
+    }
+    assert host.run([TOOLS / "make-host", "--model", "810e-16", made]).status == 2
