@@ -116,7 +116,7 @@ def test_bits_of_no_link_are_kept(host, libvirt):
 def test_other_register_settings(host, libvirt):
     """Another register, another stride, and a cut link's bit is 0."""
     host.configure("[registers]\nlink_config = 0x100\nstride = 8\ncut_bit = 0\n")
-    host.set_hardware(LinkRegisters(config=0x100, stride=8, cut_bit=0))
+    host.set_hardware(LinkRegisters(config=0x100, status=0x101, stride=8, cut_bit=0))
     host.set_masks({ppu: 0xFFFF007F for ppu in range(len(host.bdfs))})
     assert libvirt.start(host.vm("vm1", 0, 1)).running
     assert {ppu: mask ^ 0xFFFF007F for ppu, mask in host.masks().items()} == host.isolated((0, 1))
