@@ -29,6 +29,7 @@ COMMAND_MEMORY = 0x2
 MEMORY_OF_CARDS = "cards.json"
 TOPOLOGY_FILE = "/etc/icn-hook/icn_topo.cfg"
 MAP_FILE = "/etc/icn-hook/icn-hook.conf.d/50-cards.conf"
+LINKS_FILE = "/etc/icn-hook/icn-hook.conf.d/50-links.conf"
 VENDOR_DRIVER = "alixpu"
 TOOLS = Path(__file__).resolve().parent.parent / "lib"
 
@@ -64,13 +65,13 @@ class SimHost:
         if model or wiring:
             wiring = wiring or MODELS[model]()
             self.bdfs = sorted(wiring.bdfs, key=lambda bdf: wiring.card(bdf).ppuid)
-            self.topology = wiring.topology()
+            self.topology = wiring.topology(external=True)
         else:
             self.bdfs = list(bdfs) if bdfs else card_addresses(cards)
             self.topology = topology or (Topology.vendor() if len(self.bdfs) <= 8 else Topology.ring(len(self.bdfs)))
         self.hardware = Hardware(self.root, wiring or Wiring.of_topology(self.topology, self.bdfs))
         self.journal = None
-        self.external = False  # links that leave the host are to be cut, too
+        self.external = not self.topology.leaves_external  # links that leave the host are to be cut, too
         self.hook_program = self.build_dir / "hook/qemu"
         self.engine_program = self.build_dir / "icn-hook"
         self.functions = 0
@@ -108,6 +109,9 @@ class SimHost:
         self.write(TOPOLOGY_FILE, self.topology.text())
         if self.model:
             self.map_ids(dict(enumerate(self.bdfs)))
+        if self.model and self.wiring.external:
+            # Not every port that leads out is in the topology.
+            self.write(LINKS_FILE, f"[registers]\nlinks = {self.wiring.all_link_bits():#x}\n")
         self.set_hardware(LinkRegisters())
         for index, bdf in enumerate(self.bdfs):
             self.add_card(self.wiring.card(bdf), iommu_group=10 + index)
@@ -143,8 +147,8 @@ class SimHost:
 
     def forget_setup(self):
         """As the package leaves it: no map and no topology."""
-        self.path(MAP_FILE).unlink(missing_ok=True)
-        self.path(TOPOLOGY_FILE).unlink(missing_ok=True)
+        for path in (MAP_FILE, LINKS_FILE, TOPOLOGY_FILE):
+            self.path(path).unlink(missing_ok=True)
 
     def pin_ids(self, more=""):
         """[map] names every card; the settings are MORE."""
@@ -340,10 +344,11 @@ class SimHost:
             self.journal.forget()
 
     def leaks(self, masks, owners):
-        """The pairs of cards with a live link that may not be; OWNERS: ppu -> set of owners."""
+        """The pairs of cards with a live link that may not be, (card,) for one that leaves the
+        host; OWNERS: ppu -> set of owners."""
         by_address = {self.bdfs[ppu]: names for ppu, names in owners.items()}
-        leaks = self.hardware.leaks(by_address, self._cuts(masks), external=False)
-        return sorted(tuple(sorted(self.bdfs.index(end.bdf) for end in pair)) for pair in leaks)
+        leaks = self.hardware.leaks(by_address, self._cuts(masks), self.external)
+        return sorted(tuple(sorted(self.bdfs.index(end.bdf) for end in pair if end)) for pair in leaks)
 
     def live_pairs(self, masks):
         """The pairs of cards with a live link."""

@@ -23,10 +23,10 @@ GOLDEN = {
         "all": {},
     },
     "810e-16": {
-        (0, 1): {0: 0x59, 1: 0x71, 2: 0x18, 3: 0x30, 6: 0x01, 7: 0x01, 8: 0x40, 9: 0x40},
-        (6,): {6: 0x79, 0: 0x01, 4: 0x08, 5: 0x10, 7: 0x48},
-        (6, 7): {6: 0x19, 7: 0x31, 0: 0x01, 1: 0x01, 4: 0x18, 5: 0x30},
-        "all": {},
+        (0, 1): {0: 0x5F, 1: 0x77, 2: 0x18, 3: 0x30, 6: 0x01, 7: 0x01, 8: 0x40, 9: 0x40},
+        (6,): {6: 0x7F, 0: 0x01, 4: 0x08, 5: 0x10, 7: 0x48},
+        (6, 7): {6: 0x1F, 7: 0x37, 0: 0x01, 1: 0x01, 4: 0x18, 5: 0x30},
+        "all": {ppu: 0x06 for ppu in range(16)},
     },
 }
 GROUPS = list(GOLDEN["guide-8"])
@@ -34,7 +34,7 @@ SPLIT = [(0, 1), (2, 3), (4, 5, 7), (6,)]
 GOLDEN_SPLIT = {
     "guide-8": {0: 0x19, 1: 0x31, 2: 0x19, 3: 0x31, 4: 0x09, 5: 0x11, 6: 0x39, 7: 0x09},
     "810e-16": {
-        0: 0x59, 1: 0x71, 2: 0x59, 3: 0x71, 4: 0x49, 5: 0x51, 6: 0x79, 7: 0x49,
+        0: 0x5F, 1: 0x77, 2: 0x5F, 3: 0x77, 4: 0x4F, 5: 0x57, 6: 0x7F, 7: 0x4F,
         8: 0x40, 9: 0x40, 10: 0x40, 11: 0x40, 12: 0x40, 13: 0x40,
     },
 }
@@ -248,10 +248,11 @@ def test_sharing_cuts_both_ends_of_what_was_open(host, libvirt):
 def test_a_whole_card_in_a_vm_is_not_written_for_another(host, libvirt):
     """Its guest has opened it; the far end of an idle card would be cut again."""
     assert libvirt.start(host.vm("a", 0, 1)).running
-    host.write_register(1, 0)
+    outside = host.isolated(members(host, "all"))[1]
+    host.write_register(1, outside)
     shared = host.add_vf(3, 0)
     assert libvirt.start(Domain("b", [Hostdev(shared)])).running
-    assert (host.mask(1), host.mask(3)) == (0, host.isolated((3,))[3])
+    assert (host.mask(1), host.mask(3)) == (outside, host.isolated((3,))[3])
 
 
 def test_mediated_devices_share_a_card(host, libvirt):

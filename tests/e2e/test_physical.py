@@ -47,9 +47,9 @@ def test_a_link_that_opens_between_two_writes_is_seen(machine):
     """The registers are right before and after; in between they were not."""
     libvirt = Libvirt(machine)
     assert libvirt.start(machine.vm("a", 0, 1)).running
-    mask = machine.mask(0)
+    mask, outside = machine.mask(0), machine.isolated(range(len(machine.bdfs)))[0]
     with open(machine.journal.path, "a", encoding="ascii") as journal:
-        journal.write(f"{machine.bdfs[0]} 0\n{machine.bdfs[6]} 0\n{machine.bdfs[0]} {mask:x}\n")
+        journal.write(f"{machine.bdfs[0]} {outside:x}\n{machine.bdfs[6]} 0\n{machine.bdfs[0]} {mask:x}\n")
     with pytest.raises(AssertionError, match=f"when {machine.bdfs[6]} 0 was written"):
         libvirt.check("the test")
 

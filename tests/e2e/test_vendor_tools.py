@@ -152,7 +152,7 @@ def test_other_registers(host):
     host.set_hardware(LinkRegisters(config=0x100, status=0x101, stride=8, cut_bit=0))
     host.set_masks({ppu: 0xFF for ppu in range(16)})
     answer(host, "ppudbg", "--direct", "--micnop", "iso", host.write("/topology", host.topology.text()), "6")
-    assert host.mask(6) == 0xFF & ~0x79
+    assert host.mask(6) == 0xFF & ~0x7B
     assert "Down" in answer(host, "ppudbg", "--device", "6", "--micnop", "stat", "3")
 
 

@@ -6,7 +6,7 @@ the topology under test; it has those of the vendor's tools, to play the tools.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,7 +45,7 @@ BDFS_810E_16 = [
     "0000:a3:00.0",
     "0000:a2:00.0",
 ]
-SCALE_OUT = (1, 2)
+PORTS = 7  # for links, of a card 810E
 
 
 class End(NamedTuple):
@@ -93,7 +93,7 @@ class Wiring:
     where nothing answers.  `broken`: ends of links that do not come up.  A card has PORTS
     for links, used or not."""
 
-    def __init__(self, cards, joins, external=None, broken=(), name="PPU-ZW810E", ports=7):
+    def __init__(self, cards, joins, external=None, broken=(), name="PPU-ZW810E", ports=PORTS):
         self.cards = list(cards)
         self.joins = [(End(*a), End(*b)) for a, b in joins]
         self.external = {End(*end): far for end, far in (external or {}).items()}
@@ -121,6 +121,13 @@ class Wiring:
 
     def link_bits(self, bdf):
         return sum(1 << link for link in self.links(bdf))
+
+    def all_link_bits(self):
+        """The bits that are a link of some card."""
+        bits = 0
+        for bdf in self.bdfs:
+            bits |= self.link_bits(bdf)
+        return bits
 
     def topology(self, bdfs=None, external=False):
         """The same with ids, as the driver has them or as the order of BDFS gives them.
@@ -168,7 +175,38 @@ class Wiring:
         their numbers."""
         cards = [make_card(index, bdf, root_port(bdf), index // 4) for index, bdf in enumerate(bdfs)]
         joins = [pair for pair in topology.joins() if max(pair)[0] < len(bdfs)]
-        return cls(cards, [tuple((bdfs[ppu], link) for ppu, link in pair) for pair in joins])
+        external = {
+            (bdf, link): Far(f"ffff:00:{link:02x}.0", link, peer)
+            for ppu, bdf in enumerate(bdfs) for link, peer in topology.links[ppu].items() if peer not in topology.links
+        }
+        ports = max([PORTS, *(link + 1 for links in topology.links.values() for link in links)])
+        return cls(cards, [tuple((bdfs[ppu], link) for ppu, link in pair) for pair in joins], external, ports=ports)
+
+    @classmethod
+    def random(cls, dice, bdfs):
+        """Cards with ids at random, joined at random: each port leads to some card, often the
+        same as another port does, to another host, or nowhere."""
+        order = dice.sample(bdfs, len(bdfs))
+        free = [End(bdf, link) for bdf in order for link in range(PORTS)]
+        dice.shuffle(free)
+        joins, external = [], {}
+        while free:
+            end = free.pop()
+            if dice.random() < 0.15:
+                far = Far(f"0002{end.bdf[4:]}", end.link, len(order) + len(external))
+                external[end] = far if dice.random() < 0.7 else None
+            elif dice.random() < 0.9:
+                others = [other for other in free if other.bdf != end.bdf]
+                if others:
+                    free.remove(others[0])
+                    joins.append((end, others[0]))
+        return cls(built(order), joins, external)
+
+    def permuted(self, dice):
+        """The same cables, and other ids for the same cards."""
+        order = dice.sample(self.cards, len(self.cards))
+        cards = [replace(card, ppuid=ppu) for ppu, card in enumerate(order)]
+        return Wiring(cards, self.joins, self.external, self.broken, self.name, self.ports)
 
 
 def make_card(index, bdf, parents, numa_node, slot=None):
