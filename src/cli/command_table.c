@@ -109,7 +109,7 @@ const struct verb command_verbs[VERB_COUNT] = {
         {
             .name = "setup",
             .run = verb_setup,
-            .what = "finds out which card is which, and writes the configuration",
+            .what = "finds out which card is which, and writes it down",
             .more = "Asks ppu-smi, or else ppudbg, for the cards' ids and links, checks the answers\n"
                     "against each other and against the bus, and writes the topology and\n"
                     "icn-hook.conf.d/50-cards.conf. Without the vendor's driver: --from DIR with the\n"
@@ -194,7 +194,7 @@ const struct option_row command_options[] = {
      "make no changes (without a verb: same as plan)"},
     {"name", 0, "NAME", BIT(VERB_APPLY), ADD_NAME, 0, VERB_NONE, "name of a group; repeat it in the order of LIST"},
     {"force", 0, NULL, BIT(VERB_RESET) | BIT(VERB_SETUP), SET_FLAG, FIELD(force), VERB_NONE,
-     "reset: even if running VMs are exposed; setup: replace other files"},
+     "reset: although VMs are exposed; setup: replace files"},
     {"isolate", 0, NULL, BIT(VERB_RESET), SET_FLAG, FIELD(isolate), VERB_NONE,
      "for boot: fail unless idle = isolate is set"},
     {"quiet", 'q', NULL, BIT(VERB_DOCTOR), SET_FLAG, FIELD(quiet), VERB_NONE, "only warnings and failures"},

@@ -59,7 +59,6 @@ BOTH = {
     "icn-hook plan --domain ": ["vm1", "vm2"],
     "icn-hook apply --name ": [],
     "icn-hook topo --validate /etc/icn/": ["/etc/icn/one.cfg", "/etc/icn/two.cfg"],
-    "icn-hook setup --from /etc/ic": ["/etc/icn/"],
     "icn-hook setup --map /etc/icn/t": ["/etc/icn/two.cfg"],
     "icn-hook plan /etc/icn/o": ["/etc/icn/one.cfg"],
     "icn-hook --dry-run /etc/icn/o": ["/etc/icn/one.cfg"],

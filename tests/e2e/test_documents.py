@@ -16,7 +16,7 @@ from simhost import SimHost
 
 TREE = Path(__file__).resolve().parent.parent.parent
 PAGES = {name: TREE / "doc/man" / name for name in ("icn-hook.8", "icn-hook.conf.5", "icn_topo.cfg.5")}
-OPTIONS_OF_OTHERS = {"--topo_read"}
+OPTIONS_OF_OTHERS = {"--topo_read", "--query-ppu", "--format"}
 
 
 def sections_of(page):
@@ -164,6 +164,7 @@ def keys_of(value):
 def objects_of_every_verb(host, libvirt):
     file = host.write("/root/vm.xml", vm("web", 4, 5).xml(PREPARE))
     topology = host.path("/etc/icn-hook/icn_topo.cfg")
+    yield host.engine("setup", "--dry-run", "--topology", topology, "--ids-by-address", "--json").json()
     assert libvirt.start(vm("web", 4, 5)).running
     for arguments in (
         ("help",),

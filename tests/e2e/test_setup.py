@@ -2,13 +2,15 @@
 """icn-hook setup: the ids and the wiring of a machine, from what the vendor's tools print."""
 
 import re
+import struct
 
 import pytest
 
 from errors import assert_error
-from simhost import GUIDE_BDFS
+from simhost import GUIDE_BDFS, SimHost
 from topology import Topology
 from vendor_outputs import big_machine, guide_machine
+from wiring import MODELS
 
 TOPOLOGY = "/etc/icn-hook/icn_topo.cfg"
 CARDS = "/etc/icn-hook/icn-hook.conf.d/50-cards.conf"
@@ -33,9 +35,12 @@ def parse_cards(text):
     return sections
 
 
-def place(bdf):
-    """Where a simulated host has the card: below the host bridge that its bus is."""
-    return f"pci{bdf[:7]}/{bdf[8:]}"
+def pinned(host, bdf):
+    """The value of the card's line in [map], by what the host shows of it."""
+    steps = host.device(bdf).resolve().relative_to(host.path("/sys/devices")).parts
+    text = f"{bdf} path={steps[0]}/{'/'.join(step[-4:] for step in steps[1:])}"
+    number = struct.unpack_from("<Q", (host.device(bdf) / "config").read_bytes(), 0x104)[0]
+    return f"{text} serial={'-'.join(re.findall('..', f'{number:016x}'))}"
 
 
 @pytest.fixture(name="machine", params=sorted(MACHINES))
@@ -60,7 +65,7 @@ def fixture_guide(tmp_path):
 def check_written(host, machine):
     """What was written is the machine as it is wired."""
     sections = parse_cards(read(host, CARDS))
-    assert sections["map"] == {str(ppu): f"{bdf} path={place(bdf)}" for ppu, bdf in enumerate(machine.bdfs)}
+    assert sections["map"] == {str(ppu): pinned(host, bdf) for ppu, bdf in enumerate(machine.bdfs)}
     assert Topology.parse(read(host, TOPOLOGY)).links == machine.links()
     for end, other_end in sections.get("links", {}).items():
         (ppu, link), (peer, peer_link) = (map(int, text.split(".")) for text in (end, other_end))
@@ -92,7 +97,7 @@ def test_parallel_links_are_told_apart(tmp_path):
 
 def test_text_of_the_drop_in(guide, tmp_path):
     assert guide.engine("setup", "--from", guide_machine().save(tmp_path / "saved")).status == 0
-    lines = [f"{ppu} = {bdf} path={place(bdf)}\n" for ppu, bdf in enumerate(GUIDE_BDFS)]
+    lines = [f"{ppu} = {pinned(guide, bdf)}\n" for ppu, bdf in enumerate(GUIDE_BDFS)]
     assert read(guide, CARDS) == (
         "# Written by icn-hook setup: which card has which id, and which register bits are links.\n"
         "[map]\n" + "".join(lines) + "\n[registers]\nlinks = 0x3f\n"
@@ -311,21 +316,21 @@ def test_another_configuration_file(guide, tmp_path):
 
 
 def test_serial_numbers_pin_cards(guide, tmp_path):
-    for number, bdf in enumerate(GUIDE_BDFS):
-        set_serial(guide, bdf, 0x00010203 if number in (1, 2) else number + 1)
+    set_serial(guide, GUIDE_BDFS[1], 0x00010203)
+    set_serial(guide, GUIDE_BDFS[2], 0x00010203)
+    (guide.device(GUIDE_BDFS[3]) / "config").write_bytes((guide.device(GUIDE_BDFS[3]) / "config").read_bytes()[:256])
     assert guide.engine("setup", "--from", guide_machine().save(tmp_path / "saved")).status == 0
     found = parse_cards(read(guide, CARDS))["map"]
-    assert found["0"] == f"{GUIDE_BDFS[0]} path={place(GUIDE_BDFS[0])} serial=00-00-00-00-00-00-00-01"
+    assert found["0"] == "0000:08:00.0 path=pci0000:00/01.0/00.0 serial=1d-ed-60-01-00-00-00-01"
     # The same one twice tells nothing apart.
-    assert found["1"] == f"{GUIDE_BDFS[1]} path={place(GUIDE_BDFS[1])}"
-    assert found["2"] == f"{GUIDE_BDFS[2]} path={place(GUIDE_BDFS[2])}"
-    assert found["7"].endswith(" serial=00-00-00-00-00-00-00-08")
+    assert [found[ppu].count("serial=") for ppu in "01234567"] == [1, 0, 0, 0, 1, 1, 1, 1]
+    assert all(" path=pci000" in line for line in found.values())
 
 
 def set_serial(host, bdf, number):
-    config = (host.device(bdf) / "config").read_bytes()[:256].ljust(4096, b"\0")
-    capability = (0x00010003).to_bytes(4, "little") + number.to_bytes(8, "little")
-    (host.device(bdf) / "config").write_bytes(config[:256] + capability + config[256 + len(capability):])
+    config = bytearray((host.device(bdf) / "config").read_bytes())
+    config[0x100:0x10C] = struct.pack("<IQ", 0x00010003, number)
+    (host.device(bdf) / "config").write_bytes(config)
 
 
 def test_a_card_that_does_not_answer(guide, tmp_path):
@@ -372,3 +377,19 @@ def test_it_is_logged(guide, tmp_path):
 )
 def test_usage(guide, arguments, message):
     assert_error(guide.engine("setup", *arguments), 2, f"{message}; see icn-hook --help", False)
+
+
+@pytest.mark.parametrize("model", sorted(MODELS))
+def test_the_stand_ins_of_the_tools(tmp_path, model):
+    """Both machines that all tests share, by what their tools print."""
+    host = SimHost(tmp_path / "host", model=model)
+    host.install_tools()
+    host.load_driver()
+    host.path(TOPOLOGY).unlink()
+    result = host.engine("setup", "--force", "--json")
+    assert (result.status, result.stderr) == (0, ""), result
+    sections = parse_cards(read(host, CARDS))
+    bdfs = [ppu["bdf"] for ppu in result.json()["ppus"]]
+    assert sections["map"] == {str(ppu): pinned(host, bdf) for ppu, bdf in enumerate(bdfs)}
+    assert Topology.parse(read(host, TOPOLOGY)).links == host.wiring.topology(bdfs).links
+    host.daemon.kill()

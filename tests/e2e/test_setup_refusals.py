@@ -11,7 +11,7 @@ from domain_xml import PREPARE, Domain, Hostdev
 from errors import assert_error
 from simhost import GUIDE_BDFS
 from standins import script
-from test_setup import CARDS, TOPOLOGY, check_written, read
+from test_setup import CARDS, TOPOLOGY, check_written, pinned, read
 from vendor_outputs import Machine, big_machine, guide_machine
 
 A_PID = 4711
@@ -346,11 +346,11 @@ BAD_MAPS = {
     "card missing": (lambda lines: lines[:15], "{}:15: the file ends without the card 0000:a2:00.0 of this host"),
     "wrong path": (
         lambda lines: ["0 = 0001:c9:00.0 path=pci0001:c8/00.0\n"] + lines[1:],
-        "{}:1: the path of 0001:c9:00.0 is pci0001:c9/00.0, not pci0001:c8/00.0",
+        "{}:1: the path of 0001:c9:00.0 is pci0001:00/19.1/00.0, not pci0001:c8/00.0",
     ),
     "wrong serial": (
         lambda lines: ["0 = 0001:c9:00.0 serial=00-00-00-00-00-00-00-01\n"] + lines[1:],
-        "{}:1: the serial number of 0001:c9:00.0 is none, not 00-00-00-00-00-00-00-01",
+        "{}:1: the serial number of 0001:c9:00.0 is 1d-ed-60-01-00-00-00-10, not 00-00-00-00-00-00-00-01",
     ),
     "another section": (
         lambda lines: ["[map]\n"] + lines + ["[policy]\nidle = isolate\n"],
@@ -382,7 +382,7 @@ def test_map_against_the_tool(blank, machine, tmp_path):
 
 def test_a_map_with_the_right_path_and_no_tool(blank, machine, tmp_path):
     (tmp_path / "ids").write_text(
-        "".join(f"{ppu} = {bdf} path=pci{bdf[:7]}/00.0\n" for ppu, bdf in enumerate(machine.bdfs))
+        "".join(f"{ppu} = {pinned(blank, bdf)}\n" for ppu, bdf in enumerate(machine.bdfs))
     )
     (tmp_path / "topo").write_text(machine.topology().text())
     assert blank.engine("setup", "--topology", tmp_path / "topo", "--map", tmp_path / "ids").status == 0
