@@ -21,7 +21,7 @@ struct setup_file {
 };
 
 /*
- * Writes those that are changed, as a whole or not at all: whenever it is killed, both files are as before, or both are
+ * Writes those that are changed, as a whole or not at all.  Killed at any point, both files are as before, or both are
  * new, or the drop-in is one that refuses VMs with PPUs until setup is run again.  A failure leaves both as they were.
  * The directory of the drop-in is made if it is missing.  Nobody else may be at it: the caller has the lock of the
  * state.  STATUS_HARDWARE, with the file's name.

@@ -19,15 +19,7 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "engine/machine.h"
-
-struct wiring_making {
-    const struct wiring_sources *sources;
-    struct wiring *wiring;
-    struct text_list *warnings;
-    struct error *err;
-    bool has_id[PPU_MAX];
-};
+#include "engine/wiring_making.h"
 
 void wiring_sources_free(struct wiring_sources *sources)
 {
@@ -43,14 +35,14 @@ void wiring_sources_free(struct wiring_sources *sources)
     *sources = (struct wiring_sources){0};
 }
 
-static const char *name_card(const struct wiring *wiring, int ppu, char text[CARD_TEXT_SIZE])
+const char *wiring_name_card(const struct wiring *wiring, int ppu, char text[CARD_TEXT_SIZE])
 {
     char bdf[BDF_TEXT_SIZE];
     snprintf(text, CARD_TEXT_SIZE, "PPU %d (%s)", ppu, bdf_format(wiring->card[ppu], bdf));
     return text;
 }
 
-static int find_card(const struct wiring *wiring, struct bdf bdf)
+int wiring_find_card(const struct wiring *wiring, struct bdf bdf)
 {
     for (int ppu = 0; ppu < wiring->topology.ppu_count; ppu++) {
         if (bdf_compare(wiring->card[ppu], bdf) == 0) {
@@ -58,115 +50,6 @@ static int find_card(const struct wiring *wiring, struct bdf bdf)
         }
     }
     return -1;
-}
-
-static bool is_on_bus(const struct wiring_sources *sources, struct bdf bdf)
-{
-    return bsearch(&bdf, sources->cards, sources->card_count, sizeof bdf, bdf_order);
-}
-
-/* FILE:LINE says that the card at BDF has the id. */
-static int give_id(struct wiring_making *making, const char *file, int line, int ppu, struct bdf bdf,
-                   enum id_source source)
-{
-    const struct wiring_sources *sources = making->sources;
-    struct wiring *wiring = making->wiring;
-    char text[BDF_TEXT_SIZE];
-    char other[BDF_TEXT_SIZE];
-    if (!is_on_bus(sources, bdf)) {
-        return error_set(making->err, STATUS_INVALID,
-                         "%s:%d: %s is not a card of this host (lspci -D -d %s lists them); is the file from another "
-                         "machine?",
-                         file, line, bdf_format(bdf, text), sources->match);
-    }
-    if (ppu >= wiring->topology.ppu_count) {
-        return error_set(making->err, STATUS_INVALID,
-                         "%s:%d: the ids of %zu cards are 0 to %zu, so %s cannot be PPU %d", file, line,
-                         sources->card_count, sources->card_count - 1, bdf_format(bdf, text), ppu);
-    }
-    if (making->has_id[ppu] && bdf_compare(wiring->card[ppu], bdf) != 0) {
-        return error_set(making->err, STATUS_INVALID, "%s:%d: PPU %d is %s here, but %s says it is %s", file, line, ppu,
-                         bdf_format(bdf, text),
-                         wiring->source[ppu] == ID_FROM_PPU_SMI ? sources->query_name : sources->map_name,
-                         bdf_format(wiring->card[ppu], other));
-    }
-    if (!making->has_id[ppu]) {
-        making->has_id[ppu] = true;
-        wiring->card[ppu] = bdf;
-        wiring->source[ppu] = source;
-    }
-    return 0;
-}
-
-/* The source that ends at FILE:LINE must have told of COUNT cards, all that are there. */
-static int check_complete(struct wiring_making *making, const char *file, int line, size_t count)
-{
-    const struct wiring_sources *sources = making->sources;
-    char text[BDF_TEXT_SIZE];
-    for (size_t i = 0; count < sources->card_count && i < sources->card_count; i++) {
-        if (find_card(making->wiring, sources->cards[i]) < 0) {
-            return error_set(making->err, STATUS_INVALID, "%s:%d: the file ends without the card %s of this host", file,
-                             line, bdf_format(sources->cards[i], text));
-        }
-    }
-    return 0;
-}
-
-/* The path and serial number that a person wrote must be the card's. */
-static int check_pin(struct wiring_making *making, const struct settings_pin *pin, int line)
-{
-    char path[PCI_PATH_SIZE] = "none";
-    char serial[PCI_SERIAL_SIZE] = "none";
-    char text[BDF_TEXT_SIZE];
-    const char *name = making->sources->map_name;
-    bdf_format(pin->bdf, text);
-    if (pin->path[0] && (pci_card_path(pin->bdf, path) != 0 || strcmp(path, pin->path) != 0)) {
-        return error_set(making->err, STATUS_INVALID, "%s:%d: the path of %s is %s, not %s", name, line, text, path,
-                         pin->path);
-    }
-    if (pin->serial[0] && (pci_card_serial(pin->bdf, serial) != 0 || strcmp(serial, pin->serial) != 0)) {
-        return error_set(making->err, STATUS_INVALID, "%s:%d: the serial number of %s is %s, not %s", name, line, text,
-                         serial, pin->serial);
-    }
-    return 0;
-}
-
-static int find_ids(struct wiring_making *making)
-{
-    const struct wiring_sources *sources = making->sources;
-    for (size_t i = 0; i < sources->query.count; i++) {
-        const struct ppu_smi_card *card = &sources->query.items[i];
-        if (give_id(making, sources->query_name, card->line, card->index, card->bdf, ID_FROM_PPU_SMI) < 0) {
-            return -1;
-        }
-    }
-    if (sources->query_name &&
-        check_complete(making, sources->query_name, sources->query.last_line, sources->query.count) < 0) {
-        return -1;
-    }
-    for (int i = 0; i < sources->map.count; i++) {
-        const struct settings_pin *pin = &sources->map.map[i];
-        int line = sources->map.lines[i];
-        if (give_id(making, sources->map_name, line, pin->ppu, pin->bdf, ID_FROM_FILE) < 0 ||
-            check_pin(making, pin, line) < 0) {
-            return -1;
-        }
-    }
-    if (sources->map_name &&
-        check_complete(making, sources->map_name, sources->map.last_line, (size_t)sources->map.count) < 0) {
-        return -1;
-    }
-    for (size_t i = 0; sources->ids_by_address && i < sources->card_count; i++) {
-        if (give_id(making, "--ids-by-address", (int)i + 1, (int)i, sources->cards[i], ID_FROM_ADDRESS) < 0) {
-            return -1;
-        }
-    }
-    if (!sources->query_name && !sources->map_name && !sources->ids_by_address) {
-        return error_set(making->err, STATUS_INVALID,
-                         "nothing says which card has which id: ppu-smi's list of the cards is missing; give the ids "
-                         "with --map FILE, or, if they follow the addresses, with --ids-by-address");
-    }
-    return 0;
 }
 
 /* The parts of LINKS are of the cards that are known, by index and UUID. */
@@ -200,7 +83,7 @@ static int check_parts(struct wiring_making *making, const char *name, const str
         char card[CARD_TEXT_SIZE];
         if (!ppu_smi_links_of(links, ppu)) {
             return error_set(making->err, STATUS_INVALID, "%s:%d: the file ends without %s", name, links->last_line,
-                             name_card(making->wiring, ppu, card));
+                             wiring_name_card(making->wiring, ppu, card));
         }
     }
     return 0;
@@ -214,8 +97,8 @@ static int join_ends(struct wiring_making *making, int ppu, int link, const stru
     const struct ppu_smi_link *back = &ppu_smi_links_of(&sources->remotes, peer)->links[end->remote_link];
     char near[CARD_TEXT_SIZE];
     char far[CARD_TEXT_SIZE];
-    name_card(wiring, ppu, near);
-    name_card(wiring, peer, far);
+    wiring_name_card(wiring, ppu, near);
+    wiring_name_card(wiring, peer, far);
     if (peer == ppu) {
         return error_set(making->err, STATUS_INVALID, "%s:%d: link %d of %s leads back to itself",
                          sources->remotes_name, end->line, link, near);
@@ -225,7 +108,7 @@ static int join_ends(struct wiring_making *making, int ppu, int link, const stru
                          "%s:%d: link %d of %s leads to link %d of %s, which is not in the file", sources->remotes_name,
                          end->line, link, near, end->remote_link, far);
     }
-    if (find_card(wiring, back->remote) != ppu || back->remote_link != link) {
+    if (wiring_find_card(wiring, back->remote) != ppu || back->remote_link != link) {
         char remote[BDF_TEXT_SIZE];
         return error_set(making->err, STATUS_INVALID,
                          "%s:%d: link %d of %s leads to link %d of %s, which line %d says leads to link %d of %s",
@@ -248,7 +131,7 @@ static int take_remotes(struct wiring_making *making)
         const struct ppu_smi_links_of *of = ppu_smi_links_of(&sources->remotes, ppu);
         for (int link = 0; link < LINK_MAX; link++) {
             const struct ppu_smi_link *end = &of->links[link];
-            int peer = end->has_remote ? find_card(wiring, end->remote) : -1;
+            int peer = end->has_remote ? wiring_find_card(wiring, end->remote) : -1;
             wiring->listed[ppu] |= (uint32_t)(end->state != SMI_LINK_ABSENT) << link;
             if (peer >= 0 && join_ends(making, ppu, link, end, peer) < 0) {
                 return -1;
@@ -264,7 +147,7 @@ static const char *describe_peer(const struct wiring *wiring, int peer, char tex
         snprintf(text, CARD_TEXT_SIZE, "no card of this host");
         return text;
     }
-    return name_card(wiring, peer, text);
+    return wiring_name_card(wiring, peer, text);
 }
 
 /* Link LINK of PPU: as the topology has it, and as icn -r and icn -s have it. */
@@ -278,7 +161,7 @@ static int compare_link(struct wiring_making *making, int ppu, int link)
     const struct ppu_smi_link *remote = remotes ? &remotes->links[link] : NULL;
     char card[CARD_TEXT_SIZE];
     char peers[2][CARD_TEXT_SIZE];
-    name_card(wiring, ppu, card);
+    wiring_name_card(wiring, ppu, card);
     if (remote && remote->has_remote) {
         int seen = wiring->topology.peer[ppu][link];
         if ((said >= 0 ? said : -1) != (seen >= 0 ? seen : -1)) {
@@ -347,8 +230,8 @@ static int take_states(struct wiring_making *making)
             if (remote && remote->has_remote && (state == SMI_LINK_ABSENT || state == SMI_LINK_INACTIVE)) {
                 return error_set(
                     making->err, STATUS_INVALID, "%s:%d: link %d of %s leads to another device here, but %s:%d %s",
-                    sources->remotes_name, remote->line, link, name_card(wiring, ppu, card), sources->states_name,
-                    state == SMI_LINK_ABSENT ? states->line : states->links[link].line,
+                    sources->remotes_name, remote->line, link, wiring_name_card(wiring, ppu, card),
+                    sources->states_name, state == SMI_LINK_ABSENT ? states->line : states->links[link].line,
                     state == SMI_LINK_ABSENT ? "does not list it" : "calls it inactive");
             }
             wiring->listed[ppu] |= (uint32_t)(state != SMI_LINK_ABSENT) << link;
@@ -392,7 +275,7 @@ static void warn_of_external(struct wiring_making *making)
         uint32_t inactive = 0;
         char card[CARD_TEXT_SIZE];
         char links[4 * LINK_MAX];
-        name_card(wiring, ppu, card);
+        wiring_name_card(wiring, ppu, card);
         for (int link = 0; link < LINK_MAX; link++) {
             uint32_t bit = UINT32_C(1) << link;
             if ((external & bit) == 0) {
@@ -434,7 +317,7 @@ static int put_together(struct wiring_making *making)
                          "no PCI function of this host matches %s; set match in [ppu] (lspci -D lists all)",
                          sources->match);
     }
-    if (find_ids(making) < 0) {
+    if (wiring_find_ids(making) < 0) {
         return -1;
     }
     if (!sources->remotes_name && !sources->topology_name) {

@@ -192,6 +192,71 @@ static void test_salvage_over_files(void **unused)
     }
 }
 
+/* Loads as if the drop-in NAME held TEXT, and returns the lock's time-out, or -1 with ERR. */
+static int lock_timeout_with(const char *name, const char *text)
+{
+    struct settings found;
+    if (settings_load_with(simulated_path(CONF), name, text, &found, &err) < 0) {
+        return -1;
+    }
+    int seconds = found.lock_timeout;
+    settings_free(&found);
+    return seconds;
+}
+
+static void test_assumed_drop_in(void **unused)
+{
+    (void)unused;
+    /* No directory yet; the assumed one counts at its place among the others. */
+    assert_int_equal(lock_timeout_with("50-cards.conf", "[policy]\nlock_timeout = 5\n"), 5);
+    assert_int_equal(lock_timeout_with("50-cards.conf", NULL), 30);
+    simulated_text(DROP_IN("10-a.conf"), "[policy]\nlock_timeout = 1\n");
+    assert_int_equal(lock_timeout_with("50-cards.conf", "[policy]\nlock_timeout = 5\n"), 5);
+    assert_int_equal(lock_timeout_with("05-cards.conf", "[policy]\nlock_timeout = 5\n"), 1);
+    simulated_text(DROP_IN("50-cards.conf"), "broken\n");
+    assert_int_equal(lock_timeout_with("50-cards.conf", "[policy]\nlock_timeout = 5\n"), 5);
+    assert_int_equal(lock_timeout_with("50-cards.conf", NULL), 1);
+    simulated_text(DROP_IN("90-b.conf"), "[policy]\nlock_timeout = 9\n");
+    assert_int_equal(lock_timeout_with("50-cards.conf", "[policy]\nlock_timeout = 5\n"), 9);
+    assert_int_equal(lock_timeout_with("50-cards.conf", "[policy]\nlock_timeout = x\n"), -1);
+    assert_non_null(strstr(err.text, "/icn-hook.conf.d/50-cards.conf:2: lock_timeout is \"x\""));
+}
+
+static const char *map_refused(const char *text)
+{
+    struct settings_map_file file = {.count = 4711};
+    simulated_text("/root/ids", text);
+    assert_int_equal(settings_load_map(simulated_path("/root/ids"), &file, &err), -1);
+    assert_int_equal(file.count, 4711);
+    assert_int_equal(err.status, STATUS_INVALID);
+    return strstr(err.text, "/root/ids");
+}
+
+static void test_map_file(void **unused)
+{
+    struct settings_map_file file;
+    (void)unused;
+    simulated_text("/root/ids", "# ours\n[map]\n1 = 0001:C9:00.0\n\n0 = 08:00.0 path=pci0000:00/01.0/00.0");
+    assert_int_equal(settings_load_map(simulated_path("/root/ids"), &file, &err), 0);
+    assert_int_equal(file.count, 2);
+    assert_int_equal(file.map[0].ppu, 1);
+    assert_int_equal(file.map[0].bdf.bus, 0xc9);
+    assert_int_equal(file.lines[0], 3);
+    assert_int_equal(file.map[1].ppu, 0);
+    assert_string_equal(file.map[1].path, "pci0000:00/01.0/00.0");
+    assert_int_equal(file.lines[1], 5);
+    assert_int_equal(file.last_line, 5);
+    settings_map_file_free(&file);
+    assert_int_equal(file.count, 0);
+    assert_string_equal(map_refused(""), "/root/ids:1: there is no line \"id = BDF\" in it");
+    assert_string_equal(map_refused("[map]\n#\n"), "/root/ids:2: there is no line \"id = BDF\" in it");
+    assert_string_equal(map_refused("0 = 08:00.0\n0 = 09:00.0\n"), "/root/ids:2: PPU 0 is already mapped in line 1");
+    assert_string_equal(map_refused("[ppu]\n"),
+                        "/root/ids:1: [ppu] is not a part of a map, which has lines \"id = BDF\" only");
+    assert_string_equal(map_refused("[map]\nx\n"),
+                        "/root/ids:2: a line must be \"key = value\", [section] or a comment");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -205,6 +270,8 @@ int main(void)
         cmocka_unit_test_setup(test_unreadable_drop_in, clear),
         cmocka_unit_test_setup(test_too_many_drop_ins, clear),
         cmocka_unit_test_setup(test_salvage_over_files, clear),
+        cmocka_unit_test_setup(test_assumed_drop_in, clear),
+        cmocka_unit_test_setup(test_map_file, clear),
     };
     int failed = cmocka_run_group_tests(tests, simulated_host_start, simulated_host_stop);
     settings_free(&settings);
