@@ -128,6 +128,16 @@ class SimHost:
         if self.journal:
             self.note_writes(self.journal.library)
 
+    def rewire(self, wiring):
+        """The same cards, with other ids and other cables; what the programs remember is gone."""
+        assert {card.bdf: card.serial for card in wiring.cards} == {card.bdf: card.serial for card in self.wiring.cards}
+        self.hardware.wiring = wiring
+        self.bdfs = sorted(wiring.bdfs, key=lambda bdf: wiring.card(bdf).ppuid)
+        self.topology = wiring.topology(external=True)
+        self.forget_setup()
+        shutil.rmtree(self.path("/run/icn-hook"), ignore_errors=True)
+        self.set_hardware(self.hardware.registers)
+
     def note_writes(self, library):
         """From now on the oracle sees each write.  LIBRARY: what Journal.build made."""
         self.journal = Journal(self.hardware, library, f"{self.root}.writes")

@@ -183,24 +183,23 @@ class Wiring:
         return cls(cards, [tuple((bdfs[ppu], link) for ppu, link in pair) for pair in joins], external, ports=ports)
 
     @classmethod
-    def random(cls, dice, bdfs):
-        """Cards with ids at random, joined at random: each port leads to some card, often the
-        same as another port does, to another host, or nowhere."""
-        order = dice.sample(bdfs, len(bdfs))
-        free = [End(bdf, link) for bdf in order for link in range(PORTS)]
+    def random(cls, dice, cards):
+        """The cards with ids at random, joined at random: each port leads to some card, often
+        the same as another port does, to another host, or nowhere."""
+        free = [End(card.bdf, link) for card in cards for link in range(PORTS)]
         dice.shuffle(free)
         joins, external = [], {}
         while free:
             end = free.pop()
             if dice.random() < 0.15:
-                far = Far(f"0002{end.bdf[4:]}", end.link, len(order) + len(external))
+                far = Far(f"0002{end.bdf[4:]}", end.link, len(cards) + len(external))
                 external[end] = far if dice.random() < 0.7 else None
             elif dice.random() < 0.9:
                 others = [other for other in free if other.bdf != end.bdf]
                 if others:
                     free.remove(others[0])
                     joins.append((end, others[0]))
-        return cls(built(order), joins, external)
+        return cls(cards, joins, external).permuted(dice)
 
     def permuted(self, dice):
         """The same cables, and other ids for the same cards."""
