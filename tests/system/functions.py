@@ -36,7 +36,7 @@ class Shared:
 
 
 def configure(machine, settings, topology):
-    machine.must(f"rm -rf /run/ordinary; cp -a {CONFIGURATION} /run/ordinary")
+    machine.must(f"rm -rf /run/ordinary; cp -a {CONFIGURATION} /run/ordinary; rm -r {CONFIGURATION}/icn-hook.conf.d")
     machine.write(f"{CONFIGURATION}/icn-hook.conf", settings)
     machine.write(f"{CONFIGURATION}/icn_topo.cfg", topology)
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CARDS = 8
+MAP = "/etc/icn-hook/icn-hook.conf.d/50-cards.conf"  # the ids in the order of the ports
 CARD_SIZE = 4 << 20
 OWNER = 0
 OWNER_CHANGING = 1 << 31
@@ -176,6 +177,7 @@ class Machine:
         found = self.run("lspci -D -n -d 1af4:1110 | cut -d ' ' -f 1").stdout.split()
         assert len(found) == CARDS, f"cards inside: {found}"
         self.bdfs = found
+        self.write(MAP, "[map]\n" + "\n".join(f"{ppu} = {bdf}" for ppu, bdf in enumerate(found)))
         self.monitor = Monitor(self.work / "monitor")
 
     def _boots(self, accelerator, seconds):

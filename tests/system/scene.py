@@ -170,8 +170,8 @@ class Scene:
         """No cut, no claim, no debt."""
         self.expect({}, moment)
         files = self.machine.must("cd /run/icn-hook 2>/dev/null && ls | grep -v '^lock$' || true").split()
-        assert set(files) <= {"cards.json"}, f"{moment}: {files}"
-        if files:
+        assert set(files) <= {"cards.json", "identity"}, f"{moment}: {files}"
+        if "cards.json" in files:
             remembered = json.loads(self.machine.must("cat /run/icn-hook/cards.json"))["cards"]
             assert remembered == [], f"{moment}: {remembered}"
 

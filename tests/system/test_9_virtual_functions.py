@@ -18,6 +18,10 @@ ADMIN_QUEUE_ATTRIBUTES = 0x24
 SETTINGS = f"""[ppu]
 match = {NVME}
 
+[map]
+0 = {{cards[0]}}
+1 = {{cards[1]}}
+
 [registers]
 bar = 0
 link_config = {ADMIN_QUEUE_ATTRIBUTES // 4}
@@ -85,7 +89,7 @@ def pair(both, scene):
 
 @pytest.fixture
 def shared(pair):
-    configure(pair.machine, SETTINGS, TOPOLOGY)
+    configure(pair.machine, SETTINGS.format(cards=pair.cards), TOPOLOGY)
     try:
         yield pair
         pair.scene.clear()

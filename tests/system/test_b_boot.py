@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from machine import Machine
+from machine import MAP, Machine
 from scene import Scene, VM
 from watch import Watcher, describe
 
@@ -36,6 +36,9 @@ def make_layer(place, vm, bdfs):
     subprocess.run(["cp", "-a", place / "layer", layer], check=True)
     with open(layer / "etc/icn-hook/icn-hook.conf", "a", encoding="utf-8") as settings:
         settings.write(ISOLATE)
+    map_file = layer / MAP.lstrip("/")
+    map_file.parent.mkdir()
+    map_file.write_text("[map]\n" + "".join(f"{ppu} = {bdf}\n" for ppu, bdf in enumerate(bdfs)))
     (layer / "etc/systemd/system").mkdir(parents=True)
     shutil.copy(layer / "system-test/agent.service", layer / "etc/systemd/system")
     enable(layer, "agent.service")
