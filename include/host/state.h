@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "core/bdf.h"
 #include "core/ownership.h"
+#include "host/boot_identity.h"
 #include "host/process.h"
 
 /*
@@ -16,6 +17,7 @@
  *   claims   which domain or group was given which cards by us
  *   memory   of each card: its mask before our first write, what we wrote last,
  *            and what was read back for which owners
+ *   identity which card is which PPU, and the topology, as they are in force
  * All of it is read when it is opened and lives in memory then; a writer replaces
  * whole files by rename, so a file is old or new, never torn.  /run is a tmpfs,
  * so nothing is synced.
@@ -66,6 +68,7 @@ struct card_memory {
 enum state_fault_kind {
     FAULT_CLAIM,   /* hides the claim of UUID */
     FAULT_CARDS,   /* hides the memory of all cards */
+    FAULT_IDENTITY, /* hides what is in force in this boot */
     FAULT_FOREIGN, /* not a file of ours: hides nothing */
 };
 
@@ -98,6 +101,7 @@ struct state {
     struct bdf *enabled_notes;   /* see state_enabled_notes */
     size_t enabled_note_count;
     bool has_old_entries; /* entries of 0.1 hold memory that is not in cards.json yet */
+    struct boot_identity *identity; /* owned; of this boot; NULL: none, or not readable */
     char *cards_on_disk;  /* owned; text of cards.json as it was read or written last; NULL: none, or not readable */
 };
 
@@ -155,6 +159,8 @@ MUST_CHECK int state_end_claim(struct state *state, const char *uuid, struct err
  * nothing is remembered is left out; nothing about none: there is no file.  With a FAULT_CARDS it fails with the
  * fault's error: what cannot be read is not overwritten. */
 MUST_CHECK int state_write_cards(struct state *state, struct error *err);
+/* Writes what is in force from now on, and drops a FAULT_IDENTITY; STATE has a copy of it then. */
+MUST_CHECK int state_write_identity(struct state *state, const struct boot_identity *identity, struct error *err);
 /* For repair and reset: moves a cards.json that is a fault out of the way
  * (.cards.json.damaged, which is kept for a person) and drops the fault, as above.  None is fine. */
 MUST_CHECK int state_forget_cards_fault(struct state *state, struct error *err);

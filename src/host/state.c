@@ -7,19 +7,19 @@
  *   lock             see state_lock.c
  *   UUID.json        a claim; one that ends is removed
  *   cards.json       the memory of all cards
+ *   identity         [map] and topology as they are in force (boot_identity.c)
  *   ended-UUID       empty: the domain has ended, its claim does not count any more; made
  *                    by a caller that did not get the lock
  *   enabled-BDF      empty: memory decoding of that card is switched on by us
  *   .NAME.PID.tmp    a file being written, or what a killed writer left
  *
  * Everything is reached through the directory's descriptor and without following symlinks,
- * by one listing, each file once.  A file that is not what its name says is a fault of its
- * own and never hides the others: its cards are in doubt, theirs are not.
+ * by one listing, each file once.  A file that is not what its name says is a fault of its own: its cards are in
+ * doubt, those of the others are not.
  *
  * Entries of version 0.1 are UUID.json too, and hold the memory of cards besides the claim.
- * They are carried over in an order that makes a kill harmless: cards.json first, with what
- * all of them hold, then one after the other is replaced by a claim, or removed if its
- * domain had ended.  Carrying over once more what was already carried over changes nothing.
+ * They are carried over in an order that makes a kill harmless: cards.json first, with what all of them hold, then
+ * one after the other is replaced by a claim, or removed if its domain had ended.  Carrying over once more changes nothing.
  */
 #include "host/state.h"
 
@@ -101,7 +101,8 @@ static void add_fault(struct state *state, enum state_fault_kind kind, const cha
     fault->is_damaged = error->status == STATUS_INVALID;
     memcpy(fault->uuid, uuid, strlen(uuid) + 1);
     if (fault->is_damaged && kind != FAULT_FOREIGN) {
-        error_append(&fault->error, "; run: icn-hook repair");
+        const char *when = kind == FAULT_IDENTITY ? "; when no VM or group has a card any more, run" : "; run";
+        error_append(&fault->error, "%s: icn-hook repair", when);
     }
 }
 
@@ -191,6 +192,19 @@ static void read_cards(struct state *state)
     state->cards_on_disk = content.data;
 }
 
+static void read_identity(struct state *state)
+{
+    struct buffer content = {0};
+    struct error error;
+    CLEANUP_FREE char *path = paths_resolve(PATH_STATE "/" IDENTITY_FILE);
+    int result = read_state_file(state->dirfd, IDENTITY_FILE, path, IDENTITY_LIMIT, &content, &error);
+    if (result < 0 || (result == 0 && boot_identity_parse(content.data, content.length, path, state->boot_id,
+                                                          &state->identity, &error) < 0)) {
+        add_fault(state, FAULT_IDENTITY, "", IDENTITY_FILE, &error);
+    }
+    buffer_free(&content);
+}
+
 static void read_named(struct reading_pass *pass, const char *name)
 {
     struct state *state = pass->state;
@@ -203,6 +217,8 @@ static void read_named(struct reading_pass *pass, const char *name)
         read_claim(pass, name, uuid);
     } else if (strcmp(name, CARDS_FILE) == 0) {
         read_cards(state);
+    } else if (strcmp(name, IDENTITY_FILE) == 0) {
+        read_identity(state);
     } else if (strncmp(name, TOMBSTONE_PREFIX, strlen(TOMBSTONE_PREFIX)) == 0 &&
                state_is_canonical(name + strlen(TOMBSTONE_PREFIX))) {
         text_list_add_copy(&state->tombstones, name + strlen(TOMBSTONE_PREFIX));
@@ -241,7 +257,7 @@ static bool unlink_claim(const struct state *state, const char *uuid)
     return unlinkat(state->dirfd, name, 0) == 0;
 }
 
-/* What cannot be done now does no harm, and is tried again by the next one. */
+/* What cannot be done now is tried again by the next one. */
 static void carry_over(struct reading_pass *pass)
 {
     struct state *state = pass->state;
@@ -340,6 +356,7 @@ void state_close(struct state *state)
     text_list_free(&state->tombstones);
     free(state->enabled_notes);
     free(state->cards_on_disk);
+    boot_identity_free(state->identity);
     file_close_fd(&state->lockfd);
     file_close_fd(&state->dirfd);
     *state = STATE_CLOSED;

@@ -12,6 +12,7 @@
 
 #define LOCK_FILE "lock"
 #define CARDS_FILE "cards.json"
+#define IDENTITY_FILE "identity"
 #define DAMAGED_CARDS_FILE ".cards.json.damaged"
 #define CLAIM_ENDING ".json"
 #define ENABLED_PREFIX "enabled-"
@@ -22,6 +23,7 @@ enum {
     ENABLED_SIZE = BDF_TEXT_SIZE + sizeof ENABLED_PREFIX - 1,
     CLAIM_LIMIT = 1 << 20,
     CARDS_LIMIT = 1 << 24,
+    IDENTITY_LIMIT = 1 << 22, /* PPU_MAX lines of [map] and PPU_MAX * LINK_MAX links are less */
 };
 
 /* Every open in the directory: no symlink, no waiting for a FIFO's other end, and no time

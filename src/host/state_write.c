@@ -212,6 +212,29 @@ int state_write_cards(struct state *state, struct error *err)
     return 0;
 }
 
+int state_write_identity(struct state *state, const struct boot_identity *identity, struct error *err)
+{
+    struct boot_identity *read_back = NULL;
+    if (check_change(state, NULL, err) < 0) {
+        return -1;
+    }
+    CLEANUP_FREE char *text = boot_identity_format(identity, state->boot_id);
+    if (check_length(IDENTITY_FILE, text, IDENTITY_LIMIT, err) < 0) {
+        return -1;
+    }
+    if (boot_identity_parse(text, strlen(text), IDENTITY_FILE, state->boot_id, &read_back, err) < 0) {
+        return error_wrap(err, "an invalid identity is not written");
+    }
+    if (replace_state_file(state, IDENTITY_FILE, text, err) < 0) {
+        boot_identity_free(read_back);
+        return -1;
+    }
+    boot_identity_free(state->identity);
+    state->identity = read_back;
+    drop_fault(state, FAULT_IDENTITY, "");
+    return 0;
+}
+
 int state_forget_cards_fault(struct state *state, struct error *err)
 {
     if (check_change(state, NULL, err) < 0) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * A claim, an entry of version 0.1 or the memory of the cards, any bytes.  What is taken,
+ * A claim, an entry of version 0.1, the memory of the cards or the identity, any bytes.  What is taken,
  * written and read again is the same, field by field, and written again the same text.
  */
 #include <stdint.h>
@@ -121,8 +121,26 @@ static void check_cards(const char *data, size_t size)
     cards_free(second, second_count);
 }
 
+static void check_identity(const char *data, size_t size)
+{
+    struct boot_identity *identity = NULL;
+    struct error err = {0};
+
+    if (boot_identity_parse(data, size, "text", boot_id, &identity, &err) < 0) {
+        require(err.status == STATUS_INVALID && strncmp(err.text, "text:", strlen("text:")) == 0);
+        return;
+    }
+    if (identity) {
+        char *text = boot_identity_format(identity, boot_id);
+        require(strlen(text) == size && memcmp(text, data, size) == 0);
+        free(text);
+    }
+    boot_identity_free(identity);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    check_identity((const char *)data, size);
     check_claim((const char *)data, size);
     check_cards((const char *)data, size);
     return 0;
