@@ -22,7 +22,7 @@ MUST_CHECK bool pci_match_is_valid(const char *match, const char **reason);
  * slow on large ones: ask only when ids are not pinned. */
 MUST_CHECK int pci_list_matching(struct pci *pci, struct bdf **functions, size_t *count, struct error *err);
 
-/* One function, without a scan.  *present is false if the host has none at BDF (and
+/* One function, without a scan; asked again, the answer is the same.  *present is false if the host has none at BDF (and
  * *matches then too); one that cannot be looked at is an error. */
 MUST_CHECK int pci_look_up(struct pci *pci, struct bdf bdf, bool *present, bool *matches, struct error *err);
 

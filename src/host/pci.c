@@ -27,8 +27,16 @@
 
 enum { ATTRIBUTE_SIZE = 32, EXPRESSION_SIZE = 256 };
 
+struct known_function {
+    struct bdf bdf;
+    bool present;
+    bool matches;
+};
+
 struct pci {
     struct pci_filter filter;
+    struct known_function *known; /* what was looked up, in no order */
+    size_t known_count;
 };
 
 /* Fills FILTER; NULL or what is wrong (static text).  libpci's parser takes a
@@ -70,7 +78,10 @@ int pci_open(const char *match, struct pci **pci, struct error *err)
 
 void pci_close(struct pci *pci)
 {
-    free(pci);
+    if (pci) {
+        free(pci->known);
+        free(pci);
+    }
 }
 
 /* ATTRIBUTE of the function NAME, whose directory FUNCTION is. */
@@ -153,8 +164,20 @@ static int look_up_at(struct pci *pci, int directory, const char *path, const ch
 int pci_look_up(struct pci *pci, struct bdf bdf, bool *present, bool *matches, struct error *err)
 {
     char name[BDF_TEXT_SIZE];
+    for (size_t i = 0; i < pci->known_count; i++) {
+        if (bdf_compare(pci->known[i].bdf, bdf) == 0) {
+            *present = pci->known[i].present;
+            *matches = pci->known[i].matches;
+            return 0;
+        }
+    }
     CLEANUP_FREE char *path = paths_resolve(PATH_PCI_DEVICES "/%s", bdf_format(bdf, name));
-    return look_up_at(pci, AT_FDCWD, path, name, present, matches, err);
+    if (look_up_at(pci, AT_FDCWD, path, name, present, matches, err) < 0) {
+        return -1;
+    }
+    pci->known = memory_grow(pci->known, pci->known_count + 1, sizeof *pci->known);
+    pci->known[pci->known_count++] = (struct known_function){bdf, *present, *matches};
+    return 0;
 }
 
 struct function_list {
