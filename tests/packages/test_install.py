@@ -10,7 +10,7 @@ from root import APT_INSTALL
 
 TOP = Path(__file__).resolve().parents[2]
 HOOK, ASIDE = "/etc/libvirt/hooks/qemu", "/etc/libvirt/hooks/qemu.d/icn-hook"
-NO_TOPOLOGY = "icn-hook: VMs with PPUs are refused until there is /etc/icn-hook/icn_topo.cfg: "
+NO_MAP = "icn-hook: VMs with PPUs are refused until [map] says which card is which PPU: run icn-hook setup\n"
 PROGRAM = "/usr/libexec/icn-hook/qemu"
 # What apt itself and dpkg write is not ours.
 EVERYWHERE = (
@@ -36,7 +36,7 @@ def install_libraries(root):
 def test_without_libvirt(bare):
     install_libraries(bare)
     before = bare.tree(*EVERYWHERE)
-    assert NO_TOPOLOGY in bare.install()
+    assert NO_MAP in bare.install()
     assert bare.must(f"stat -c '%a %U %G %F' {HOOK}") == "755 root root regular file\n"
     bare.must(f"cmp {HOOK} {PROGRAM}")
     assert bare.must("/usr/libexec/icn-hook/hook-place where") == f"{HOOK}\n"
@@ -59,7 +59,8 @@ def test_purge_leaves_the_administrators_files(bare):
     install_libraries(bare)
     bare.write("/etc/libvirt/hooks/daemon", "#!/bin/sh\n", 0o755)
     bare.write("/etc/icn-hook/icn_topo.cfg", "the topology\n")
-    assert NO_TOPOLOGY not in bare.install()
+    bare.write("/etc/icn-hook/icn-hook.conf.d/50-cards.conf", "[map]\n0 = 0000:08:00.0\n")
+    assert NO_MAP not in bare.install()
     bare.write("/etc/icn-hook/icn-hook.conf", "[policy]\nidle = isolate\n")
     bare.must("mkdir -m 700 /run/icn-hook && echo {} >/run/icn-hook/77a7cfd9-1e57-5252-92d9-0bcdebe7a3c9.json")
     output = bare.must("dpkg --remove icn-hook")
@@ -68,7 +69,8 @@ def test_purge_leaves_the_administrators_files(bare):
     bare.must("dpkg --purge icn-hook")
     left = bare.must("find /etc/icn-hook /etc/libvirt /run/icn-hook 2>/dev/null | sort; true").split()
     assert left == [
-        "/etc/icn-hook", "/etc/icn-hook/icn_topo.cfg",
+        "/etc/icn-hook", "/etc/icn-hook/icn-hook.conf.d", "/etc/icn-hook/icn-hook.conf.d/50-cards.conf",
+        "/etc/icn-hook/icn_topo.cfg",
         "/etc/libvirt", "/etc/libvirt/hooks", "/etc/libvirt/hooks/daemon",
     ]  # fmt: skip
 

@@ -127,6 +127,31 @@ def test_whatever_call_is_the_first(host, scene):
     assert scene.masks() == masks({}) and scene.claim_files() == {} and scene.remembered() == {}
 
 
+def test_without_a_map(host, scene):
+    """0.1 took the ids from the order of the addresses: until there is a map nothing is opened, and nobody new starts."""
+    libvirt = Libvirt(scene)
+    pins = dict(enumerate(scene.bdfs))
+    scene.map_ids({})
+    host.install("previous")
+    for name, ppus in (("vm1", (0, 1)), ("vm2", (6,))):
+        assert libvirt.start(Domain(name, [Hostdev(scene.bdfs[ppu]) for ppu in ppus])).running
+    before, entries = scene.masks(), scene.state_files()
+    host.install()
+    refused = libvirt.start(Domain("vm3", [Hostdev(scene.bdfs[4])]))
+    assert refused.status == 3 and "no [map] in the configuration says which card is which PPU" in refused.message
+    assert scene.engine("check").status == 3 and scene.engine("repair").status == 3
+    libvirt.reconnect("vm1")
+    assert scene.masks() == before and entries.items() <= scene.state_files().items()
+    libvirt.stop("vm2")
+    assert scene.masks() == before, "its end is noted, and nothing is opened"
+    scene.map_ids(pins)
+    assert owners(scene) == [["vm1"], ["vm1"], [], [], [], [], [], []]
+    assert scene.engine("repair").status == 7, "the VM never went through this gate"
+    assert scene.masks() == masks(ONLY_VM1)
+    libvirt.stop("vm1")
+    assert scene.masks() == masks({}) and scene.claim_files() == {}
+
+
 def test_the_old_hook_calls_the_new_engine(host, scene):
     """As between unpacking and configuring."""
     libvirt = Libvirt(scene)
