@@ -9,16 +9,27 @@
 #include "host/pci.h"
 #include "host/settings.h"
 
+/* What is at the address that an id is pinned to. */
+enum pin_state {
+    PIN_FINE,           /* its card, as far as [map] tells more than the address */
+    PIN_ABSENT,         /* nothing */
+    PIN_OTHER_FUNCTION, /* a function that is no card; nothing is read or written there */
+    PIN_UNSURE,         /* a card of which path or serial number cannot be read now: no VM may take it */
+};
+
 /* What is fixed about this host: settings, topology, and which PCI function is
  * which PPU. */
 struct machine {
     struct settings settings;
     struct pci *pci;
+    bool finds_none; /* match finds none of the pinned cards */
 
     /* after machine_survey */
+    bool has_ids;
     struct topology topology;
-    bool mapped[PPU_MAX];     /* the id has a card (it may be absent now, if pinned) */
+    bool mapped[PPU_MAX];     /* the id has a card (it may be absent now) */
     struct bdf card[PPU_MAX]; /* of mapped ids */
+    enum pin_state pins[PPU_MAX];
 };
 
 /* Reads the settings (CONFIG, or NULL for the usual file, which may be missing)
@@ -33,16 +44,15 @@ MUST_CHECK int machine_open_without(const char *config, const char *drop_in, str
  * functions are PPUs and nothing else.  False if nobody can tell. */
 MUST_CHECK bool machine_open_salvaged(const char *config, struct machine **machine);
 
-/* Reads the topology, with what [registers] links and [links] say of it, and gives every PPU its id: by [map], or by
- * the order of the addresses, which counts only if there are as many cards as the topology has (a card that fell off
- * the bus would shift all ids behind it). */
+/* Reads the topology, with what [registers] links and [links] say of it, and gives every PPU its id, by [map] alone.
+ * STATUS_INVALID if there is none, or if it does not fit the cards any more (see engine/identity.h). */
 MUST_CHECK int machine_survey(struct machine *machine, struct error *err);
 
 /* The cards on this host, sorted by address; owned by the caller. */
 MUST_CHECK int machine_list_cards(const struct machine *machine, struct bdf **cards, size_t *count, struct error *err);
 
-/* In place of machine_survey where there is no topology yet: the cards get their
- * ids by their order, and no links. */
+/* In place of machine_survey where there are no ids yet, to see who has a card: the cards are counted from 0, which
+ * makes no PPU of them, and have no links. */
 MUST_CHECK int machine_survey_without_topology(struct machine *machine, struct error *err);
 
 void machine_close(struct machine *machine);

@@ -28,6 +28,7 @@ enum note_code {
     NOTE_CLAIM,         /* a claim that nothing supports any more, or that is from the future */
     NOTE_TOMBSTONE,     /* the end of a domain was noted although it lives */
     NOTE_STATE,         /* a file of the state that cannot be used */
+    NOTE_IDENTITY,      /* the ids or links were changed while cards are in use, or cannot be written down */
     NOTE_STATUS,        /* a status file of libvirt that cannot be used */
     NOTE_LIBVIRT,       /* libvirt and icn-hook disagree, or libvirt could not be asked */
     NOTE_CHANGE,        /* what was repaired */

@@ -49,6 +49,8 @@ struct session {
     struct plan *plan;
     enum apply_outcome *outcomes; /* by the plan's writes */
     struct notes notes;
+    bool has_old_identity;       /* ids are those of this boot; the configuration says something else now */
+    struct error identity_doubt; /* why nobody may be given cards for that, or the like; STATUS_OK: no doubt */
 };
 
 /* Locks, then looks: nothing that was seen can change before it is acted on.  MACHINE is

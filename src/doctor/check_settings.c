@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -14,23 +14,24 @@
 #define GROUP "configuration"
 #define TOOL "ppudbg"
 
-/* The topology by itself, then whether it fits the cards. */
+/* The topology by itself, then whether the cards have their ids. */
 static void check_topology(struct examination *examination, const struct machine *machine)
 {
     struct report *report = &examination->report;
     const char *path = machine->settings.topology;
     CLEANUP_FREE char *resolved = paths_resolve("%s", path);
     CLEANUP_FREE struct topology *topology = memory_alloc(1, sizeof *topology);
-    struct error err;
+    struct error err = {.text = ""};
     if (topology_file_load(resolved, topology, &err) < 0) {
         report_add(report, GROUP, "topology", RESULT_FAIL,
-                   "take it from a host of the same model, or write it with icn-hook topo --generate", "%s", err.text);
-        return;
+                   "take it from a host of the same model, or write it with icn-hook setup", "%s", err.text);
+    } else {
+        report_pass(report, GROUP, "topology", "%s is valid", path);
     }
-    report_pass(report, GROUP, "topology", "%s is valid", path);
-    if (!examination->is_surveyed) {
-        report_add(report, GROUP, "ids", RESULT_FAIL, "until then no VM with cards can start", "%s",
-                   examination->survey_error.text);
+    const char *reason = examination->survey_error.text;
+    bool is_said = err.text[0] && strncmp(reason, err.text, strlen(err.text)) == 0;
+    if (!examination->is_surveyed && !is_said) {
+        report_add(report, GROUP, "ids", RESULT_FAIL, "until then no VM with cards can start", "%s", reason);
     }
 }
 
@@ -60,16 +61,6 @@ static void settings_check_ids(struct examination *examination, const struct mac
     int mapped = 0;
     for (int ppu = 0; ppu < machine->topology.ppu_count; ppu++) {
         mapped += machine->mapped[ppu];
-    }
-    if (machine->settings.map_count == 0) {
-        char bdf[BDF_TEXT_SIZE];
-        char remedy[160];
-        snprintf(remedy, sizeof remedy,
-                 "pin every card in [map], as in: 0 = %s; else one that is missing stops all VMs",
-                 bdf_format(machine->card[0], bdf));
-        report_add(report, GROUP, "ids", RESULT_WARN, remedy,
-                   "the ids of %d cards are taken from their PCI order; [map] is empty", mapped);
-        return;
     }
     if (mapped < machine->topology.ppu_count) {
         report_add(report, GROUP, "ids", RESULT_WARN, "add lines to [map]", "[map] pins %d of the topology's %d ids",

@@ -17,6 +17,10 @@ static void check_faults(struct examination *examination)
         const struct state_fault *fault = &state->faults[i];
         if (fault->kind == FAULT_FOREIGN) {
             report_add(&examination->report, GROUP, "sound", RESULT_WARN, "it is ignored", "%s", fault->error.text);
+        } else if (fault->kind == FAULT_IDENTITY && fault->is_damaged) {
+            report_add(&examination->report, GROUP, "sound", RESULT_FAIL,
+                       "stop the VMs and release the groups that have cards, then icn-hook repair", "%s",
+                       fault->error.text);
         } else if (fault->is_damaged) {
             report_add(&examination->report, GROUP, "sound", RESULT_FAIL, "icn-hook repair", "%s", fault->error.text);
         } else {
@@ -107,6 +111,13 @@ void check_state(struct examination *examination)
         return;
     }
     check_faults(examination);
+    if (examination->session.has_old_identity) {
+        report_add(&examination->report, GROUP, "identity", RESULT_FAIL, "until then no VM with cards can start", "%s",
+                   examination->session.identity_doubt.text);
+    } else {
+        report_pass(&examination->report, GROUP, "identity",
+                    "the configuration has the ids and links that are in force");
+    }
     /* Claims that nothing supports any more, or that are from the future, and ends that were noted of VMs that live. */
     int over = state_report_notes(examination, NOTE_CLAIM, "current", "icn-hook repair");
     over += state_report_notes(examination, NOTE_TOMBSTONE, "current", "see who called the hook for it");

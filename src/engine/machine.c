@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/paths.h"
+#include "engine/identity.h"
 #include "host/sysfs.h"
 #include "host/topology_file.h"
 
@@ -124,32 +125,6 @@ int machine_list_cards(const struct machine *machine, struct bdf **cards, size_t
     return 0;
 }
 
-static void map_in_order(struct machine *machine, const struct bdf *cards, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        machine->mapped[i] = true;
-        machine->card[i] = cards[i];
-    }
-}
-
-static int map_by_order(struct machine *machine, struct error *err)
-{
-    CLEANUP_FREE struct bdf *cards = NULL;
-    size_t count;
-    if (machine_list_cards(machine, &cards, &count, err) < 0) {
-        return -1;
-    }
-    if (count != (size_t)machine->topology.ppu_count) {
-        return error_set(err, STATUS_INVALID,
-                         "%zu cards match %s but the topology %s has %d, so the cards' order does not tell their ids; "
-                         "compare the topology with lspci -D -d %s, or pin the ids in [map]",
-                         count, machine->settings.match, machine->settings.topology, machine->topology.ppu_count,
-                         machine->settings.match);
-    }
-    map_in_order(machine, cards, count);
-    return 0;
-}
-
 int machine_survey_without_topology(struct machine *machine, struct error *err)
 {
     CLEANUP_FREE struct bdf *cards = NULL;
@@ -162,7 +137,10 @@ int machine_survey_without_topology(struct machine *machine, struct error *err)
                          PPU_MAX);
     }
     topology_clear(&machine->topology, (int)count);
-    map_in_order(machine, cards, count);
+    for (size_t i = 0; i < count; i++) {
+        machine->mapped[i] = true;
+        machine->card[i] = cards[i];
+    }
     return 0;
 }
 
@@ -207,19 +185,23 @@ static int apply_link_settings(struct machine *machine, struct error *err)
 int machine_survey(struct machine *machine, struct error *err)
 {
     CLEANUP_FREE char *path = paths_resolve("%s", machine->settings.topology);
+    if (machine->settings.map_count == 0) {
+        return error_set(err, STATUS_INVALID,
+                         "no [map] in the configuration says which card is which PPU; run icn-hook setup");
+    }
+    if (identity_check_cards(machine, err) < 0) {
+        return -1;
+    }
     if (topology_file_load(path, &machine->topology, err) < 0) {
         return error_set(err, err->status, "%s; correct the topology, or write it anew with ppudbg --topo_read",
                          err->text);
     }
-    if (apply_link_settings(machine, err) < 0) {
+    if (apply_link_settings(machine, err) < 0 || map_pinned(machine, err) < 0) {
         return -1;
     }
-    bool is_pinned = machine->settings.map_count > 0;
-    if ((is_pinned ? map_pinned(machine, err) : map_by_order(machine, err)) < 0) {
-        return -1;
-    }
-    log_message(LOG_LEVEL_INFO, "topology %s: %d PPUs; their ids come from %s", path, machine->topology.ppu_count,
-                is_pinned ? "[map]" : "the order of their addresses");
+    machine->has_ids = true;
+    log_message(LOG_LEVEL_INFO, "topology %s: %d PPUs, of which [map] pins %d", path, machine->topology.ppu_count,
+                machine->settings.map_count);
     return 0;
 }
 

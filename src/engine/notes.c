@@ -24,6 +24,7 @@ const char *note_code_text(enum note_code code)
         [NOTE_CLAIM] = "claim",
         [NOTE_TOMBSTONE] = "tombstone",
         [NOTE_STATE] = "state",
+        [NOTE_IDENTITY] = "identity",
         [NOTE_STATUS] = "status-file",
         [NOTE_LIBVIRT] = "libvirt",
         [NOTE_CHANGE] = "repaired",

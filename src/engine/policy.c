@@ -156,6 +156,13 @@ int policy_admit(const struct session *session, const struct applicant *applican
         return error_set(err, STATUS_HARDWARE, "%s is not on the PCI bus; see dmesg, rescan the bus or %s",
                          machine_card_text(session->machine, ppu, card), other_card(applicant->by_hand));
     }
+    if (session->machine->pins[ppu] == PIN_UNSURE) {
+        return error_set(
+            err, STATUS_HARDWARE,
+            "%s may be another card than the one in [map]: its path or serial number cannot be read; correct "
+            "that, or %s",
+            machine_card_text(session->machine, ppu, card), other_card(applicant->by_hand));
+    }
     if (obstacle) {
         return refuse_owned(session, obstacle, applicant->by_hand, ppu, err);
     }

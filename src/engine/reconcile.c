@@ -40,7 +40,8 @@ static void keep_forgotten_cuts(struct session *session)
     }
 }
 
-/* What could only not be read this time may make sense: damage alone is cleared away. */
+/* What could only not be read this time may make sense: damage alone is cleared away.  A damaged identity is begun
+ * anew as soon as nobody has a card (identity_settle), and not before. */
 static int clear_faults(struct session *session, bool *forgot, struct error *err)
 {
     struct state *state = &session->state;
@@ -48,7 +49,7 @@ static int clear_faults(struct session *session, bool *forgot, struct error *err
         const struct state_fault fault = state->faults[i];
         const struct running_vm *vm = running_vms_find(&session->running, fault.uuid);
         int result = 0;
-        if (!fault.is_damaged || fault.kind == FAULT_FOREIGN) {
+        if (!fault.is_damaged || fault.kind == FAULT_FOREIGN || fault.kind == FAULT_IDENTITY) {
             continue;
         }
         if (fault.kind == FAULT_CLAIM) {

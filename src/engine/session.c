@@ -9,6 +9,7 @@
 #include "base/hook_call.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "engine/identity.h"
 
 /* Status files of domains that we have a claim of are looked into even if they seem to have no device. */
 static int load_running(struct session *session, struct error *err)
@@ -61,9 +62,32 @@ static void obey_tombstones(struct session *session)
     text_list_free(&noted);
 }
 
+/* What sysfs says of each card, and who owns it; again if the ids have changed. */
+static void gather(struct session *session)
+{
+    size_t count = (size_t)session->machine->topology.ppu_count;
+    free(session->cards);
+    free(session->owners_before);
+    owners_free(&session->owners);
+    session->cards = memory_alloc(count, sizeof *session->cards);
+    session->owners_before = memory_alloc(count, sizeof *session->owners_before);
+    for (size_t ppu = 0; ppu < count; ppu++) {
+        struct pci_state *state = &session->cards[ppu].state;
+        if (session->machine->mapped[ppu] && session->machine->pins[ppu] != PIN_OTHER_FUNCTION) {
+            sysfs_read_card(session->machine->card[ppu], state);
+        } else {
+            *state = (struct pci_state){.enable = UNKNOWN_NUMBER,
+                                        .iommu_group = UNKNOWN_NUMBER,
+                                        .numa_node = UNKNOWN_NUMBER,
+                                        .held_group = UNKNOWN_NUMBER};
+        }
+    }
+    owners_gather(session);
+    memcpy(session->owners_before, session->owners.of, count * sizeof session->owners_before[0]);
+}
+
 static int look(struct session *session, struct error *err)
 {
-    int count = session->machine->topology.ppu_count;
     for (size_t i = 0; i < session->state.fault_count; i++) {
         notes_add(&session->notes, NOTE_WARNING, NOTE_STATE, -1, NULL, "%s", session->state.faults[i].error.text);
     }
@@ -71,19 +95,16 @@ static int look(struct session *session, struct error *err)
         return -1;
     }
     obey_tombstones(session);
-    for (int ppu = 0; ppu < count; ppu++) {
-        if (session->machine->mapped[ppu]) {
-            sysfs_read_card(session->machine->card[ppu], &session->cards[ppu].state);
-        }
-    }
-    owners_gather(session);
-    memcpy(session->owners_before, session->owners.of, (size_t)count * sizeof session->owners_before[0]);
+    identity_settle(session, gather);
+    size_t count = (size_t)session->machine->topology.ppu_count;
+    session->goals = memory_alloc(count, sizeof *session->goals);
+    session->plan = memory_alloc(1, sizeof *session->plan);
+    session->outcomes = memory_alloc(2 * count, sizeof *session->outcomes);
     return 0;
 }
 
 int session_open(struct session *session, struct machine *machine, enum session_access access, struct error *err)
 {
-    size_t count = (size_t)machine->topology.ppu_count;
     bool may_change = access == SESSION_CHANGE;
     /* Looking is bounded by the lock's time-out too: it waits for the one that changes. */
     int64_t deadline = deadline_after_ms(INT64_C(1000) * machine->settings.lock_timeout);
@@ -93,11 +114,6 @@ int session_open(struct session *session, struct machine *machine, enum session_
         .access = access,
         .machine = machine,
         .state = STATE_CLOSED,
-        .cards = memory_alloc(count, sizeof *session->cards),
-        .owners_before = memory_alloc(count, sizeof *session->owners_before),
-        .goals = memory_alloc(count, sizeof *session->goals),
-        .plan = memory_alloc(1, sizeof *session->plan),
-        .outcomes = memory_alloc(2 * count, sizeof *session->outcomes),
     };
     if (of_hook != NO_DEADLINE && of_hook < deadline) {
         deadline = of_hook;
@@ -281,6 +297,9 @@ bool session_wrote(const struct session *session, int ppu)
 
 const struct error *session_doubt(const struct session *session, const char *uuid)
 {
+    if (session->identity_doubt.status != STATUS_OK) {
+        return &session->identity_doubt;
+    }
     for (size_t i = 0; i < session->state.fault_count; i++) {
         const struct state_fault *fault = &session->state.faults[i];
         if (fault->kind == FAULT_CARDS) {

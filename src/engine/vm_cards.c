@@ -120,18 +120,35 @@ int vm_cards_number(const struct machine *machine, const char *vm, struct vm_car
     for (size_t i = 0; i < cards->count; i++) {
         struct vm_card *device = &cards->items[i];
         char bdf[BDF_TEXT_SIZE];
-        device->ppu = machine_ppu_at(machine, device->card);
+        /* Another function may have got the address of a pinned card. */
+        bool is_other = device->present && !device->is_ppu;
+        device->ppu = is_other ? -1 : machine_ppu_at(machine, device->card);
         if (device->ppu >= 0) {
             device->is_ppu = true;
             cards->has_ppu = true;
         } else if (device->is_ppu && result == 0) {
             result = error_set(err, STATUS_INVALID,
-                               "VM '%s': %s is a PPU but no [map] line says which; add one to the configuration, or "
-                               "give the VM another card",
+                               "VM '%s': %s is a PPU but no [map] line says which; run icn-hook setup, or give the VM "
+                               "another card",
                                vm, bdf_format(device->card, bdf));
         }
     }
     return result;
+}
+
+/* A device that only [map] shows to be a PPU: it is off the bus, or match finds no card at all. */
+static bool takes_pinned_card(const struct machine *machine, const struct vm_cards *cards)
+{
+    for (size_t i = 0; i < cards->count; i++) {
+        const struct vm_card *device = &cards->items[i];
+        for (int pin = 0; pin < machine->settings.map_count; pin++) {
+            if (bdf_compare(machine->settings.map[pin].bdf, device->card) == 0 &&
+                (!device->present || machine->finds_none)) {
+                return true;
+            }
+        }
+    }
+    return false;
 }
 
 int vm_cards_find(const char *config, const struct domain *domain, struct machine **machine, struct vm_cards *cards,
@@ -157,7 +174,7 @@ int vm_cards_find(const char *config, const struct domain *domain, struct machin
         return 0;
     }
     if (machine_survey(*machine, err) < 0) {
-        return cards->has_ppu ? -1 : 0;
+        return cards->has_ppu || takes_pinned_card(*machine, cards) ? -1 : 0;
     }
     if (vm_cards_number(*machine, domain->name, cards, err) < 0) {
         return -1;

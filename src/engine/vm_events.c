@@ -59,6 +59,15 @@ static int check_daemon(const struct vm_event *event, struct error *err)
     return 0;
 }
 
+/* The ids are those of this boot, and the configuration has others now. */
+static void take_old_ids(struct session *session, const char *name, struct vm_cards *cards)
+{
+    struct error trouble;
+    if (session->has_old_identity && vm_cards_number(session->machine, name, cards, &trouble) < 0) {
+        notes_add(&session->notes, NOTE_WARNING, NOTE_CARD, -1, name, "%s", trouble.text);
+    }
+}
+
 static int event_open_session(struct vm_event *event, struct error *err)
 {
     struct machine *machine = event->machine;
@@ -68,6 +77,7 @@ static int event_open_session(struct vm_event *event, struct error *err)
     }
     event->session.has_daemon = event->has_daemon;
     event->session.daemon = event->daemon;
+    take_old_ids(&event->session, event->vm, &event->cards);
     return check_daemon(event, err);
 }
 
@@ -99,6 +109,9 @@ static int decide_start(struct session *session, const char *name, const char *u
                         struct turn *turn, struct owner **owner, struct error *err)
 {
     const struct applicant applicant = {.uuid = uuid};
+    if (session->identity_doubt.status != STATUS_OK) {
+        return policy_admit_doubt(session, &applicant, err);
+    }
     for (size_t i = 0; i < cards->count; i++) {
         const struct vm_card *card = &cards->items[i];
         if (card->ppu >= 0 && policy_admit(session, &applicant, card->ppu, card->whole, err) < 0) {
@@ -390,6 +403,7 @@ int vm_plan_make(struct vm_plan *plan, const char *config, const struct domain *
     if (session_open(&plan->session, machine, SESSION_LOOK, err) < 0) {
         return -1;
     }
+    take_old_ids(&plan->session, domain->name, &plan->cards);
     plan->turn = memory_alloc(1, sizeof *plan->turn);
     int result = decide_start(&plan->session, domain->name, domain->uuid, &plan->cards, plan->turn, &owner, err);
     session_unlock(&plan->session);

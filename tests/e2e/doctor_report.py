@@ -37,6 +37,7 @@ HEALTHY = """\
   security: the kernel is not locked down                          : PASS
   security: iomem=relaxed is not set                               : PASS
   state: every file can be used; claims: 0                         : PASS
+  state: the configuration has the ids and links that are in force : PASS
   state: no claim left over from a VM that has ended               : PASS
   state: every claimed card is one of this host                    : PASS
   state: no card is owed its links                                 : PASS

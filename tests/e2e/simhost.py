@@ -7,6 +7,7 @@ cards' link registers are plain files where a real host has BARs.
 
 import json
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -26,7 +27,7 @@ LINK_CONFIG, STRIDE = LinkRegisters.config, LinkRegisters.stride
 BAR_SIZE = 4 << 20
 BAR_FLAGS = 0x40200  # memory, size-aligned
 COMMAND_MEMORY = 0x2
-MEMORY_OF_CARDS = "cards.json"
+MEMORY_OF_CARDS, IDENTITY = "cards.json", "identity"
 TOPOLOGY_FILE = "/etc/icn-hook/icn_topo.cfg"
 MAP_FILE = "/etc/icn-hook/icn-hook.conf.d/50-cards.conf"
 LINKS_FILE = "/etc/icn-hook/icn-hook.conf.d/50-links.conf"
@@ -107,8 +108,7 @@ class SimHost:
             self.path(directory).mkdir(parents=True, exist_ok=True)
         self.set_boot_id("11111111-2222-4333-8444-555555555555")
         self.write(TOPOLOGY_FILE, self.topology.text())
-        if self.model:
-            self.map_ids(dict(enumerate(self.bdfs)))
+        self.map_ids(dict(enumerate(self.bdfs)))
         if self.model and self.wiring.external:
             # Not every port that leads out is in the topology.
             self.write(LINKS_FILE, f"[registers]\nlinks = {self.wiring.all_link_bits():#x}\n")
@@ -146,9 +146,9 @@ class SimHost:
         self.write("/proc/sys/kernel/random/boot_id", boot_id + "\n")
 
     def configure(self, text):
-        """The settings; a [map] in them takes the place of the one that names every card."""
+        """The settings; lines of [map] in them take the place of those that name every card."""
         self.write("/etc/icn-hook/icn-hook.conf", text)
-        if "[map]" in text:
+        if re.search(r"^\[map\]\n\d", text, re.M):
             self.path(MAP_FILE).unlink(missing_ok=True)
 
     def map_ids(self, pins):
@@ -406,8 +406,8 @@ class SimHost:
         return {path.name: path.read_bytes() for path in sorted(directory.iterdir()) if path.name != "lock" and path.is_file()}
 
     def claim_files(self):
-        """Those that do not outlive the VMs: all but the memory of the cards."""
-        return {name: content for name, content in self.state_files().items() if name != MEMORY_OF_CARDS}
+        """Those that do not outlive the VMs: all but the memory of the cards and the identity of this boot."""
+        return {name: content for name, content in self.state_files().items() if name not in (MEMORY_OF_CARDS, IDENTITY)}
 
     def claims(self):
         """Name -> parsed claim."""

@@ -109,7 +109,7 @@ def test_broken_lines(scene):
         print(case)
         scene.host.configure(text)
         scene.assert_broken_briefly(3, path(scene) + words, NEXT_STEP)
-    scene.host.path(CONFIG).unlink()
+    scene.host.pin_ids()
     scene.assert_mended()
 
 

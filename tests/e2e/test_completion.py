@@ -156,12 +156,13 @@ def test_virsh_is_asked_as_icn_hook_would(surroundings, shell):
 
 @pytest.mark.parametrize("shell", [InteractiveShell.bash, InteractiveShell.zsh])
 def test_the_configuration_on_the_line_counts(surroundings, shell):
-    root, _ = surroundings
+    root, environment = surroundings
     pinned = root / "pinned.conf"
-    pinned.write_text("[map]\n" + "".join(f"{7 - ppu} = {bdf}\n" for ppu, bdf in enumerate(GUIDE_BDFS)))
+    pinned.write_text("[map]\n" + "".join(f"{ppu} = {bdf}\n" for ppu, bdf in enumerate(GUIDE_BDFS)))
+    assert shell(environment).offers(f"icn-hook --config {root}/none.conf doctor --probe ") == []
     line = f"icn-hook --config {pinned} doctor --probe "
     found = run_cases(surroundings, shell, {line: None}, sorted)[line]
-    assert found[:2] == ["0", GUIDE_BDFS[7]]
+    assert found[:2] == ["0", GUIDE_BDFS[0]]
 
 
 # What the shells ask

@@ -220,10 +220,17 @@ FAULTS = [
          changed("configuration", "users other than root can change /etc/icn-hook/icn-hook.conf", "FAIL",
                  "chown root: it, and chmod 0644"), 1),
     case("no settings", lambda host: host.path("/etc/icn-hook/icn-hook.conf").unlink(),
-         healthy_lines("icn-hook.conf", "[map]"),
-         changed("configuration", "no /etc/icn-hook/icn-hook.conf: the defaults hold", "PASS")
-         + changed("configuration", "the ids of 8 cards are taken from their PCI order; [map] is empty", "WARN",
-                   "pin every card in [map], as in: 0 = 0000:08:00.0; else one that is missing stops all VMs")),
+         healthy_lines("icn-hook.conf"),
+         changed("configuration", "no /etc/icn-hook/icn-hook.conf: the defaults hold", "PASS")),
+    case("no map", lambda host: host.map_ids({}), healthy_lines("[map]", "cards: ", "state: "),
+         changed("configuration", "no [map] in the configuration says which card is which PPU; run icn-hook setup", "FAIL",
+                 "until then no VM with cards can start"), 1),
+    case("nothing yet", lambda host: [host.map_ids({}), host.path("/etc/icn-hook/icn_topo.cfg").unlink()],
+         healthy_lines("icn_topo.cfg", "[map]", "cards: ", "state: "),
+         changed("configuration", "cannot open /etc/icn-hook/icn_topo.cfg: No such file or directory", "FAIL",
+                 "take it from a host of the same model, or write it with icn-hook setup")
+         + changed("configuration", "no [map] in the configuration says which card is which PPU; run icn-hook setup",
+                   "FAIL", "until then no VM with cards can start"), 1),
     case("bad settings", lambda host: host.configure("[ppu]\nfoo = 1\n"),
          healthy_lines("configuration: /etc", "[map]", "cards: ", "state: "),
          changed("configuration", "/etc/icn-hook/icn-hook.conf:2: unknown key \"foo\" in [ppu], whose keys are match, "
@@ -232,7 +239,7 @@ FAULTS = [
     case("no topology", lambda host: host.path("/etc/icn-hook/icn_topo.cfg").unlink(),
          healthy_lines("icn_topo.cfg", "[map]", "cards: ", "state: "),
          changed("configuration", "cannot open /etc/icn-hook/icn_topo.cfg: No such file or directory", "FAIL",
-                 "take it from a host of the same model, or write it with icn-hook topo --generate"), 1),
+                 "take it from a host of the same model, or write it with icn-hook setup"), 1),
     case("ids missing", lambda host: host.configure(map_of(GUIDE_BDFS[:7])),
          healthy_lines("[map]", "8 on the", "none 8", "8 registers"),
          changed("configuration", "[map] pins 7 of the topology's 8 ids", "WARN", "add lines to [map]")
@@ -449,6 +456,7 @@ def test_a_host_with_nothing(tmp_path, healthy):
         changed("hook", "not installed at /etc/libvirt/hooks/qemu", "FAIL")[0],
         changed("configuration", f"cannot open {tmp_path}/nothing/etc/icn-hook/icn_topo.cfg: "
                 "No such file or directory", "FAIL")[0],
+        changed("configuration", "no [map] in the configuration says which card is which PPU; run icn-hook setup", "FAIL")[0],
         changed("iommu", "the kernel uses no IOMMU", "FAIL")[0],
         changed("iommu", "vfio-pci is neither loaded nor installed", "FAIL")[0],
     ]

@@ -68,7 +68,7 @@ def test_survives(host, reset):
     assert probe(host) == TAKES + found("keeps its cuts over a reset (flr bus)", "PASS") + BACK
     assert seen == [host.topology.required_mask(5, {ppu: {str(ppu)} for ppu in range(8)})]
     assert host.masks() == {ppu: 0 for ppu in range(8)}
-    assert host.state_files() == {}
+    assert host.claim_files() == host.remembered() == {}
 
 
 def test_does_not_survive(host, reset):
@@ -81,7 +81,7 @@ def test_does_not_survive(host, reset):
     wired = 0x1 & links
     assert probe(host, GUIDE_BDFS[5], status=1) == TAKES + expected + found(f"has its mask 0x{wired:08x} again", "PASS")
     assert host.mask(5) == 0x80000000 | wired
-    assert host.state_files() == {}
+    assert host.claim_files() == host.remembered() == {}
 
 
 def test_does_not_come_back(host, reset):
@@ -153,7 +153,7 @@ def test_a_kill_is_mended_by_repair(host, reset, before):
     assert host.run([*strace, host.engine_program, "doctor", "--probe", "5"]).status != 0 and killed.wait(10)
     assert host.mask(5) == LINKS_OF_5
     assert host.engine("repair").status == 0
-    assert (host.mask(5), host.state_files()) == (before, {})
+    assert (host.mask(5), host.claim_files(), host.remembered()) == (before, {}, {})
 
 
 REFUSALS = [

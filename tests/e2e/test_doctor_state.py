@@ -9,7 +9,7 @@ import pytest
 from bystander import vm
 from doctor_report import HOUR, NAMES, changed, changes, healthy_host, healthy_lines, start_daemon
 from libvirt_player import Libvirt
-from simhost import GUIDE_BDFS
+from simhost import GUIDE_BDFS, IDENTITY
 
 CLAIMED = changed("state", "every file can be used; claims: 1", "PASS")
 ISOLATED = changed("cards", "links that must be cut: 6 (proven 6, gated 0)", "PASS")
@@ -86,7 +86,9 @@ def test_a_claim_from_the_future(healthy):
 
 
 def test_a_foreign_claim(healthy):
+    """As where nothing is known of what was in force."""
     prepare(healthy, vm("a", 0))
+    (healthy.path("/run/icn-hook") / IDENTITY).unlink()
     healthy.configure("[map]\n" + "".join(f"{ppu} = {bdf}\n" for ppu, bdf in enumerate(GUIDE_BDFS) if ppu != 0))
     assert changed(
         "state", "the claim of VM 'a' names 0000:08:00.0, which has no id", "WARN",

@@ -492,7 +492,8 @@ def test_verbose_dry_run_tells_what_it_found(host, libvirt):
     assert result.status == 0
     lines = result.stderr.splitlines()
     assert lines[:2] == [
-        f"icn-hook: topology {host.path('/etc/icn-hook/icn_topo.cfg')}: {len(host.bdfs)} PPUs; their ids come from [map]",
+        f"icn-hook: topology {host.path('/etc/icn-hook/icn_topo.cfg')}: {len(host.bdfs)} PPUs, of which [map] pins "
+        f"{len(host.bdfs)}",
         f"icn-hook: vm a ({a.uuid}): runs",
     ]
     # Its own cards, and those without owner that a link joins with them.

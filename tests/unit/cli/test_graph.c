@@ -37,7 +37,7 @@ static void test_external_links(void **state)
     simulated_text(TOPOLOGY,
                    "==device0==\nppuid: 0\nlink[0]: nbrPpuid:9\nlink[1]: nbrPpuid:9\nlink[5]: nbrPpuid:1\n"
                    "==device1==\nppuid: 1\nlink[0]: nbrPpuid:0\n==device2==\nppuid: 2\nlink[7]: nbrPpuid:4\n");
-    simulated_text(SETTINGS, "[map]\n0 = 0000:08:00.0\n1 = 0000:7e:00.0\n2 = 0000:a2:00.0\n");
+    simulated_text(CARDS_CONF, "[map]\n0 = 0000:08:00.0\n1 = 0000:7e:00.0\n2 = 0000:a2:00.0\n");
     scene_running("a", VM_A, "0", 101);
     set_masks((const uint32_t[CARDS]){0x23, 0x01, 0});
     print();
@@ -60,11 +60,12 @@ static void test_whole(void **state)
                              "link[5]: nbrPpuid:2\n"
                              "==========device2==========\nppuid: 2\nlink[0]: nbrPpuid:1\nlink[1]: nbrPpuid:3\n"
                              "==========device3==========\nppuid: 3\nlink[1]: nbrPpuid:2\n");
-    simulated_text(SETTINGS, "[map]\n0 = 0000:08:00.0\n1 = 0000:7e:00.0\n2 = 0009:00:00.0\n");
+    simulated_text(CARDS_CONF, "[map]\n0 = 0000:08:00.0\n1 = 0000:7e:00.0\n2 = 0009:00:00.0\n");
     scene_running("a&amp;&quot;b\\", VM_A, "1", 101);
     put_node(0, "1\n");
     put_node(1, "0\n");
     set_masks((const uint32_t[CARDS]){0x8, 0});
+    scene_unplug("234567");
     print();
     assert_string_equal(
         captured_stdout(),
@@ -96,7 +97,7 @@ static void test_edges(void **state)
     (void)state;
     simulated_text(TOPOLOGY, "==========device0==========\nppuid: 0\nlink[2]: nbrPpuid:1\nlink[3]: nbrPpuid:1\n"
                              "==========device1==========\nppuid: 1\nlink[2]: nbrPpuid:0\nlink[4]: nbrPpuid:0\n");
-    simulated_text(SETTINGS, "[map]\n0 = 0000:08:00.0\n1 = 0000:7e:00.0\n");
+    simulated_text(CARDS_CONF, "[map]\n0 = 0000:08:00.0\n1 = 0000:7e:00.0\n");
     print();
     assert_non_null(strstr(captured_stdout(), "ppu0 -- ppu1 [color=black, penwidth=2, label=\"2\"];"));
     set_masks((const uint32_t[CARDS]){0x8, 0});

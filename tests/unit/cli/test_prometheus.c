@@ -32,7 +32,7 @@ static int start(void **state)
                              "==========device1==========\nppuid: 1\nlink[2]: nbrPpuid:0\nlink[4]: nbrPpuid:0\n"
                              "link[5]: nbrPpuid:2\n"
                              "==========device2==========\nppuid: 2\nlink[0]: nbrPpuid:1\n");
-    simulated_text(SETTINGS, "[map]\n0 = 0000:08:00.0\n1 = 0000:7e:00.0\n");
+    simulated_text(CARDS_CONF, "[map]\n0 = 0000:08:00.0\n1 = 0000:7e:00.0\n");
     return 0;
 }
 

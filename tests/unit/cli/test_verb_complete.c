@@ -85,8 +85,9 @@ static void test_cards_and_owners(void **state)
 static void test_absent_card(void **state)
 {
     (void)state;
-    simulated_text(SETTINGS, "[map]\n0 = 0000:08:00.0\n1 = 0000:7e:00.0\n2 = 0000:ff:00.0\n3 = 0000:c6:00.0\n"
+    simulated_text(CARDS_CONF, "[map]\n0 = 0000:08:00.0\n1 = 0000:7e:00.0\n2 = 0000:ff:00.0\n3 = 0000:c6:00.0\n"
                              "4 = 0001:09:00.0\n5 = 0001:7f:00.0\n6 = 0001:aa:00.0\n7 = 0000:a2:00.0\n");
+    scene_unplug("7");
     assert_offers("cards", "0000:ff:00.0", false);
     assert_offers("cards", "\n3\t-\t0000:c6:00.0, idle\n", true);
 }

@@ -73,7 +73,7 @@ static void test_lone_card(void **state)
 {
     (void)state;
     simulated_text(TOPOLOGY, "==========device0==========\nppuid: 0\n");
-    simulated_text(SETTINGS, "[map]\n0 = 0001:09:00.0\n");
+    simulated_text(CARDS_CONF, "[map]\n0 = 0001:09:00.0\n");
     assert_int_equal(explain("0", false), STATUS_OK);
     assert_string_equal(captured_stdout(), "The topology has no link of this card.\n");
 }

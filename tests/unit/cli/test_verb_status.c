@@ -108,7 +108,8 @@ static void test_json(void **state)
 static void test_json_of_what_is_not_known(void **state)
 {
     (void)state;
-    simulated_text(SETTINGS, "[map]\n0 = 0000:08:00.0\n1 = 0000:7e:00.0\n2 = 0009:00:00.0\n");
+    simulated_text(CARDS_CONF, "[map]\n0 = 0000:08:00.0\n1 = 0000:7e:00.0\n2 = 0009:00:00.0\n");
+    scene_unplug("234567");
     scene_hold(0);
     simulated_remove("/sys/bus/pci/devices/0000:7e:00.0/resource0");
     assert_int_equal(status_of(true), STATUS_OK);

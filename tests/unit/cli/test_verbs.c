@@ -224,7 +224,7 @@ static void test_configuration_that_is_named(void **state)
     assert_int_equal(run(line), STATUS_INVALID);
     assert_memory_equal(captured_stderr(), "icn-hook: ", 10);
     assert_non_null(strstr(captured_stderr(), "/other.conf:1: "));
-    simulated_text("/fine.conf", "[policy]\n");
+    simulated_text("/fine.conf", "[map]\n0 = 0000:08:00.0\n");
     snprintf(line, sizeof line, "check --config=%s", simulated_path("/fine.conf"));
     assert_int_equal(run(line), STATUS_OK);
     snprintf(line, sizeof line, "--config %s check", simulated_path("/fine.conf"));

@@ -79,7 +79,8 @@ static void test_leaks_and_drift(void **state)
 static void test_what_cannot_be_seen(void **state)
 {
     (void)state;
-    simulated_text(SETTINGS, "[map]\n0 = 0000:08:00.0\n1 = 0000:7e:00.0\n2 = 0009:00:00.0\n");
+    simulated_text(CARDS_CONF, "[map]\n0 = 0000:08:00.0\n1 = 0000:7e:00.0\n2 = 0009:00:00.0\n");
+    scene_unplug("234567");
     simulated_remove("/sys/bus/pci/devices/0000:7e:00.0/resource0");
     scene_hold(0);
     assert_int_equal(open_view(), 0);

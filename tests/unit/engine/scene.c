@@ -38,10 +38,14 @@ int scene_start(void **state)
 {
     struct buffer text = {0};
     struct error err;
+    char map[CARDS * 32] = "[map]\n";
     simulated_host_clear(state);
     for (int ppu = 0; ppu < CARDS; ppu++) {
+        size_t used = strlen(map);
         simulated_card(addresses[ppu]);
+        snprintf(map + used, sizeof map - used, "%d = %s\n", ppu, addresses[ppu]);
     }
+    simulated_text(CARDS_CONF, map);
     assert_int_equal(file_read(TESTS_DIR "/fixtures/topology/vendor.cfg", 1 << 20, &text, NULL, &err), 0);
     simulated_file(TOPOLOGY, text.data, text.length);
     buffer_free(&text);
@@ -80,6 +84,15 @@ void scene_hold(int ppu)
 void scene_let_go(int ppu)
 {
     scene_bind(addresses[ppu], "vfio-pci", 0);
+}
+
+void scene_unplug(const char *ppus)
+{
+    for (; *ppus != '\0'; ppus++) {
+        char path[64];
+        snprintf(path, sizeof path, "/sys/bus/pci/devices/%s", addresses[*ppus - '0']);
+        simulated_remove(path);
+    }
 }
 
 void scene_virtual_function(int ppu, int number, const char *bdf)

@@ -21,6 +21,7 @@ enum { CARDS = 8 };
 #define VM_B "0dea22b3-1d52-d8f3-2516-782e98a23fa1"
 #define VM_C "ffea22b3-1d52-d8f3-2516-782e98a23fa2"
 #define SETTINGS "/etc/icn-hook/icn-hook.conf"
+#define CARDS_CONF SETTINGS ".d/50-cards.conf" /* [map] of all cards, by ascending address */
 #define TOPOLOGY "/etc/icn-hook/icn_topo.cfg"
 #define RUN "/run/icn-hook"
 #define CARDS_JSON RUN "/cards.json"
@@ -41,6 +42,8 @@ void scene_bind(const char *bdf, const char *driver, int count);
 /* A process holds the card open through vfio; until it is let go its registers cannot be read. */
 void scene_hold(int ppu);
 void scene_let_go(int ppu);
+/* These cards are not there any more. */
+void scene_unplug(const char *ppus);
 /* A virtual function of a card. */
 void scene_virtual_function(int ppu, int number, const char *bdf);
 /* A mediated device on a function. */

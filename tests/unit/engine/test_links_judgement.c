@@ -279,8 +279,9 @@ static void test_debt(void **state)
 static void test_cards_that_are_not_there(void **state)
 {
     (void)state;
-    simulated_text(SETTINGS, "[map]\n0 = 0000:08:00.0\n1 = 0009:00:00.0\n2 = 0000:a2:00.0\n3 = 0000:c6:00.0\n"
+    simulated_text(CARDS_CONF, "[map]\n0 = 0000:08:00.0\n1 = 0009:00:00.0\n2 = 0000:a2:00.0\n3 = 0000:c6:00.0\n"
                              "4 = 0001:09:00.0\n5 = 0001:7f:00.0\n6 = 0001:aa:00.0\n");
+    scene_unplug("17");
     scene_bind(addresses[3], "ppu", 1);
     look_at_all();
     links_find(&session);

@@ -57,6 +57,7 @@ static void test_words(void **state)
         [NOTE_CLAIM] = "claim",
         [NOTE_TOMBSTONE] = "tombstone",
         [NOTE_STATE] = "state",
+        [NOTE_IDENTITY] = "identity",
         [NOTE_STATUS] = "status-file",
         [NOTE_LIBVIRT] = "libvirt",
         [NOTE_CHANGE] = "repaired",

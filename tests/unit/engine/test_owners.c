@@ -135,12 +135,12 @@ static void test_devices_that_cannot_be_told(void **state)
     (void)state;
     scene_running("a", VM_A, "01", 101);
     scene_running("b", VM_B, "2", 102);
-    simulated_text(SETTINGS, "[map]\n1 = 0000:7e:00.0\n2 = 0000:a2:00.0\n");
+    simulated_text(CARDS_CONF, "[map]\n1 = 0000:7e:00.0\n2 = 0000:a2:00.0\n");
     open_to_look();
     assert_owners(&session, ".12.....");
     assert_notes(&session.notes,
-                 "warning card: VM 'a': 0000:08:00.0 is a PPU but no [map] line says which; add one to the "
-                 "configuration, or give the VM another card");
+                 "warning card: VM 'a': 0000:08:00.0 is a PPU but no [map] line says which; run icn-hook "
+                 "setup, or give the VM another card");
     simulated_remove("/sys/bus/pci/devices/0000:08:00.0/vendor");
     look_again();
     assert_owners(&session, "..1.....");

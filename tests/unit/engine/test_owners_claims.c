@@ -235,7 +235,7 @@ static void test_claimed_card_without_id(void **state)
 {
     (void)state;
     scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .ppus = "01"});
-    simulated_text(SETTINGS, "[map]\n1 = 0000:7e:00.0\n");
+    simulated_text(CARDS_CONF, "[map]\n1 = 0000:7e:00.0\n");
     open_to_look();
     assert_owners(&session, ".1......");
 }

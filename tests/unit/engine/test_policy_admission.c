@@ -59,8 +59,7 @@ static void test_admit_own_cards(void **state)
 static void test_refuse_absent_card(void **state)
 {
     (void)state;
-    simulated_text(SETTINGS, "[map]\n0 = 0000:08:00.0\n1 = 0000:7e:00.0\n");
-    simulated_remove("/sys/bus/pci/devices/0000:7e:00.0");
+    scene_unplug("1");
     open_to_look();
     assert_refused(1, false, STATUS_HARDWARE,
                    "PPU 1 (0000:7e:00.0) is not on the PCI bus; see dmesg, rescan the bus or give the VM another card");
@@ -189,18 +188,13 @@ static void assert_reach(const char *expected)
  * The subject has 0 and 1, whose neighbours are 2, 3, 6 and 7.  2 is a running VM's, of 3 a VM
  * has a part, 4 is owed something, 5 has nothing to do with it, and 6 fell off the bus.
  */
-static const char map[] = "[map]\n0 = 0000:08:00.0\n1 = 0000:7e:00.0\n2 = 0000:a2:00.0\n3 = 0000:c6:00.0\n"
-                          "4 = 0001:09:00.0\n5 = 0001:7f:00.0\n6 = 0001:aa:00.0\n7 = 0001:ce:00.0\n";
-
 static void make_neighbours(const char *settings)
 {
-    char text[512];
-    snprintf(text, sizeof text, "%s%s", map, settings);
-    simulated_text(SETTINGS, text);
+    simulated_text(SETTINGS, settings);
     running("b", VM_B, "2", 102);
     scene_claim(&(struct scene_claim){.name = "c", .uuid = VM_C, .ppus = "3"});
     scene_memory(4, 0, 0x39);
-    simulated_remove("/sys/bus/pci/devices/0001:aa:00.0");
+    scene_unplug("6");
     open_to_look();
     for (size_t i = 0; i < session.owners.holding_count; i++) {
         session.owners.holdings[i].whole = session.owners.holdings[i].ppu != 3;
@@ -263,7 +257,7 @@ static void test_woken_cards(void **state)
 static void test_reach_of_cards_without_id(void **state)
 {
     (void)state;
-    simulated_text(SETTINGS, "[map]\n1 = 0000:7e:00.0\n");
+    simulated_text(CARDS_CONF, "[map]\n1 = 0000:7e:00.0\n");
     open_to_look();
     decide(INTENT_REPAIR);
     assert_reach(".C......");

@@ -155,7 +155,7 @@ static void test_cards_without_id_are_left_out(void **state)
 {
     (void)state;
     scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .ppus = "01"});
-    simulated_text(SETTINGS, "[map]\n1 = 0000:7e:00.0\n");
+    simulated_text(CARDS_CONF, "[map]\n1 = 0000:7e:00.0\n");
     open_to_change();
     assert_done(record_claim(&session, owners_find(&session.owners, VM_A), CLAIM_SEEN, false, &err), &err);
     look_again();

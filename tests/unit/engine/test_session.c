@@ -72,7 +72,7 @@ static void test_topology_that_is_missing(void **state)
 static void test_other_configuration(void **state)
 {
     (void)state;
-    simulated_text("/other.conf", "[policy]\nlock_timeout = 7\n");
+    simulated_text("/other.conf", "[policy]\nlock_timeout = 7\n[map]\n0 = 0000:08:00.0\n");
     assert_done(session_start(&session, simulated_path("/other.conf"), SESSION_LOOK, &err), &err);
     assert_int_equal(session.machine->settings.lock_timeout, 7);
 }
@@ -347,7 +347,8 @@ static void test_read_as_far_as_the_reach_lets(void **state)
 static void test_cards_that_cannot_be_looked_at(void **state)
 {
     (void)state;
-    simulated_text(SETTINGS, "[map]\n0 = 0000:08:00.0\n1 = 0009:00:00.0\n3 = 0000:c6:00.0\n");
+    simulated_text(CARDS_CONF, "[map]\n0 = 0000:08:00.0\n1 = 0009:00:00.0\n3 = 0000:c6:00.0\n");
+    scene_unplug("124567");
     scene_hold(3);
     scene_session(&session, SESSION_LOOK);
     session_look_at_all(&session);
@@ -363,7 +364,7 @@ static void test_memory_of_a_card(void **state)
 {
     (void)state;
     scene_memory(0, 0x8, 0x39);
-    simulated_text(SETTINGS, "[map]\n0 = 0000:08:00.0\n");
+    simulated_text(CARDS_CONF, "[map]\n0 = 0000:08:00.0\n");
     scene_session(&session, SESSION_LOOK);
     assert_int_equal(session_memory(&session, 0)->original, 0x8);
     assert_null(session_memory(&session, 1));

@@ -220,7 +220,8 @@ static void test_pinned_card_that_is_absent_is_a_ppu(void **state)
     struct vm_cards cards;
     struct error err = {0};
     (void)state;
-    simulated_text(SETTINGS, "[map]\n5 = " ABSENT "\n");
+    simulated_text(CARDS_CONF, "[map]\n0 = " CARD "\n5 = " ABSENT "\n");
+    scene_unplug("1234567");
     assert_done(number(ABSENT, &cards, &err), &err);
     assert_true(cards.has_ppu);
     assert_true(cards.items[0].is_ppu);
@@ -240,13 +241,13 @@ static void test_ppu_that_is_not_pinned(void **state)
     struct vm_cards cards;
     struct error err = {0};
     (void)state;
-    simulated_text(SETTINGS, "[map]\n5 = 0000:a2:00.0\n");
+    simulated_text(CARDS_CONF, "[map]\n5 = 0000:a2:00.0\n");
     machine = scene_machine();
     assert_done(vm_cards_resolve(machine, &domain, &cards, &notes, &err), &err);
     assert_int_equal(vm_cards_number(machine, "vm1", &cards, &err), -1);
     assert_error(&err, STATUS_INVALID,
-                 "VM 'vm1': " CARD " is a PPU but no [map] line says which; add one to the configuration, or give the "
-                 "VM another card",
+                 "VM 'vm1': " CARD " is a PPU but no [map] line says which; run icn-hook setup, or give the VM "
+                 "another card",
                  "");
     assert_int_equal(cards.items[0].ppu, -1);
     assert_int_equal(cards.items[1].ppu, -1);
@@ -307,33 +308,53 @@ static void forget(struct answer *answer)
     notes_free(&answer->notes);
 }
 
-/* A domain that takes BDF (NULL: nothing) on a host with SETTINGS and OBSTACLE. */
+#define MAP_WITH_ABSENT                                                                                                \
+    "0 = " CARD "\n1 = 0000:7e:00.0\n2 = 0000:a2:00.0\n3 = 0000:c6:00.0\n4 = 0001:09:00.0\n"                           \
+    "5 = 0001:7f:00.0\n6 = 0001:aa:00.0\n7 = " ABSENT "\n"
+#define MAP_WITH_NIC "0 = " CARD "\n1 = " NIC "\n"
+#define OTHER_MATCH "[ppu]\nmatch = :7001\n"
+
+/* A domain that takes BDF (NULL: nothing) on a host with SETTINGS, MAP (NULL: of all cards, "": none) and OBSTACLE. */
 static const struct {
     const char *bdf;
     const char *settings;
+    const char *map;
     enum obstacle obstacle;
     int answer;
     const char *reason; /* of -1: a part of it */
 } questions[] = {
-    {NULL, NULL, NO_OBSTACLE, 0, NULL},
-    {NULL, BROKEN, NO_TOPOLOGY, 0, NULL},
-    {NULL, NOBODY_CAN_TELL, NO_TOPOLOGY, 0, NULL},
-    {NIC, NULL, NO_OBSTACLE, 0, NULL},
-    {NIC, NULL, NO_TOPOLOGY, 0, NULL},
-    {NIC, NULL, CARD_MISSING, 0, NULL},
-    {NIC, BROKEN, NO_TOPOLOGY, 0, NULL},
-    {NIC, NOBODY_CAN_TELL, NO_OBSTACLE, -1, "\"match\" is already set in line 2; correct the configuration"},
-    {NIC, NULL, UNREADABLE_NIC, -1, "PCI function " NIC ": "},
-    {NIC, BROKEN, UNREADABLE_NIC, -1, "idle is \"perhaps\""},
-    {NIC, "[map]\n0 = " ABSENT "\n", NO_OBSTACLE, 0, NULL},
-    {NIC, "[map]\n0 = " ABSENT "\n", NO_TOPOLOGY, 0, NULL},
-    {ABSENT, NULL, NO_OBSTACLE, 0, NULL},
-    {ABSENT, "[map]\n0 = " ABSENT "\n", NO_OBSTACLE, 1, NULL},
-    {CARD, NULL, NO_OBSTACLE, 1, NULL},
-    {CARD, BROKEN, NO_OBSTACLE, -1, "idle is \"perhaps\""},
-    {CARD, NULL, NO_TOPOLOGY, -1, "No such file or directory; correct the topology"},
-    {CARD, NULL, CARD_MISSING, -1, "7 cards match :6001"},
-    {CARD, "[map]\n0 = " ABSENT "\n", NO_OBSTACLE, -1, "is a PPU but no [map] line says which"},
+    {NULL, NULL, NULL, NO_OBSTACLE, 0, NULL},
+    {NULL, BROKEN, "", NO_TOPOLOGY, 0, NULL},
+    {NULL, NOBODY_CAN_TELL, NULL, NO_TOPOLOGY, 0, NULL},
+    {NIC, NULL, NULL, NO_OBSTACLE, 0, NULL},
+    {NIC, NULL, "", NO_OBSTACLE, 0, NULL},
+    {NIC, NULL, NULL, NO_TOPOLOGY, 0, NULL},
+    {NIC, NULL, NULL, CARD_MISSING, 0, NULL},
+    {NIC, BROKEN, NULL, NO_TOPOLOGY, 0, NULL},
+    {NIC, NOBODY_CAN_TELL, NULL, NO_OBSTACLE, -1, "\"match\" is already set in line 2; correct the configuration"},
+    {NIC, NULL, NULL, UNREADABLE_NIC, -1, "PCI function " NIC ": "},
+    {NIC, BROKEN, NULL, UNREADABLE_NIC, -1, "idle is \"perhaps\""},
+    {NIC, OTHER_MATCH, NULL, NO_OBSTACLE, 0, NULL},
+    {NIC, NULL, MAP_WITH_ABSENT, NO_OBSTACLE, 0, NULL},
+    {NIC, NULL, MAP_WITH_ABSENT, NO_TOPOLOGY, 0, NULL},
+    /* Another function at the address of a pinned card. */
+    {NIC, NULL, MAP_WITH_NIC, NO_OBSTACLE, 0, NULL},
+    {NIC, NULL, MAP_WITH_NIC, NO_TOPOLOGY, 0, NULL},
+    {NIC, OTHER_MATCH, MAP_WITH_NIC, NO_OBSTACLE, -1, "match = :7001 in [ppu] finds none of the 2 cards in [map]"},
+    {ABSENT, NULL, NULL, NO_OBSTACLE, 0, NULL},
+    {ABSENT, NULL, MAP_WITH_ABSENT, CARD_MISSING, 1, NULL},
+    {ABSENT, NULL, MAP_WITH_ABSENT, NO_OBSTACLE, -1,
+     "the cards have moved since [map] was written: PPU 7 was at " ABSENT},
+    {ABSENT, NULL, MAP_WITH_ABSENT, NO_TOPOLOGY, -1,
+     "the cards have moved since [map] was written: PPU 7 was at " ABSENT},
+    {CARD, NULL, NULL, NO_OBSTACLE, 1, NULL},
+    {CARD, NULL, "", NO_OBSTACLE, -1, "no [map] in the configuration says which card is which PPU; run icn-hook setup"},
+    {CARD, BROKEN, NULL, NO_OBSTACLE, -1, "idle is \"perhaps\""},
+    {CARD, NULL, NULL, NO_TOPOLOGY, -1, "No such file or directory; correct the topology"},
+    {CARD, NULL, NULL, CARD_MISSING, 1, NULL},
+    {CARD, NULL, MAP_WITH_ABSENT, NO_OBSTACLE, -1, "and 0001:ce:00.0 is a card that is not in [map]"},
+    {CARD, OTHER_MATCH, NULL, NO_OBSTACLE, -1, "match = :7001 in [ppu] finds none of the 8 cards in [map]"},
+    {"0001:ce:00.0", NULL, "0 = " CARD "\n", NO_OBSTACLE, -1, "is a PPU but no [map] line says which"},
 };
 
 static void test_answers(void **state)
@@ -341,9 +362,14 @@ static void test_answers(void **state)
     for (size_t i = 0; i < sizeof questions / sizeof questions[0]; i++) {
         struct answer answer;
         struct error err = {0};
+        char map[512];
         start(state);
         if (questions[i].settings) {
             simulated_text(SETTINGS, questions[i].settings);
+        }
+        if (questions[i].map) {
+            snprintf(map, sizeof map, "[map]\n%s", questions[i].map);
+            simulated_text(CARDS_CONF, map);
         }
         put(questions[i].obstacle);
         int said = ask(questions[i].bdf, NULL, &answer, &err);
@@ -353,7 +379,7 @@ static void test_answers(void **state)
         if (said == 1) {
             assert_int_equal(answer.machine->topology.ppu_count, CARDS);
             assert_true(answer.cards.has_ppu);
-            assert_int_equal(answer.cards.items[0].ppu, 0);
+            assert_int_equal(answer.cards.items[0].ppu, strcmp(questions[i].bdf, CARD) == 0 ? 0 : 7);
         }
         if (!questions[i].bdf) {
             assert_null(answer.machine);
