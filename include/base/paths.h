@@ -12,6 +12,7 @@
 #define PATH_MDEV_DEVICES "/sys/bus/mdev/devices"
 #define PATH_SYSFS_PCI "/sys/bus/pci"
 #define PATH_STATE "/run/icn-hook"
+#define PATH_LIBRARY "/var/lib/icn-hook"
 #define PATH_LIBVIRT_STATUS "/run/libvirt/qemu"
 #define PATH_PROC "/proc"
 #define PATH_BOOT_ID "/proc/sys/kernel/random/boot_id"
