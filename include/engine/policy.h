@@ -47,6 +47,9 @@ MUST_CHECK int policy_admit(const struct session *session, const struct applican
                             struct error *err);
 MUST_CHECK int policy_admit_doubt(const struct session *session, const struct applicant *applicant, struct error *err);
 
+/* [policy] require_confirmed: an error if it is set and the links of the cards in NEAR are not confirmed. */
+MUST_CHECK int policy_admit_confirmed(const struct session *session, const bool near[], struct error *err);
+
 /* Reads what the turn needs, learns what the cards had before us, sets the goals and makes the plan. */
 void policy_decide(struct session *session, const struct turn *turn);
 

@@ -57,6 +57,7 @@ struct registers;
 
 struct registers_backend {
     const char *name;
+    bool cuts_single_links; /* and reads; else only all links of an idle card can be cut at once, unread */
 
     /* Reads one card's mask.  Never fails: the reading says what happened.  MAY_TOUCH: the
      * card may be woken, and its memory decoding switched on, for it; that needs registers

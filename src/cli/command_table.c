@@ -164,6 +164,23 @@ const struct verb command_verbs[VERB_COUNT] = {
             .examples = "icn-hook repair --dry-run\n"
                         "icn-hook repair",
         },
+    [VERB_CONFIRM] =
+        {
+            .name = "confirm",
+            .run = verb_confirm,
+            .argument = "[LIST]",
+            .what = "tries on the hardware whether the settings are right",
+            .more = "On cards without owner, cuts one end of each link, looks at both ends by every\n"
+                    "witness there is (the register itself, the link status register, ppu-smi and\n"
+                    "ppudbg), and opens it again. A link is confirmed if its other end was seen to\n"
+                    "go down, and no other link did. What contradicts the settings is held against\n"
+                    "each of them: which one alone, if it were wrong, explains all that was seen?\n"
+                    "No program may use the cards meanwhile. With LIST, only links of these cards.\n"
+                    "The result is kept in /var/lib/icn-hook/confirmed.json. Exit status 1:\n"
+                    "something is contradicted; 7: some links have no witness.",
+            .examples = "icn-hook confirm\n"
+                        "icn-hook confirm --wait 10 4,5",
+        },
     [VERB_HELP] =
         {
             .name = "help",
@@ -214,6 +231,8 @@ const struct option_row command_options[] = {
      "for node_exporter's textfile collector"},
     {"output", 'o', "FILE", ON_OUTPUT, SET_TEXT, FIELD(output), VERB_NONE, "write to FILE; it is replaced as a whole"},
     {"numa", 0, "NODE", BIT(VERB_SUGGEST), SET_TEXT, FIELD(numa), VERB_NONE, "only cards of this NUMA node"},
+    {"wait", 0, "SECONDS", BIT(VERB_CONFIRM), SET_TEXT, FIELD(wait), VERB_NONE,
+     "how long a link may take to settle (5)"},
     {"xml", 0, NULL, BIT(VERB_SUGGEST), SET_FLAG, FIELD(xml), VERB_NONE, "<hostdev> elements for virsh attach-device"},
 
     {"vm_devices", 0, "LIST", EVERY_VERB, CHOOSE_WITH_ARGUMENT, 0, VERB_APPLY, "the same as apply LIST"},

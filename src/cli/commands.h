@@ -24,6 +24,7 @@ enum verb_id {
     VERB_RELEASE,
     VERB_RESET,
     VERB_REPAIR,
+    VERB_CONFIRM,
     VERB_HELP,
     VERB_COMPLETE,
     VERB_COUNT,

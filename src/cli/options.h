@@ -40,5 +40,6 @@ struct options {
     bool dot;
     bool prometheus;
     const char *numa;
+    const char *wait; /* seconds */
     bool xml;
 };

@@ -9,6 +9,7 @@
 #include "cli/output.h"
 #include "cli/table.h"
 #include "cli/verbs.h"
+#include "engine/confirm.h"
 #include "engine/policy.h"
 
 /* null unless IS_KNOWN. */
@@ -72,6 +73,19 @@ static struct json_object *status_card_object(const struct session *session, int
     return entry;
 }
 
+/* Whether the settings were tried on this hardware: the state, and one line. */
+static void status_put_confirmed(const struct session *session, struct json_object *object)
+{
+    struct confirmed confirmed;
+    char why[512];
+    enum confirmation state = confirmation_look(session->machine, &confirmed, why);
+    struct json_object *entry = json_object_new_object();
+    json_put_text(entry, "state", confirmation_text(state));
+    json_put_text(entry, "text", why);
+    json_object_object_add(object, "confirmed", entry);
+    confirmed_free(&confirmed);
+}
+
 static void status_print_json(const struct session *session, const struct output *output)
 {
     struct coverage coverage = coverage_count(session);
@@ -84,6 +98,7 @@ static void status_print_json(const struct session *session, const struct output
     }
     view_put_leaks(session, object);
     json_put_coverage(object, &coverage);
+    status_put_confirmed(session, object);
     json_put_findings(object, &session->notes);
     json_write(output->stream, object);
 }
@@ -171,6 +186,11 @@ static void status_print_text(const struct session *session, const struct output
     for (size_t i = 0; i < session->notes.count; i++) {
         fprintf(output->stream, "%s\n", session->notes.items[i].text);
     }
+    struct confirmed confirmed;
+    char why[512];
+    confirmation_look(session->machine, &confirmed, why);
+    confirmed_free(&confirmed);
+    fprintf(output->stream, "%s\n", why);
     struct coverage coverage = coverage_count(session);
     char text[COVERAGE_TEXT_SIZE];
     fprintf(output->stream, "%s\n", coverage_text(&coverage, text));

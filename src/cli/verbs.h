@@ -44,5 +44,6 @@ verb_function verb_apply;
 verb_function verb_release;
 verb_function verb_reset;
 verb_function verb_repair;
+verb_function verb_confirm;
 verb_function verb_help;
 verb_function verb_complete;

@@ -8,6 +8,7 @@
 #include "core/ownership.h"
 #include "doctor/checks.h"
 #include "doctor/facts.h"
+#include "engine/confirm.h"
 #include "host/topology_file.h"
 #include "registers/ppudbg.h"
 
@@ -71,6 +72,25 @@ static void settings_check_ids(struct examination *examination, const struct mac
     check_unpinned(examination, machine);
 }
 
+static void check_confirmed(struct examination *examination, const struct machine *machine)
+{
+    struct confirmed confirmed;
+    char why[512];
+    enum confirmation state = confirmation_look(machine, &confirmed, why);
+    confirmed_free(&confirmed);
+    if (state == CONFIRMATION_FINE) {
+        report_pass(&examination->report, GROUP, "confirmed", "%s", why);
+        return;
+    }
+    bool is_failure = state == CONFIRMATION_FAILED || machine->settings.require_confirmed;
+    report_add(&examination->report, GROUP, "confirmed", is_failure ? RESULT_FAIL : RESULT_WARN,
+               machine->settings.require_confirmed
+                   ? "[policy] require_confirmed = yes: until then VMs with cards may be "
+                     "refused"
+                   : NULL,
+               "%s", why);
+}
+
 void check_settings(struct examination *examination)
 {
     struct report *report = &examination->report;
@@ -102,6 +122,7 @@ void check_settings(struct examination *examination)
     }
     if (examination->machine && examination->is_surveyed) {
         settings_check_ids(examination, examination->machine);
+        check_confirmed(examination, examination->machine);
     }
 }
 

@@ -24,6 +24,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/confirm.h"
+
 /* What the rule requires of the card with OWNERS, without what [policy] external = leave leaves. */
 static uint32_t required_for(const struct session *session, const int owners[], int ppu)
 {
@@ -181,6 +183,11 @@ int policy_admit_doubt(const struct session *session, const struct applicant *ap
         *err = *doubt;
     }
     return doubt ? -1 : 0;
+}
+
+int policy_admit_confirmed(const struct session *session, const bool near[], struct error *err)
+{
+    return session->machine->settings.require_confirmed ? confirmation_admit(session->machine, near, err) : 0;
 }
 
 /* Whether a link leads from the card to one of SET. */

@@ -109,16 +109,20 @@ static int decide_start(struct session *session, const char *name, const char *u
                         struct turn *turn, struct owner **owner, struct error *err)
 {
     const struct applicant applicant = {.uuid = uuid};
+    bool near[PPU_MAX] = {false};
     if (session->identity_doubt.status != STATUS_OK) {
         return policy_admit_doubt(session, &applicant, err);
     }
     for (size_t i = 0; i < cards->count; i++) {
         const struct vm_card *card = &cards->items[i];
+        if (card->ppu >= 0) {
+            near[card->ppu] = true;
+        }
         if (card->ppu >= 0 && policy_admit(session, &applicant, card->ppu, card->whole, err) < 0) {
             return -1;
         }
     }
-    if (policy_admit_doubt(session, &applicant, err) < 0) {
+    if (policy_admit_doubt(session, &applicant, err) < 0 || policy_admit_confirmed(session, near, err) < 0) {
         return -1;
     }
     if (record_catch_up(session, turn, err) < 0) {

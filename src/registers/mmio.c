@@ -263,6 +263,7 @@ static int mmio_write_plan(struct registers *registers, const struct writing *wr
 
 const struct registers_backend registers_mmio = {
     .name = "mmio",
+    .cuts_single_links = true,
     .read = mmio_read,
     .read_status = mmio_read_status,
     .write_plan = mmio_write_plan,

@@ -10,7 +10,7 @@ from interactive_shell import InteractiveShell
 from libvirt_player import Libvirt
 from simhost import GUIDE_BDFS, SimHost
 
-VERBS = ["plan", "status", "check", "explain", "topo", "suggest", "doctor", "setup", "apply", "release", "reset", "repair", "help"]
+VERBS = ["plan", "status", "check", "explain", "topo", "suggest", "doctor", "setup", "apply", "release", "reset", "repair", "confirm", "help"]
 CARDS = [word for ppu, bdf in enumerate(GUIDE_BDFS) for word in (str(ppu), bdf)]
 EVERYWHERE = ["--json", "--config", "--color", "--verbose", "--help", "--version"]
 ON_ALL = ["--vm_devices", "--check_devices", "--reset", "--gen_topo"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""As test_crash_points.py, for what people run (repair, apply, release, reset), for an
+"""As test_crash_points.py, for what people run (repair, apply, release, reset, confirm), for an
 end that is noted without the lock, and for the first call after an upgrade from 0.1.
 
 VM b runs beside it all and must not lose a cut.
@@ -28,6 +28,7 @@ class VerbStage(Stage):
     living = ("b",)
     with_b = True
     fine = (0,)
+    status = 0  # of the run, when nothing fails
 
     def __init__(self, root, moment):
         self.host = SimHost(root, cards=COUNT, topology=MESH)
@@ -54,7 +55,7 @@ class VerbStage(Stage):
         return ""
 
     def points(self, program):
-        found = self.tracer(program).points(self.arguments(), self.xml())
+        found = self.tracer(program).points(self.arguments(), self.xml(), self.status)
         self.before.put_back(self.host)
         assert len(found) >= 100
         return sample(sample(found, STEP))
@@ -191,6 +192,35 @@ class Reset(VerbStage):
         assert state.claim_files == {}
 
 
+class Confirm(VerbStage):
+    """Links of card 4 to idle cards, one after the other; nobody sees whether they are up."""
+
+    status = 7
+
+    def arguments(self, operation=None):
+        return ["confirm", "--wait", "0", "4"]
+
+    def again(self):
+        result = self.host.engine(*self.arguments())
+        assert result.status == self.status, result
+
+    def failed(self, program, point, error):
+        """A register that cannot be written, or a result that cannot be kept, is told."""
+        status, message = self.tracer(program).fail(self.arguments(), self.xml(), point, error)
+        state = State(self.host)
+        assert status in VERDICTS and status != 0, (status, message)
+        self.check(state)
+        return state, False
+
+    def check(self, state, *names):
+        """At most one link of an idle card is cut more than before."""
+        super().check(state)
+        before = self.before.masks
+        more = {ppu: mask & ~before[ppu] for ppu, mask in state.masks.items() if mask != before[ppu]}
+        assert sum(bin(mask).count("1") for mask in more.values()) <= 1
+        assert all(mask & before[ppu] == before[ppu] for ppu, mask in state.masks.items())
+
+
 class Tombstone(VerbStage):
     """a has ended, and somebody holds the lock for longer than the hook waits."""
 
@@ -301,6 +331,7 @@ STAGES = {
     "apply": Apply,
     "release": Release,
     "reset": Reset,
+    "confirm": Confirm,
     "tombstone": Tombstone,
     "carry-over": CarryOver,
 }

@@ -142,6 +142,11 @@ def confine_with_engine_in_opt(host):
     os.utime(hook, (1, 1))
 
 
+def not_confirmed(was, now):
+    text = f"something has changed since icn-hook confirm ran (it was '{was}' and is '{now}' now): run it again"
+    return changed("configuration", text, "WARN")
+
+
 def no_registers_read():
     return changed("cards", "PPUs 0-7: backend ppudbg cannot read single registers; set backend = mmio to verify them",
                    "WARN", "it is read when a VM starts; --probe CARD tries an idle card")
@@ -232,19 +237,20 @@ FAULTS = [
          + changed("configuration", "no [map] in the configuration says which card is which PPU; run icn-hook setup",
                    "FAIL", "until then no VM with cards can start"), 1),
     case("bad settings", lambda host: host.configure("[ppu]\nfoo = 1\n"),
-         healthy_lines("configuration: /etc", "[map]", "cards: ", "state: "),
+         healthy_lines("configuration: /etc", "[map]", "are confirmed", "cards: ", "state: "),
          changed("configuration", "/etc/icn-hook/icn-hook.conf:2: unknown key \"foo\" in [ppu], whose keys are match, "
                  "topology; correct the configuration", "FAIL",
                  "correct it; until then no VM with cards can start"), 1),
     case("no topology", lambda host: host.path("/etc/icn-hook/icn_topo.cfg").unlink(),
-         healthy_lines("icn_topo.cfg", "[map]", "cards: ", "state: "),
+         healthy_lines("icn_topo.cfg", "[map]", "are confirmed", "cards: ", "state: "),
          changed("configuration", "cannot open /etc/icn-hook/icn_topo.cfg: No such file or directory", "FAIL",
                  "take it from a host of the same model, or write it with icn-hook setup"), 1),
     case("ids missing", lambda host: host.configure(map_of(GUIDE_BDFS[:7])),
-         healthy_lines("[map]", "8 on the", "none 8", "8 registers"),
+         healthy_lines("[map]", "are confirmed", "8 on the", "none 8", "8 registers"),
          changed("configuration", "[map] pins 7 of the topology's 8 ids", "WARN", "add lines to [map]")
          + changed("configuration", "0001:ce:00.0 matches :6001 and has no id: no VM can take it", "WARN",
                    "give it its id in [map]")
+         + not_confirmed("PPU 7 = 0001:ce:00.0", "PPU 7 = no card")
          + changed("cards", "7 on the PCI bus", "PASS") + changed("cards", "drivers: none 7", "PASS")
          + changed("cards", "7 registers can be read", "PASS")),
     case("absent", lambda host: host.remove_function(GUIDE_BDFS[3]),
@@ -340,8 +346,9 @@ FAULTS = [
          changed("security", "registers of cards in use are open to every root process", "WARN",
                  "boot without iomem=relaxed")),
     case("AppArmor", confine, [], changed("security", "libvirtd's AppArmor profile lets hooks run", "PASS")),
-    case("AppArmor, ppudbg elsewhere", confine_with_ppudbg_in_opt, healthy_lines("8 registers"),
-         no_registers_read() + changed("ppudbg", "/opt/vendor/ppudbg can be executed", "PASS")
+    case("AppArmor, ppudbg elsewhere", confine_with_ppudbg_in_opt, healthy_lines("are confirmed", "8 registers"),
+         not_confirmed("backend = mmio", "backend = ppudbg") + no_registers_read()
+         + changed("ppudbg", "/opt/vendor/ppudbg can be executed", "PASS")
          + changed("ppudbg", "only root can change it", "PASS")
          + changed("ppudbg", "ppudbg --topo_read answers", "PASS")
          + changed("security", "libvirtd's AppArmor profile lets hooks run", "PASS")),
@@ -388,25 +395,28 @@ FAULTS = [
                    "icn-hook check names them; restart the VM to have them verified")
          + changed("state", "PPUs 0-7: open through vfio by a process that is not a known VM", "WARN",
                    "fuser -v /dev/vfio/* /dev/vfio/devices/* as root names the process")),
-    case("ppudbg", ppudbg_backend, healthy_lines("8 registers"),
-         no_registers_read() + changed("ppudbg", "/usr/bin/ppudbg can be executed", "PASS")
+    case("ppudbg", ppudbg_backend, healthy_lines("are confirmed", "8 registers"),
+         not_confirmed("backend = mmio", "backend = ppudbg") + no_registers_read()
+         + changed("ppudbg", "/usr/bin/ppudbg can be executed", "PASS")
          + changed("ppudbg", "only root can change it", "PASS")
          + changed("ppudbg", "ppudbg --topo_read answers", "PASS")),
     case("ppudbg fails", lambda host: ppudbg_backend(host, text="#!/bin/sh\necho no driver; exit 3\n"),
-         healthy_lines("8 registers"),
-         no_registers_read() + changed("ppudbg", "/usr/bin/ppudbg can be executed", "PASS")
+         healthy_lines("are confirmed", "8 registers"),
+         not_confirmed("backend = mmio", "backend = ppudbg") + no_registers_read()
+         + changed("ppudbg", "/usr/bin/ppudbg can be executed", "PASS")
          + changed("ppudbg", "only root can change it", "PASS")
          + changed("ppudbg", "ppudbg --topo_read: /usr/bin/ppudbg ended with exit status 3: no driver", "FAIL",
                    "ppudbg --topo_read needs the vendor's driver"), 1),
     case("ppudbg missing", lambda host: host.configure("[registers]\nbackend = ppudbg\n" + map_of(GUIDE_BDFS)),
-         healthy_lines("8 registers"),
-         no_registers_read()
+         healthy_lines("are confirmed", "8 registers"),
+         not_confirmed("backend = mmio", "backend = ppudbg") + no_registers_read()
          + changed("ppudbg", "/usr/bin/ppudbg, which is to write the registers, is not there", "FAIL",
                    "install it, or set path in [ppudbg]"), 1),
     case("ppudbg lies there", lambda host: host.write("/usr/bin/ppudbg", "").chmod(0o644), [],
          changed("ppudbg", "/usr/bin/ppudbg cannot be executed", "WARN", "chmod 0755 it")),
-    case("ppudbg writable", lambda host: ppudbg_backend(host, mode=0o777), healthy_lines("8 registers"),
-         no_registers_read() + changed("ppudbg", "/usr/bin/ppudbg can be executed", "PASS")
+    case("ppudbg writable", lambda host: ppudbg_backend(host, mode=0o777), healthy_lines("are confirmed", "8 registers"),
+         not_confirmed("backend = mmio", "backend = ppudbg") + no_registers_read()
+         + changed("ppudbg", "/usr/bin/ppudbg can be executed", "PASS")
          + changed("ppudbg", "users other than root can change what root runs", "FAIL",
                    "chown root: it, and chmod 0755")
          + changed("ppudbg", "ppudbg --topo_read answers", "PASS"), 1),

@@ -183,6 +183,7 @@ def objects_of_every_verb(host, libvirt):
         ("release", "red"),
         ("reset", "--force"),
         ("repair",),
+        ("confirm", "--wait", "0"),
     ):
         yield host.engine(*arguments, "--json").json()
     host.write_register(4, 0)

@@ -26,6 +26,7 @@ PPU  ADDRESS       DRIVER    NUMA  GROUP  MASK        OWNER  LINKS
   7  0001:ce:00.0  -            1     17  0x00000000  idle   1 6 4 5
 MASK: gate: in use; its cuts were read back at that time, before QEMU opened it
 LINKS: N open to PPU N  ~ unreadable, allowed to be open  - cut as required
+nothing shows that registers, map and topology are right: run icn-hook confirm
 6 links must be cut: 6 read now, 0 read back before QEMU opened the cards, 0 unverified
 Every link that must be cut is verified.
 """

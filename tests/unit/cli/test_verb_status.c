@@ -56,6 +56,7 @@ static void test_text(void **state)
         "MASK: gate: in use; its cuts were read back at that time, before QEMU opened it\n"
         "LINKS: N open to PPU N  ~ unreadable, allowed to be open  - cut as required\n"
         "PPU 4 (0001:09:00.0): resource0 is missing: the card has no such BAR; check bar in [registers]\n"
+        "nothing shows that registers, map and topology are right: run icn-hook confirm\n"
         "6 links must be cut: 6 read now, 0 read back before QEMU opened the cards, 0 unverified\n"
         "Every link that must be cut is verified.\n");
 }
