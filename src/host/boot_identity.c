@@ -98,7 +98,7 @@ char *boot_identity_format(const struct boot_identity *identity, const char *boo
 }
 
 /* A number of at most LIMIT - 1, of digits only. */
-static bool parse_small(const char *text, int limit, int *number)
+static bool parse_identity_number(const char *text, int limit, int *number)
 {
     uint64_t value;
     if (!text || text[strspn(text, "0123456789")] != '\0' || !text_parse_number(text, (uint64_t)limit - 1, &value)) {
@@ -113,7 +113,7 @@ static bool parse_pin_line(char **rest, struct boot_identity *identity)
     struct settings_pin pin = {0};
     const char *bdf;
     const char *word;
-    if (!parse_small(strtok_r(NULL, blanks, rest), identity->topology.ppu_count, &pin.ppu) ||
+    if (!parse_identity_number(strtok_r(NULL, blanks, rest), identity->topology.ppu_count, &pin.ppu) ||
         !(bdf = strtok_r(NULL, blanks, rest)) || !bdf_parse(bdf, &pin.bdf) ||
         identity->pin_count == identity->topology.ppu_count ||
         (identity->pin_count > 0 && identity->pins[identity->pin_count - 1].ppu >= pin.ppu)) {
@@ -138,7 +138,8 @@ static bool parse_link_end(char *text, int ppu_count, int *ppu, int *link)
         *link_text++ = '\0';
     }
     *link = NO_PEER_LINK;
-    return parse_small(text, ppu_count, ppu) && (!link_text || parse_small(link_text, LINK_MAX, link));
+    return parse_identity_number(text, ppu_count, ppu) &&
+           (!link_text || parse_identity_number(link_text, LINK_MAX, link));
 }
 
 static bool parse_link_line(char **rest, struct boot_identity *identity)
@@ -186,7 +187,7 @@ static int parse_lines(char *copy, const char *name, struct boot_identity *ident
     for (char *line = strtok_r(NULL, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
         number++;
         bool is_fine = number == 2 ? strncmp(line, "ppus ", strlen("ppus ")) == 0 &&
-                                         parse_small(line + strlen("ppus "), PPU_MAX + 1, &count) && count > 0
+                                         parse_identity_number(line + strlen("ppus "), PPU_MAX + 1, &count) && count > 0
                                    : parse_identity_line(line, identity);
         if (!is_fine) {
             return refuse_identity(name, number, err);
