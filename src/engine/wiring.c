@@ -72,7 +72,7 @@ static int check_parts(struct wiring_making *making, const char *name, const str
                              name, of->line, of->index, of->uuid, card->uuid, sources->query_name, card->line);
         }
         const struct ppu_smi_links_of *other = ppu_smi_links_of(&sources->states, of->index);
-        if (!card && other && other->uuid[0] && of->uuid[0] && strcmp(other->uuid, of->uuid) != 0) {
+        if (!(card && card->uuid[0]) && other && other->uuid[0] && of->uuid[0] && strcmp(other->uuid, of->uuid) != 0) {
             return error_set(making->err, STATUS_INVALID,
                              "%s:%d: PPU %d has the UUID %s here, but %s in %s:%d; is one of the files from another "
                              "machine, or from before a reboot?",

@@ -2,6 +2,7 @@
 """icn-hook setup with bad input, with bad tools, and while somebody has a card: one line, and
 nothing is written."""
 
+import fcntl
 import os
 import time
 
@@ -317,6 +318,17 @@ def test_damaged_state(guide, tmp_path):
     assert result.stderr.endswith(
         "; it may hide a VM that has a card: the ids and links that it was started with must not change\n"
     )
+    check_written(guide, guide_machine())
+
+
+def test_the_lock_is_held_by_another(guide, tmp_path):
+    other = set_up(guide, tmp_path)
+    guide.configure("[policy]\nlock_timeout = 0\n")
+    with open(guide.path("/run/icn-hook/lock"), "rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)  # one that looks hinders no other that looks, but the writing
+        dry = guide.engine("setup", "--dry-run", "--from", other)
+        result = guide.engine("setup", "--force", "--from", other)
+    assert (dry.status, result.status) == (0, 6), result
     check_written(guide, guide_machine())
 
 
