@@ -385,8 +385,8 @@ def test_the_stand_ins_of_the_tools(tmp_path, model):
     host = SimHost(tmp_path / "host", model=model)
     host.install_tools()
     host.load_driver()
-    host.path(TOPOLOGY).unlink()
-    result = host.engine("setup", "--force", "--json")
+    host.forget_setup()
+    result = host.engine("setup", "--json")
     assert (result.status, result.stderr) == (0, ""), result
     sections = parse_cards(read(host, CARDS))
     bdfs = [ppu["bdf"] for ppu in result.json()["ppus"]]

@@ -42,7 +42,7 @@ def assert_refused(host, arguments, status, message):
     assert_error(host.engine("setup", *arguments, "--json"), status, message, True)
     assert_error(host.engine("setup", *arguments, "--dry-run"), status, message, False)
     assert (read(host, TOPOLOGY), read(host, CARDS)) == (None, None)
-    assert not host.path("/etc/icn-hook/icn-hook.conf.d").exists()
+    assert [path for path in host.path("/etc/icn-hook").rglob("*") if path.name.startswith(".")] == []
 
 
 def test_remotes_alone_cannot_hide_a_link(blank, machine, tmp_path):
@@ -222,7 +222,7 @@ def test_the_main_file_contradicts(guide, tmp_path):
 
 
 def test_the_main_file_says_the_same(guide, tmp_path):
-    guide.pin_ids()
+    guide.configure("[map]\n" + "".join(f"{ppu} = {bdf}\n" for ppu, bdf in enumerate(GUIDE_BDFS)))
     assert guide.engine("setup", "--from", guide_machine().save(tmp_path / "saved")).status == 0
     check_written(guide, guide_machine())
 

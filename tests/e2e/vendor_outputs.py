@@ -98,7 +98,7 @@ class Machine:
     def host(self, root):
         """A host with these cards on which nothing is configured."""
         host = SimHost(root, bdfs=sorted(self.bdfs))
-        host.path("/etc/icn-hook/icn_topo.cfg").unlink()
+        host.forget_setup()
         return host
 
 
