@@ -121,12 +121,12 @@ static int read_more(int fd, const char *name, size_t capacity, struct buffer *b
     return got > 0;
 }
 
-static int read_to_end(int fd, const char *name, size_t limit, int64_t deadline, struct buffer *buffer,
-                       struct error *err)
+/* FACTS are FD's. */
+static int read_to_end(int fd, const struct stat *facts, const char *name, size_t limit, int64_t deadline,
+                       struct buffer *buffer, struct error *err)
 {
-    struct stat facts = {0};
-    bool regular = fstat(fd, &facts) == 0 && S_ISREG(facts.st_mode); /* always readable */
-    size_t capacity = first_capacity(regular, facts.st_size, limit);
+    bool regular = S_ISREG(facts->st_mode); /* always readable */
+    size_t capacity = first_capacity(regular, facts->st_size, limit);
     int more = 1;
     buffer->data = memory_grow(NULL, capacity + 1, 1);
     while (more > 0) {
@@ -150,15 +150,25 @@ static int read_to_end(int fd, const char *name, size_t limit, int64_t deadline,
     return more;
 }
 
-int file_read_fd(int fd, const char *name, size_t limit, int64_t deadline, struct buffer *buffer, struct error *err)
+static int read_whole(int fd, const struct stat *facts, const char *name, size_t limit, int64_t deadline,
+                      struct buffer *buffer, struct error *err)
 {
     struct buffer content = {0};
-    if (read_to_end(fd, name, limit, deadline, &content, err) < 0) {
+    if (read_to_end(fd, facts, name, limit, deadline, &content, err) < 0) {
         buffer_free(&content);
         return -1;
     }
     *buffer = content;
     return 0;
+}
+
+int file_read_fd(int fd, const char *name, size_t limit, int64_t deadline, struct buffer *buffer, struct error *err)
+{
+    struct stat facts = {0};
+    if (fstat(fd, &facts) < 0) {
+        facts.st_mode = 0; /* it is read as a stream */
+    }
+    return read_whole(fd, &facts, name, limit, deadline, buffer, err);
 }
 
 /* O_NONBLOCK: a FIFO planted in place of a file must not hang the open. */
@@ -181,7 +191,7 @@ int file_read(const char *path, size_t limit, struct buffer *buffer, bool *missi
     if (!S_ISREG(facts.st_mode)) {
         return error_set(err, STATUS_INVALID, "%s is not a regular file", path);
     }
-    return file_read_fd(fd, path, limit, NO_DEADLINE, buffer, err);
+    return read_whole(fd, &facts, path, limit, NO_DEADLINE, buffer, err);
 }
 
 static int order_of_names(const void *left, const void *right)

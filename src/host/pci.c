@@ -13,6 +13,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pci/pci.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -255,17 +256,17 @@ static bool is_host_bridge(const char *name)
     return domain >= 4 && name[3 + domain] == ':' && strspn(name + 4 + domain, digits) == 2 && name[6 + domain] == '\0';
 }
 
-/* RESOLVED ends in ".../pci0000:00/0000:00:01.0/0000:08:00.0".  A host bridge may itself be behind a function (Intel
+/* TARGET ends in ".../pci0000:00/0000:00:01.0/0000:08:00.0".  A host bridge may itself be behind a function (Intel
  * VMD): the one next to the card counts. */
-static bool shorten_path(char *resolved, char path[PCI_PATH_SIZE])
+static bool shorten_path(char *target, char path[PCI_PATH_SIZE])
 {
     struct bdf steps[DEPTH_MAX];
     size_t count = 0;
-    char *slash = strrchr(resolved, '/');
+    char *slash = strrchr(target, '/');
     while (slash && count < DEPTH_MAX && bdf_parse(slash + 1, &steps[count])) {
         count++;
         *slash = '\0';
-        slash = strrchr(resolved, '/');
+        slash = strrchr(target, '/');
     }
     if (count == 0 || !slash || !is_host_bridge(slash + 1)) {
         return false;
@@ -282,13 +283,16 @@ int pci_card_path(struct bdf bdf, char path[PCI_PATH_SIZE])
 {
     char name[BDF_TEXT_SIZE];
     char found[PCI_PATH_SIZE];
+    char target[PATH_MAX];
     CLEANUP_FREE char *link = paths_resolve(PATH_PCI_DEVICES "/%s", bdf_format(bdf, name));
-    CLEANUP_FREE char *resolved = realpath(link, NULL);
+    /* Each hook asks for each card, and the link's own text has all of it. */
+    ssize_t length = readlink(link, target, sizeof target - 1);
     int number = errno;
-    if (!resolved) {
-        return means_missing(number) ? 1 : -1;
+    if (length < 0) {
+        return means_missing(number) || number == EINVAL ? 1 : -1;
     }
-    if (!shorten_path(resolved, found)) {
+    target[length] = '\0';
+    if (!shorten_path(target, found)) {
         return 1;
     }
     memcpy(path, found, sizeof found);
