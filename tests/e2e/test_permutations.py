@@ -61,6 +61,8 @@ def test_no_link_between_tenants_at_any_write(tmp_path, journal_library, part):
         dice = random.Random(f"permutation {index}")
         host.rewire(machine(dice, index))
         set_up(host, answers.save(host.hardware, tmp_path / "answers"))
+        for ppu, card in enumerate(map(host.wiring.card, host.bdfs)):
+            assert f"\n{ppu} = {card.pin}\n" in host.path(MAP_FILE).read_text(), index
         before = host.journal.path.stat().st_size
         a, b = tenants(dice, host.bdfs)
         for domain in (a, b):

@@ -76,6 +76,14 @@ class Card:
     ppuid: int
     slot: int
 
+    @property
+    def pin(self):
+        """What [map] says of it: its address, place and serial number."""
+        bridge, *bridges = self.parents.split("/")
+        place = "/".join([bridge, *(name.split(":")[-1] for name in [*bridges, self.bdf])])
+        serial = "-".join(f"{byte:02x}" for byte in self.serial.to_bytes(8, "big"))
+        return f"{self.bdf} path={place} serial={serial}"
+
 
 @dataclass(frozen=True)
 class LinkRegisters:
