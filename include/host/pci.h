@@ -18,13 +18,16 @@ void pci_close(struct pci *pci);
 /* True if libpci understands MATCH; otherwise *reason (static text) is set. */
 MUST_CHECK bool pci_match_is_valid(const char *match, const char **reason);
 
-/* All functions that match, sorted by address.  Scans the whole host, which is
- * slow on large ones: ask only when ids are not pinned. */
+/* All functions that match, sorted by address, without virtual ones: a card's can carry its device id.  Scans the whole
+ * host, which is slow on large ones: asked only where a pinned card is absent. */
 MUST_CHECK int pci_list_matching(struct pci *pci, struct bdf **functions, size_t *count, struct error *err);
 
-/* One function, without a scan; asked again, the answer is the same.  *present is false if the host has none at BDF (and
- * *matches then too); one that cannot be looked at is an error. */
+/* One function, without a scan; asked again, the answer is the same.  *present is false if the host has none at BDF
+ * (and *matches then too); one that cannot be looked at is an error. */
 MUST_CHECK int pci_look_up(struct pci *pci, struct bdf bdf, bool *present, bool *matches, struct error *err);
+
+/* The physical function of a virtual function that was looked up; false if it is none. */
+bool pci_physical_function(const struct pci *pci, struct bdf bdf, struct bdf *physical);
 
 /* What tells one card from another although its address has changed.  0: found; 1: there is none;
  * -1: it could not be read, which says nothing.  The text is untouched unless it is found. */

@@ -34,9 +34,6 @@ void sysfs_read_state(struct bdf bdf, struct pci_state *state);
 /* The same of a card, with its virtual functions looked at for `held`. */
 void sysfs_read_card(struct bdf bdf, struct pci_state *state);
 
-/* The physical function of a virtual function; false if it is none. */
-bool sysfs_physical_function(struct bdf function, struct bdf *physical);
-
 /* When a vfio driver took the card: seconds since the epoch, by the node in /dev/vfio that the kernel made
  * then for its IOMMU group (vfio_register_group_dev); a new owner or mode of the node does not change that.
  * 0: not known. */

@@ -150,8 +150,8 @@ static int read_to_end(int fd, const struct stat *facts, const char *name, size_
     return more;
 }
 
-static int read_whole(int fd, const struct stat *facts, const char *name, size_t limit, int64_t deadline,
-                      struct buffer *buffer, struct error *err)
+static int read_file_to_end(int fd, const struct stat *facts, const char *name, size_t limit, int64_t deadline,
+                            struct buffer *buffer, struct error *err)
 {
     struct buffer content = {0};
     if (read_to_end(fd, facts, name, limit, deadline, &content, err) < 0) {
@@ -168,7 +168,7 @@ int file_read_fd(int fd, const char *name, size_t limit, int64_t deadline, struc
     if (fstat(fd, &facts) < 0) {
         facts.st_mode = 0; /* it is read as a stream */
     }
-    return read_whole(fd, &facts, name, limit, deadline, buffer, err);
+    return read_file_to_end(fd, &facts, name, limit, deadline, buffer, err);
 }
 
 /* O_NONBLOCK: a FIFO planted in place of a file must not hang the open. */
@@ -191,7 +191,7 @@ int file_read(const char *path, size_t limit, struct buffer *buffer, bool *missi
     if (!S_ISREG(facts.st_mode)) {
         return error_set(err, STATUS_INVALID, "%s is not a regular file", path);
     }
-    return read_whole(fd, &facts, path, limit, NO_DEADLINE, buffer, err);
+    return read_file_to_end(fd, &facts, path, limit, NO_DEADLINE, buffer, err);
 }
 
 static int order_of_names(const void *left, const void *right)

@@ -203,7 +203,7 @@ static void put_in_force(struct machine *machine, const struct boot_identity *id
 }
 
 /* A damaged file that nobody needs any more is replaced too. */
-static void remember(struct session *session, const struct boot_identity *identity, bool is_damaged)
+static void remember_identity(struct session *session, const struct boot_identity *identity, bool is_damaged)
 {
     struct error err;
     if (state_write_identity(&session->state, identity, &err) < 0) {
@@ -257,7 +257,7 @@ void identity_settle(struct session *session, identity_gatherer *gather)
     if (fault && session->owners.holding_count > 0) {
         session->identity_doubt = fault->error;
     } else if (session->access == SESSION_CHANGE && (!known || differs)) {
-        remember(session, wanted, fault);
+        remember_identity(session, wanted, fault);
     }
     boot_identity_free(wanted);
 }

@@ -12,7 +12,6 @@
 #include "base/memory.h"
 #include "base/paths.h"
 #include "engine/identity.h"
-#include "host/sysfs.h"
 #include "host/topology_file.h"
 
 static char *settings_path(const char *config)
@@ -103,26 +102,9 @@ static int map_pinned(struct machine *machine, struct error *err)
     return 0;
 }
 
-/* A card's virtual functions can carry its device id, but are not cards. */
-static size_t drop_virtual_functions(struct bdf *functions, size_t count)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < count; i++) {
-        struct bdf physical;
-        if (!sysfs_physical_function(functions[i], &physical)) {
-            functions[kept++] = functions[i];
-        }
-    }
-    return kept;
-}
-
 int machine_list_cards(const struct machine *machine, struct bdf **cards, size_t *count, struct error *err)
 {
-    if (pci_list_matching(machine->pci, cards, count, err) < 0) {
-        return -1;
-    }
-    *count = drop_virtual_functions(*cards, *count);
-    return 0;
+    return pci_list_matching(machine->pci, cards, count, err);
 }
 
 int machine_survey_without_topology(struct machine *machine, struct error *err)

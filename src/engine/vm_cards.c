@@ -60,7 +60,7 @@ static int resolve_card(struct machine *machine, struct vm_card *device, struct 
     if (pci_look_up(machine->pci, device->function, &device->present, &device->is_ppu, err) < 0) {
         return -1;
     }
-    if (!sysfs_physical_function(device->function, &physical)) {
+    if (!pci_physical_function(machine->pci, device->function, &physical)) {
         return 0;
     }
     device->is_ppu = false;

@@ -32,6 +32,8 @@ struct known_function {
     struct bdf bdf;
     bool present;
     bool matches;
+    bool is_virtual; /* a virtual function of PHYSICAL */
+    struct bdf physical;
 };
 
 struct pci {
@@ -135,8 +137,17 @@ static bool means_missing(int number)
     return number == ENOENT || number == ENOTDIR;
 }
 
+static void read_physical(int function, struct known_function *known)
+{
+    char target[PATH_MAX];
+    ssize_t length = readlinkat(function, "physfn", target, sizeof target - 1);
+    target[length > 0 ? length : 0] = '\0';
+    const char *slash = strrchr(target, '/');
+    known->is_virtual = bdf_parse(slash ? slash + 1 : target, &known->physical);
+}
+
 /* The function NAME, which is at PATH below DIRECTORY. */
-static int look_up_at(struct pci *pci, int directory, const char *path, const char *name, bool *present, bool *matches,
+static int look_up_at(struct pci *pci, int directory, const char *path, const char *name, struct known_function *known,
                       struct error *err)
 {
     struct stat unused;
@@ -149,6 +160,7 @@ static int look_up_at(struct pci *pci, int directory, const char *path, const ch
     bool exists = function >= 0;
     if (exists) {
         int result = match_function(pci, function, name, &fits, err);
+        read_physical(function, known);
         close(function);
         if (result < 0) {
             if (fstatat(directory, path, &unused, 0) == 0 || !means_missing(errno)) {
@@ -157,28 +169,49 @@ static int look_up_at(struct pci *pci, int directory, const char *path, const ch
             exists = false; /* it vanished while it was read */
         }
     }
-    *present = exists;
-    *matches = exists && fits;
+    known->present = exists;
+    known->matches = exists && fits;
+    known->is_virtual = exists && known->is_virtual;
     return 0;
+}
+
+static const struct known_function *find_known(const struct pci *pci, struct bdf bdf)
+{
+    for (size_t i = 0; i < pci->known_count; i++) {
+        if (bdf_compare(pci->known[i].bdf, bdf) == 0) {
+            return &pci->known[i];
+        }
+    }
+    return NULL;
 }
 
 int pci_look_up(struct pci *pci, struct bdf bdf, bool *present, bool *matches, struct error *err)
 {
-    char name[BDF_TEXT_SIZE];
-    for (size_t i = 0; i < pci->known_count; i++) {
-        if (bdf_compare(pci->known[i].bdf, bdf) == 0) {
-            *present = pci->known[i].present;
-            *matches = pci->known[i].matches;
-            return 0;
+    const struct known_function *known = find_known(pci, bdf);
+    if (!known) {
+        char name[BDF_TEXT_SIZE];
+        struct known_function found = {.bdf = bdf};
+        CLEANUP_FREE char *path = paths_resolve(PATH_PCI_DEVICES "/%s", bdf_format(bdf, name));
+        if (look_up_at(pci, AT_FDCWD, path, name, &found, err) < 0) {
+            return -1;
         }
+        pci->known = memory_grow(pci->known, pci->known_count + 1, sizeof *pci->known);
+        pci->known[pci->known_count] = found;
+        known = &pci->known[pci->known_count++];
     }
-    CLEANUP_FREE char *path = paths_resolve(PATH_PCI_DEVICES "/%s", bdf_format(bdf, name));
-    if (look_up_at(pci, AT_FDCWD, path, name, present, matches, err) < 0) {
-        return -1;
-    }
-    pci->known = memory_grow(pci->known, pci->known_count + 1, sizeof *pci->known);
-    pci->known[pci->known_count++] = (struct known_function){bdf, *present, *matches};
+    *present = known->present;
+    *matches = known->matches;
     return 0;
+}
+
+bool pci_physical_function(const struct pci *pci, struct bdf bdf, struct bdf *physical)
+{
+    const struct known_function *known = find_known(pci, bdf);
+    if (!known || !known->is_virtual) {
+        return false;
+    }
+    *physical = known->physical;
+    return true;
 }
 
 struct function_list {
@@ -191,8 +224,7 @@ struct function_list {
 static int consider_entry(struct pci *pci, int directory, const char *name, struct function_list *list,
                           struct error *err)
 {
-    bool present;
-    bool matches;
+    struct known_function known = {.present = false};
     struct bdf bdf;
     if (name[0] == '.') {
         return 0;
@@ -200,10 +232,10 @@ static int consider_entry(struct pci *pci, int directory, const char *name, stru
     if (!bdf_parse(name, &bdf)) {
         return error_set(err, STATUS_HARDWARE, "%s/%s is not the address of a PCI function", PATH_PCI_DEVICES, name);
     }
-    if (look_up_at(pci, directory, name, name, &present, &matches, err) < 0) {
+    if (look_up_at(pci, directory, name, name, &known, err) < 0) {
         return -1;
     }
-    if (matches) {
+    if (known.matches && !known.is_virtual) {
         if (list->count == list->room) {
             list->room = list->room == 0 ? 16 : 2 * list->room;
             list->items = memory_grow(list->items, list->room, sizeof *list->items);

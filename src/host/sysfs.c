@@ -77,12 +77,6 @@ static bool read_physical_function(int directory, struct bdf *physical)
     return read_link_at(directory, "physfn", target) && bdf_parse(last_part(target), physical);
 }
 
-bool sysfs_physical_function(struct bdf function, struct bdf *physical)
-{
-    CLEANUP_FD int directory = open_function(function, O_PATH);
-    return directory >= 0 && read_physical_function(directory, physical);
-}
-
 /* DIRECTORY is what open_function gave, and NUMBER errno then. */
 static void read_state_at(int directory, int number, struct bdf bdf, struct pci_state *state)
 {

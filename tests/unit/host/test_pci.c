@@ -129,6 +129,33 @@ static void test_list_is_sorted(void **state)
     assert_string_equal(list("8086:6001"), "");
 }
 
+/* A function, the same after it was asked for once, and what is not a virtual one. */
+static void test_virtual_function(void **state)
+{
+    struct pci *pci = open_pci(":6001");
+    struct bdf physical;
+    struct error err;
+    bool present;
+    bool matches;
+    (void)state;
+    simulated_card("0000:08:00.0");
+    simulated_card("0000:08:00.1");
+    simulated_link("/sys/bus/pci/devices/0000:08:00.1/physfn", "../0000:08:00.0");
+    assert_string_equal(list(":6001"), "0000:08:00.0");
+    assert_false(pci_physical_function(pci, (struct bdf){.bus = 8, .function = 1}, &physical));
+    for (int time = 0; time < 2; time++) {
+        assert_int_equal(pci_look_up(pci, (struct bdf){.bus = 8, .function = 1}, &present, &matches, &err), 0);
+        assert_true(present && matches);
+        assert_true(pci_physical_function(pci, (struct bdf){.bus = 8, .function = 1}, &physical));
+        assert_int_equal(bdf_compare(physical, (struct bdf){.bus = 8}), 0);
+        simulated_remove("/sys/bus/pci/devices/0000:08:00.1");
+        simulated_card("0000:08:00.1");
+    }
+    assert_int_equal(pci_look_up(pci, (struct bdf){.bus = 8}, &present, &matches, &err), 0);
+    assert_false(pci_physical_function(pci, (struct bdf){.bus = 8}, &physical));
+    pci_close(pci);
+}
+
 static void test_list_of_many(void **state)
 {
     char text[BDF_TEXT_SIZE];
@@ -527,6 +554,7 @@ int main(void)
         cmocka_unit_test_setup(test_filter_of_any_length, simulated_host_clear),
         cmocka_unit_test_setup(test_open_refuses_bad_filter, simulated_host_clear),
         cmocka_unit_test_setup(test_list_is_sorted, simulated_host_clear),
+        cmocka_unit_test_setup(test_virtual_function, simulated_host_clear),
         cmocka_unit_test_setup(test_list_of_many, simulated_host_clear),
         cmocka_unit_test_setup(test_list_by_class, simulated_host_clear),
         cmocka_unit_test_setup(test_list_of_links, simulated_host_clear),

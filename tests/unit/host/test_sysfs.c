@@ -175,23 +175,17 @@ static void test_strange_values(void **unused)
 
 static void test_virtual_function(void **unused)
 {
-    const struct bdf function = {.bus = 8};
     const struct bdf physical = {.bus = 7, .slot = 0x1f, .function = 3};
     struct pci_state state;
-    struct bdf found;
     (void)unused;
     simulated_card("0000:08:00.0");
-    assert_false(sysfs_physical_function(function, &found));
     simulated_link(CARD "/physfn", "../0000:07:1f.3");
     state = read_state();
     assert_true(state.is_virtual_function);
     assert_int_equal(bdf_compare(state.physical_function, physical), 0);
-    assert_true(sysfs_physical_function(function, &found));
-    assert_int_equal(bdf_compare(found, physical), 0);
     simulated_remove(CARD "/physfn");
     simulated_link(CARD "/physfn", "../junk");
     assert_false(read_state().is_virtual_function);
-    assert_false(sysfs_physical_function(function, &found));
 }
 
 static void test_virtual_functions_of_card(void **unused)
