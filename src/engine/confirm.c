@@ -68,7 +68,7 @@ static int check_backend(const struct session *session, struct error *err)
 
 /* -- The links ------------------------------------------------------------------- */
 
-static void list_links(struct confirm *confirm, const bool wanted[])
+static void list_entries(struct confirm *confirm, const bool wanted[])
 {
     struct confirm_report *report = confirm->report;
     for (int ppu = 0; ppu < confirm->topology->ppu_count; ppu++) {
@@ -206,7 +206,7 @@ static int begin(struct confirm *confirm, struct session *session, struct error 
             text_list_add(&confirm->report->warnings, "%s", session->notes.items[i].text);
         }
     }
-    list_links(confirm, wanted);
+    list_entries(confirm, wanted);
     look_first(confirm, session);
     return 0;
 }

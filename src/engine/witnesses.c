@@ -119,7 +119,7 @@ static int read_states(const struct settings *settings, struct ppu_smi_links *li
     return result;
 }
 
-static void ask_ppu_smi(struct witnesses *witnesses, const struct session *session, struct view *view)
+static void ask_states(struct witnesses *witnesses, const struct session *session, struct view *view)
 {
     const struct settings *settings = &session->machine->settings;
     struct ppu_smi_links links = {0};
@@ -173,6 +173,6 @@ void witnesses_look(struct witnesses *witnesses, struct session *session, const 
         }
     }
     if (!witnesses->is_silent[WITNESS_PPU_SMI]) {
-        ask_ppu_smi(witnesses, session, view);
+        ask_states(witnesses, session, view);
     }
 }
