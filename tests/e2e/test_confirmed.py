@@ -5,9 +5,8 @@ asks for it."""
 import pytest
 
 import confirmed
-from domain_xml import PREPARE
-from simhost import map_section
-from test_confirm import confirm, fixture_host, swapped  # noqa: F401
+from domain_xml import INACTIVE, PREPARE
+from test_confirm import confirm, fixture_host, ids, swapped  # noqa: F401
 from topology import Topology
 
 
@@ -15,6 +14,8 @@ def refusal(host):
     domain = host.vm("vm1", 0, 1)
     result = host.hook(domain.name, "prepare", domain.xml(PREPARE))
     assert (result.status, result.stdout) == ((3, b"") if result.stderr else (0, b"")), result
+    if result.status == 0:
+        assert host.hook(domain.name, "release", domain.xml(INACTIVE)).status == 0
     return result.stderr.removeprefix("icn-hook: VM 'vm1' is not started: ").rstrip("\n")
 
 
@@ -43,11 +44,12 @@ def test_required_and_something_changed(host):
         POLICY + "something has changed since icn-hook confirm ran (it was 'link_status = 0xbe383' and is 'link_status = "
         "0xbe384' now): run it again"
     )
-    host.configure(map_section(swapped(host, 6, 7)) + REQUIRED)
-    assert f"(it was 'PPU 6 = {host.map[6]}' and is 'PPU 6 = {host.map[7]}' now)" in refusal(host)
+    host.configure(REQUIRED)
+    host.map_ids(swapped(host, 6, 7))
+    assert f"(it was 'PPU 6 = {host.bdfs[6]}' and is 'PPU 6 = {host.bdfs[7]}' now)" in refusal(host)
     links = {ppu: dict(links) for ppu, links in host.topology.links.items()}
     links[0][3], links[0][4] = links[0][4], links[0][3]
-    host.configure(REQUIRED)
+    host.map_ids(ids(host))
     host.write("/etc/icn-hook/icn_topo.cfg", Topology(links).text())
     assert "(it was '0.3 = 2' and is '0.3 = 3' now)" in refusal(host)
 
