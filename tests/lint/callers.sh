@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 ONE_CALLER_LIMIT=40 # percent of all functions
-FILE_LIMIT=110      # .c files in src and hook
+FILE_LIMIT=120      # .c files in src and hook
 ENFORCED=yes        # yes: what is above a limit fails
 
 # Prints "STATIC_WITH_ONE_CALLER ALL".  A function's definition begins in the first column
