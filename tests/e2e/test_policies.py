@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The policies of the configuration, shared cards, and devices that come later."""
 
-import shutil
-from pathlib import Path
 
 import pytest
 
@@ -247,8 +245,7 @@ def test_part_of_a_card_without_links_that_leave_the_vm(host):
 
 def test_part_of_a_card_through_the_tool(host):
     """It asks the driver, which has the registers."""
-    host.path("/usr/bin").mkdir(parents=True, exist_ok=True)
-    shutil.copy(Path(__file__).resolve().parent.parent / "lib/ppudbg", host.path("/usr/bin/ppudbg"))
+    host.install_tool("ppudbg")
     host.configure("[registers]\nbackend = ppudbg\n")
     domain = Domain("a", [Hostdev(host.add_vf(0))])
     bind_physical_function(host)
