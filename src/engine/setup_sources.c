@@ -25,8 +25,8 @@ static char *resolve_tool(const char *tool)
 }
 
 /* Runs ppu-smi FIRST SECOND; *name is what its output is called in messages. */
-static int ask_ppu_smi(const struct settings *settings, char *first, char *second, char **name, struct buffer *output,
-                       struct error *err)
+static int setup_run_ppu_smi(const struct settings *settings, char *first, char *second, char **name,
+                             struct buffer *output, struct error *err)
 {
     CLEANUP_FREE char *path = resolve_tool(settings->ppu_smi_path);
     char *argv[] = {path, first, second, NULL};
@@ -54,16 +54,18 @@ static int ask_tools(const struct settings *settings, struct wiring_sources *sou
     CLEANUP_FREE char *ppu_smi = resolve_tool(settings->ppu_smi_path);
     CLEANUP_FREE char *ppudbg = ppudbg_path(settings);
     if (access(ppu_smi, F_OK) == 0) {
-        int result = ask_ppu_smi(settings, query, form, &sources->query_name, &output, err);
+        int result = setup_run_ppu_smi(settings, query, form, &sources->query_name, &output, err);
         if (result == 0) {
             result = ppu_smi_parse_cards(output.data, output.length, sources->query_name, &sources->query, err);
             buffer_free(&output);
         }
-        if (result == 0 && (result = ask_ppu_smi(settings, icn, states, &sources->states_name, &output, err)) == 0) {
+        if (result == 0 &&
+            (result = setup_run_ppu_smi(settings, icn, states, &sources->states_name, &output, err)) == 0) {
             result = ppu_smi_parse_links(output.data, output.length, sources->states_name, &sources->states, err);
             buffer_free(&output);
         }
-        if (result == 0 && (result = ask_ppu_smi(settings, icn, remotes, &sources->remotes_name, &output, err)) == 0) {
+        if (result == 0 &&
+            (result = setup_run_ppu_smi(settings, icn, remotes, &sources->remotes_name, &output, err)) == 0) {
             result = ppu_smi_parse_links(output.data, output.length, sources->remotes_name, &sources->remotes, err);
             buffer_free(&output);
         }

@@ -251,7 +251,7 @@ static uint32_t wired_links(const struct wiring *wiring, int ppu)
 }
 
 /* "1, 2" */
-static const char *list_links(uint32_t links, char *text, size_t size)
+static const char *list_indices(uint32_t links, char *text, size_t size)
 {
     size_t used = 0;
     text[0] = '\0';
@@ -298,11 +298,11 @@ static void warn_of_external(struct wiring_making *making)
                 making->warnings,
                 "links of %s that are inactive, so that nobody can see where they lead: %s (%s:%d); they count "
                 "as external",
-                card, list_links(inactive, links, sizeof links), sources->states_name, states->line);
+                card, list_indices(inactive, links, sizeof links), sources->states_name, states->line);
         }
         if (external != 0) {
             text_list_add(making->warnings, "links of %s whose other end is not told: %s; they count as external", card,
-                          list_links(external, links, sizeof links));
+                          list_indices(external, links, sizeof links));
         }
     }
 }
