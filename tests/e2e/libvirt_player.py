@@ -64,7 +64,8 @@ class Libvirt:
     def _judge(self, moment, owners, cuts):
         leaks = self.host.hardware.leaks(owners, cuts, self.host.external)
         texts = [f"{a.bdf} link {a.link} - {f'{b.bdf} link {b.link}' if b else 'another host'}" for a, b in leaks]
-        assert not leaks, f"live links that the rule forbids, {moment}: {texts}, cuts { {b: hex(c) for b, c in cuts.items()} }"
+        cuts = {bdf: hex(bits) for bdf, bits in cuts.items()}
+        assert not leaks, f"live links that the rule forbids, {moment}: {texts}, cuts {cuts}"
 
     def ppus(self, domain):
         """The cards behind a domain's devices."""

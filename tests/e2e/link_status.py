@@ -58,10 +58,8 @@ class Player:
         if cuts == self.last and not self.since:
             return None
         self.last = cuts
-        wiring = hardware.wiring
-        return {
-            bdf: sum(1 << link for link in wiring.links(bdf) if hardware.is_up((bdf, link), cuts)) for bdf in wiring.bdfs
-        }
+        links = {bdf: hardware.wiring.links(bdf) for bdf in hardware.wiring.bdfs}
+        return {bdf: sum(1 << link for link in links[bdf] if hardware.is_up((bdf, link), cuts)) for bdf in links}
 
     def show(self, bits):
         for bdf, value in bits.items():

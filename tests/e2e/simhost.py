@@ -176,12 +176,12 @@ class SimHost:
 
     def add_card(self, card, iommu_group):
         """A card of the wiring."""
-        self.add_function(
-            card.bdf, PPU_VENDOR, PPU_DEVICE, PPU_CLASS, iommu_group, card.numa_node, parents=card.parents, serial=card.serial
-        )
+        places = {"numa_node": card.numa_node, "parents": card.parents}
+        self.add_function(card.bdf, PPU_VENDOR, PPU_DEVICE, PPU_CLASS, iommu_group, serial=card.serial, **places)
 
     def add_function(
-        self, bdf, vendor, device, class_code, iommu_group=None, numa_node=0, bar_size=BAR_SIZE, parents=None, serial=None
+        self, bdf, vendor, device, class_code, iommu_group=None, numa_node=0, bar_size=BAR_SIZE, parents=None,
+        serial=None,
     ):
         """A PCI function, laid out as sysfs does it.  PARENTS: the directories above it;
         SERIAL: its Device Serial Number."""
@@ -238,7 +238,8 @@ class SimHost:
         """A mediated device of a card."""
         real = self.device(self.bdfs[ppu]).resolve()
         (real / uuid).mkdir()
-        self.path(f"/sys/bus/mdev/devices/{uuid}").symlink_to(f"../../../{(real / uuid).relative_to(self.path('/sys'))}")
+        place = (real / uuid).relative_to(self.path("/sys"))
+        self.path(f"/sys/bus/mdev/devices/{uuid}").symlink_to(f"../../../{place}")
         return uuid
 
     def remove_function(self, bdf):

@@ -2,9 +2,9 @@
 """Whatever the cards are called and however they are joined: what `setup` makes of the
 vendor's answers keeps tenants apart, at every single write.
 
-One permutation: a machine with random ids, `icn-hook setup --from`, then two VMs and their
-ends.  The oracle knows the cables and nothing else.  ICN_TEST_SAMPLE=N: an N-th of the
-thousand.
+One permutation: a machine with random ids, `icn-hook setup --from`, then a VM and its end,
+in each fifth two VMs.  The oracle knows the cables and nothing else.  ICN_TEST_SAMPLE=N: an
+N-th of the thousand.
 """
 
 import os
@@ -65,12 +65,13 @@ def test_no_link_between_tenants_at_any_write(tmp_path, journal_library, part):
             assert f"\n{ppu} = {card.pin}\n" in host.path(MAP_FILE).read_text(), index
         before = host.journal.path.stat().st_size
         a, b = tenants(dice, host.bdfs)
-        for domain in (a, b):
+        domains = (a, b) if index % 5 == 0 else (a,)
+        for domain in domains:
             let_through(libvirt, domain)
         assert host.journal.path.stat().st_size > before, index
         cuts = host.hardware.cuts()
-        assert all(cuts[device.bdf] for domain in (a, b) for device in domain.devices), index
-        for domain in (a, b):
+        assert all(cuts[device.bdf] for domain in domains for device in domain.devices), index
+        for domain in domains:
             assert libvirt.call(domain, "stopped", INACTIVE).status == 0
         assert set(host.masks().values()) == {0}, index
     host.daemon.kill()
@@ -84,7 +85,8 @@ def test_the_oracle_sees_two_ids_that_were_swapped_after_setup(tmp_path, journal
     cards = host.path(MAP_FILE)
     text = cards.read_text()
     assert text.count("\n0 = 0001:c9") == text.count("\n1 = 0001:c8") == 1
-    cards.write_text(text.replace("\n0 = 0001:c9", "\nX = 0001:c9").replace("\n1 = ", "\n0 = ").replace("\nX = ", "\n1 = "))
+    text = text.replace("\n1 = 0001:c8", "\nX = 0001:c8").replace("\n0 = ", "\n1 = ").replace("\nX = ", "\n0 = ")
+    cards.write_text(text)
     with pytest.raises(AssertionError, match="live links that the rule forbids, a passed start of a"):
         Libvirt(host).start(host.vm("a", 0, 2))
     assert host.engine("check").status == 0
