@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The policies of the configuration, shared cards, and devices that come later."""
 
-
 import pytest
 
 from bystander import BEFORE, WITH_A, vm
