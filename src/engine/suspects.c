@@ -325,7 +325,7 @@ void suspects_find(const struct observed *observed, struct suspect **suspects, s
     /* Only what changes something for the cards of the first thing that is not explained can explain it. */
     for (int ppu = 0; ppu < ppu_count; ppu++) {
         for (int other = 0; at[ppu] && other < ppu_count; other++) {
-            if (other != ppu && !(at[other] && other < ppu)) {
+            if (other > ppu || (other < ppu && !at[other])) {
                 try_suspect(&search, (struct suspect){.kind = SUSPECT_IDS,
                                                       .ppu = ppu < other ? ppu : other,
                                                       .other = ppu < other ? other : ppu});
