@@ -17,7 +17,7 @@ enum {
 struct topology {
     int ppu_count;                       /* ids are 0 .. ppu_count-1 */
     int16_t peer[PPU_MAX][LINK_MAX];     /* peer[ppu][link]: the neighbour's id, NO_PEER or EXTERNAL_PEER */
-    int8_t peer_link[PPU_MAX][LINK_MAX]; /* the link's index at the neighbour, or NO_PEER_LINK */
+    int16_t peer_link[PPU_MAX][LINK_MAX]; /* the link's index at the neighbour, or NO_PEER_LINK */
 };
 
 /* What is wrong with a topology, at which card and link. */

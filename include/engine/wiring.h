@@ -35,7 +35,7 @@ void wiring_sources_free(struct wiring_sources *sources);
 /* Which card has which id, and where the links lead. */
 struct wiring {
     struct topology topology;            /* only links between cards of this host */
-    int8_t peer_link[PPU_MAX][LINK_MAX]; /* the link's index at the neighbour, or -1: not told */
+    int16_t peer_link[PPU_MAX][LINK_MAX]; /* the link's index at the neighbour, or -1: not told */
     struct bdf card[PPU_MAX];
     enum id_source source[PPU_MAX];
     uint32_t listed[PPU_MAX]; /* the links that the card has, wherever they lead */

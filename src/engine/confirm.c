@@ -251,11 +251,10 @@ static int run_job(struct confirm *confirm, const struct job *job, struct error 
     struct session session;
     struct error why;
     int result = 0;
-    if (session_start(&session, confirm->options->config, SESSION_CHANGE, &why) < 0) {
-        leave_out(confirm, job, why.text);
-    } else if (!is_made_for(confirm, session.machine)) {
+    bool is_started = session_start(&session, confirm->options->config, SESSION_CHANGE, &why) == 0;
+    if (is_started && !is_made_for(confirm, session.machine)) {
         result = error_set(err, STATUS_INVALID, "the configuration has changed meanwhile; run icn-hook confirm again");
-    } else if (admit_job(confirm, &session, job, &why) < 0) {
+    } else if (!is_started || admit_job(confirm, &session, job, &why) < 0) {
         leave_out(confirm, job, why.text);
     } else {
         take_scope(&session);

@@ -158,8 +158,8 @@ static int apply_link_settings(struct machine *machine, struct error *err)
                              join->ppu, join->link, join->peer, join->peer_link, machine->settings.topology, join->ppu,
                              join->peer);
         }
-        topology->peer_link[join->ppu][join->link] = (int8_t)join->peer_link;
-        topology->peer_link[join->peer][join->peer_link] = (int8_t)join->link;
+        topology->peer_link[join->ppu][join->link] = (int16_t)join->peer_link;
+        topology->peer_link[join->peer][join->peer_link] = (int16_t)join->link;
     }
     return 0;
 }

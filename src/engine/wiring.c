@@ -116,7 +116,7 @@ static int join_ends(struct wiring_making *making, int ppu, int link, const stru
                          back->remote_link, bdf_format(back->remote, remote));
     }
     wiring->topology.peer[ppu][link] = (int16_t)peer;
-    wiring->peer_link[ppu][link] = (int8_t)end->remote_link;
+    wiring->peer_link[ppu][link] = (int16_t)end->remote_link;
     return 0;
 }
 

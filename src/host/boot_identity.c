@@ -41,7 +41,7 @@ static PRINTF_LIKE(2, 3) void put_line(struct writer *writer, const char *format
 {
     va_list arguments;
     if (writer->room - writer->length < LINE_SIZE) {
-        writer->room = 2 * writer->room + 2 * LINE_SIZE;
+        writer->room = 2 * (writer->room + LINE_SIZE);
         writer->text = memory_grow(writer->text, writer->room, 1);
     }
     va_start(arguments, format);
@@ -157,7 +157,7 @@ static bool parse_link_line(char **rest, struct boot_identity *identity)
         return false;
     }
     topology->peer[ppu][link] = (int16_t)peer;
-    topology->peer_link[ppu][link] = (int8_t)peer_link;
+    topology->peer_link[ppu][link] = (int16_t)peer_link;
     return true;
 }
 
@@ -259,7 +259,10 @@ static bool pins_differ(const struct boot_identity *old, const struct boot_ident
         const struct settings_pin *is = n < new->pin_count ? &new->pins[n] : NULL;
         char before[LINE_SIZE];
         char after[LINE_SIZE];
-        int ppu = was && (!is || was->ppu < is->ppu) ? was->ppu : is->ppu;
+        int ppu = was ? was->ppu : PPU_MAX;
+        if (is && is->ppu < ppu) {
+            ppu = is->ppu;
+        }
         was = was && was->ppu == ppu ? was : NULL;
         is = is && is->ppu == ppu ? is : NULL;
         describe_pin(was, before);

@@ -92,12 +92,11 @@ bool bar_claimer(struct bdf bdf, int bar, char claimer[BAR_CLAIMER_SIZE])
     uint64_t last = resource.start + (uint64_t)sysconf(_SC_PAGESIZE) - 1;
     char *rest = iomem.data;
     for (char *line = strsep(&rest, "\n"); line; line = strsep(&rest, "\n")) {
-        uint64_t start;
-        uint64_t end;
-        int length = 0;
-        if (sscanf(line, " %" SCNx64 "-%" SCNx64 " : %n", &start, &end, &length) == 2 && length > 0 && start <= last &&
-            end >= resource.start) {
-            found = line + length;
+        char *after;
+        uint64_t start = strtoull(line, &after, 16);
+        uint64_t end = *after == '-' ? strtoull(after + 1, &after, 16) : 0;
+        if (strncmp(after, " : ", strlen(" : ")) == 0 && start <= last && end >= resource.start) {
+            found = after + strlen(" : ");
         }
     }
     bool is_claimed = found && strcmp(found, bdf_format(bdf, card)) != 0 && strncmp(found, "PCI ", strlen("PCI ")) != 0;

@@ -118,8 +118,8 @@ static void bundle(void)
 
 static void join(int a, int link_a, int b, int link_b)
 {
-    topology.peer_link[a][link_a] = (int8_t)link_b;
-    topology.peer_link[b][link_b] = (int8_t)link_a;
+    topology.peer_link[a][link_a] = (int16_t)link_b;
+    topology.peer_link[b][link_b] = (int16_t)link_a;
 }
 
 static void far_ends(void **state)
@@ -155,7 +155,7 @@ static void mispaired(void **state)
     bundle();
     join(0, 3, 2, 0); /* to another card */
     assert_fault(TOPOLOGY_MISPAIRED, 0, 3, 1);
-    static const int8_t beyond[] = {-2, LINK_MAX, INT8_MAX};
+    static const int16_t beyond[] = {-2, LINK_MAX, INT16_MAX};
     for (size_t i = 0; i < sizeof beyond; i++) {
         bundle();
         topology.peer_link[0][3] = beyond[i];

@@ -196,8 +196,8 @@ static void look_crossed(int known)
     look_at_all();
     make_parallel_links();
     for (int link = 0; link < known; link++) {
-        session.machine->topology.peer_link[0][link] = (int8_t)(1 - link);
-        session.machine->topology.peer_link[1][1 - link] = (int8_t)link;
+        session.machine->topology.peer_link[0][link] = (int16_t)(1 - link);
+        session.machine->topology.peer_link[1][1 - link] = (int16_t)link;
     }
 }
 

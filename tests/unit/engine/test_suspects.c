@@ -59,8 +59,8 @@ static void lay(int a, int a_link, int b, int b_link, bool is_doubled, bool is_t
     topology.peer[a][a_link] = (int16_t)b;
     topology.peer[b][b_link] = (int16_t)a;
     if (is_told) {
-        topology.peer_link[a][a_link] = (int8_t)b_link;
-        topology.peer_link[b][b_link] = (int8_t)a_link;
+        topology.peer_link[a][a_link] = (int16_t)b_link;
+        topology.peer_link[b][b_link] = (int16_t)a_link;
     }
 }
 

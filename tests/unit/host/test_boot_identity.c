@@ -93,7 +93,7 @@ static void test_largest(void **state)
         memcpy(pin->serial, SERIAL, sizeof SERIAL);
         for (int link = 0; link < LINK_MAX; link++) {
             identity->topology.peer[ppu][link] = (int16_t)(ppu ^ 1);
-            identity->topology.peer_link[ppu][link] = (int8_t)link;
+            identity->topology.peer_link[ppu][link] = (int16_t)link;
         }
     }
     char *text = boot_identity_format(identity, BOOT);
