@@ -156,7 +156,7 @@ static void mispaired(void **state)
     join(0, 3, 2, 0); /* to another card */
     assert_fault(TOPOLOGY_MISPAIRED, 0, 3, 1);
     static const int16_t beyond[] = {-2, LINK_MAX, INT16_MAX};
-    for (size_t i = 0; i < sizeof beyond; i++) {
+    for (size_t i = 0; i < sizeof beyond / sizeof beyond[0]; i++) {
         bundle();
         topology.peer_link[0][3] = beyond[i];
         assert_fault(TOPOLOGY_MISPAIRED, 0, 3, 1);
