@@ -257,6 +257,10 @@ def test_status(scene):
         "leaks": [],
         "coverage": {"required": 6, "proven": 6, "gated": 0, "unverified": 0},
         "findings": [],
+        "confirmed": {
+            "state": "none",
+            "text": "nothing shows that registers, map and topology are right: run icn-hook confirm",
+        },
     }
     assert scene.libvirt.start(scene.a).running
     owners = {0: "a", 1: "a", 2: "b", 3: "b"}
@@ -307,8 +311,9 @@ def test_status_of_a_leak(scene):
     ]
     text = scene.host.engine("status")
     assert text.status == 0
-    assert text.stdout.decode().splitlines()[-5:] == [
+    assert text.stdout.decode().splitlines()[-6:] == [
         *(finding["text"] for finding in status["findings"]),
+        "nothing shows that registers, map and topology are right: run icn-hook confirm",
         "8 links must be cut: 7 read now, 0 read back before QEMU opened the cards, 1 unverified (1 of them OPEN at both "
         "ends)",
         "NOT ISOLATED: see above.",
