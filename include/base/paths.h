@@ -29,3 +29,7 @@ const char *paths_sysroot(void);
 /* PATH (absolute, formatted) under the sysroot; a path that already lies under
  * the sysroot stays as it is.  Owned by the caller. */
 char *paths_resolve(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* The program TOOL (absolute) of the vendor under the sysroot.  A simulated host may name a stand-in
+ * that lies outside its own tree.  Owned by the caller. */
+char *paths_resolve_tool(const char *tool);

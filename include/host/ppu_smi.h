@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "core/bdf.h"
 #include "core/topology.h"
 
@@ -15,6 +16,20 @@
  */
 
 enum { PPU_SMI_LIMIT = 4 << 20, PPU_SMI_UUID_SIZE = 64 };
+
+/* What it is asked. */
+enum ppu_smi_question {
+    SMI_CARDS,   /* --query-ppu=index,pci.bus_id,uuid,serial --format=csv,noheader */
+    SMI_STATES,  /* icn -s */
+    SMI_REMOTES, /* icn -r */
+};
+
+/* "output of ppu-smi icn -s", for messages. */
+const char *ppu_smi_answer_name(enum ppu_smi_question question);
+
+/* Runs TOOL (see paths_resolve_tool) for at most SECONDS.  OUTPUT is owned by the caller. */
+MUST_CHECK int ppu_smi_ask(const char *tool, enum ppu_smi_question question, int seconds, struct buffer *output,
+                           struct error *err);
 
 struct ppu_smi_card {
     int index; /* its number, 0..PPU_MAX-1; it may be another one after a reboot */

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/memory.h"
 #include "base/text.h"
@@ -57,4 +58,14 @@ char *paths_resolve(const char *format, ...)
     char *result = text_join(sysroot, path);
     free(path);
     return result;
+}
+
+char *paths_resolve_tool(const char *tool)
+{
+    char *path = paths_resolve("%s", tool);
+    if (paths_simulated() && access(path, F_OK) < 0 && access(tool, F_OK) == 0) {
+        free(path);
+        path = memory_copy_text(tool);
+    }
+    return path;
 }

@@ -158,7 +158,7 @@ void check_ppudbg(struct examination *examination)
     }
     const char *name = examination->machine->settings.ppudbg_path;
     bool is_backend = examination->machine->settings.backend == BACKEND_PPUDBG;
-    CLEANUP_FREE char *path = ppudbg_path(&examination->machine->settings);
+    CLEANUP_FREE char *path = paths_resolve_tool(examination->machine->settings.ppudbg_path);
     if (access(path, F_OK) < 0) {
         if (is_backend) {
             report_add(report, TOOL, "installed", RESULT_FAIL, "install it, or set path in [ppudbg]",

@@ -180,9 +180,8 @@ static char *resolve_target(char *path)
 /* Together with the rest of the configuration the new drop-in must be valid. */
 static int try_configuration(const char *config, const struct setup *setup, struct error *err)
 {
-    CLEANUP_FREE char *path = config ? memory_copy_text(config) : paths_resolve(PATH_SETTINGS);
     struct settings settings;
-    if (settings_load_with(path, SETUP_DROP_IN, setup->files[SETUP_CARDS].text, &settings, err) < 0) {
+    if (settings_load_with(config, SETUP_DROP_IN, setup->files[SETUP_CARDS].text, &settings, err) < 0) {
         return error_append(err, "; setup would write %s: correct the other file", setup->files[SETUP_CARDS].path);
     }
     settings_free(&settings);
@@ -204,7 +203,7 @@ static int make_texts(const struct setup_request *request, const struct machine 
         setup->files[SETUP_CARDS].path = resolve_target(text_join(config, ".d/" SETUP_DROP_IN));
         result = format_cards(&setup->wiring, &setup->files[SETUP_CARDS].text, err);
         if (result == 0) {
-            result = try_configuration(request->config, setup, err);
+            result = try_configuration(config, setup, err);
         }
     }
     wiring_sources_free(sources);

@@ -7,69 +7,39 @@
 
 #include "base/memory.h"
 #include "base/paths.h"
-#include "base/spawn.h"
 #include "host/topology_file.h"
 #include "registers/ppudbg.h"
 
-enum { FILE_LIMIT = 4 << 20, MILLISECONDS = 1000 };
+enum { FILE_LIMIT = 4 << 20 };
 
-/* A simulated host may name a stand-in that lies outside its own tree. */
-static char *resolve_tool(const char *tool)
+static int ask_ppu_smi(const char *tool, int seconds, struct wiring_sources *sources, struct error *err)
 {
-    char *path = paths_resolve("%s", tool);
-    if (paths_simulated() && access(path, F_OK) < 0 && access(tool, F_OK) == 0) {
-        free(path);
-        path = memory_copy_text(tool);
+    struct buffer output = {0};
+    int result = ppu_smi_ask(tool, SMI_CARDS, seconds, &output, err);
+    if (result == 0) {
+        sources->query_name = memory_copy_text(ppu_smi_answer_name(SMI_CARDS));
+        result = ppu_smi_parse_cards(output.data, output.length, sources->query_name, &sources->query, err);
+        buffer_free(&output);
     }
-    return path;
-}
-
-/* Runs ppu-smi FIRST SECOND; *name is what its output is called in messages. */
-static int setup_run_ppu_smi(const struct settings *settings, char *first, char *second, char **name,
-                             struct buffer *output, struct error *err)
-{
-    CLEANUP_FREE char *path = resolve_tool(settings->ppu_smi_path);
-    char *argv[] = {path, first, second, NULL};
-    int64_t deadline = deadline_after_ms((int64_t)settings->ppu_smi_timeout * MILLISECONDS);
-    if (spawn_capture(argv, deadline, output, err) < 0) {
-        return error_wrap(err, "ppu-smi %s %s", first, second);
+    if (result == 0 && (result = ppu_smi_ask(tool, SMI_STATES, seconds, &output, err)) == 0) {
+        sources->states_name = memory_copy_text(ppu_smi_answer_name(SMI_STATES));
+        result = ppu_smi_parse_links(output.data, output.length, sources->states_name, &sources->states, err);
+        buffer_free(&output);
     }
-    *name = text_join("output of ppu-smi ", first);
-    if (strcmp(first, "icn") == 0) {
-        CLEANUP_FREE char *beginning = *name;
-        CLEANUP_FREE char *blank = text_join(beginning, " ");
-        *name = text_join(blank, second);
+    if (result == 0 && (result = ppu_smi_ask(tool, SMI_REMOTES, seconds, &output, err)) == 0) {
+        sources->remotes_name = memory_copy_text(ppu_smi_answer_name(SMI_REMOTES));
+        result = ppu_smi_parse_links(output.data, output.length, sources->remotes_name, &sources->remotes, err);
+        buffer_free(&output);
     }
-    return 0;
+    return result;
 }
 
 static int ask_tools(const struct settings *settings, struct wiring_sources *sources, struct error *err)
 {
-    char icn[] = "icn";
-    char query[] = "--query-ppu=index,pci.bus_id,uuid,serial";
-    char form[] = "--format=csv,noheader";
-    char states[] = "-s";
-    char remotes[] = "-r";
-    struct buffer output = {0};
-    CLEANUP_FREE char *ppu_smi = resolve_tool(settings->ppu_smi_path);
-    CLEANUP_FREE char *ppudbg = ppudbg_path(settings);
+    CLEANUP_FREE char *ppu_smi = paths_resolve_tool(settings->ppu_smi_path);
+    CLEANUP_FREE char *ppudbg = paths_resolve_tool(settings->ppudbg_path);
     if (access(ppu_smi, F_OK) == 0) {
-        int result = setup_run_ppu_smi(settings, query, form, &sources->query_name, &output, err);
-        if (result == 0) {
-            result = ppu_smi_parse_cards(output.data, output.length, sources->query_name, &sources->query, err);
-            buffer_free(&output);
-        }
-        if (result == 0 &&
-            (result = setup_run_ppu_smi(settings, icn, states, &sources->states_name, &output, err)) == 0) {
-            result = ppu_smi_parse_links(output.data, output.length, sources->states_name, &sources->states, err);
-            buffer_free(&output);
-        }
-        if (result == 0 &&
-            (result = setup_run_ppu_smi(settings, icn, remotes, &sources->remotes_name, &output, err)) == 0) {
-            result = ppu_smi_parse_links(output.data, output.length, sources->remotes_name, &sources->remotes, err);
-            buffer_free(&output);
-        }
-        return result;
+        return ask_ppu_smi(ppu_smi, settings->ppu_smi_timeout, sources, err);
     }
     if (access(ppudbg, F_OK) < 0) {
         return error_set(

@@ -3,14 +3,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/file.h"
 #include "base/memory.h"
 #include "base/paths.h"
-#include "base/spawn.h"
 #include "engine/confirm_private.h"
 #include "registers/ppudbg.h"
 
-enum { SECOND_MS = 1000, LOCK_PARTS = 3 };
+enum { LOCK_PARTS = 3 };
 
 const char *witness_text(enum witness witness)
 {
@@ -69,52 +67,36 @@ static void ask_ppudbg(struct witnesses *witnesses, const struct session *sessio
     }
 }
 
-/* A simulated host may name a stand-in that lies outside its own tree. */
-static char *ppu_smi_path(const struct settings *settings)
-{
-    char *path = paths_resolve("%s", settings->ppu_smi_path);
-    if (paths_simulated() && access(path, F_OK) < 0 && access(settings->ppu_smi_path, F_OK) == 0) {
-        free(path);
-        path = memory_copy_text(settings->ppu_smi_path);
-    }
-    return path;
-}
-
-static int run_ppu_smi(const struct settings *settings, char *first, char *second, struct buffer *output,
+static int ask_briefly(const struct settings *settings, enum ppu_smi_question question, struct buffer *output,
                        struct error *err)
 {
-    CLEANUP_FREE char *path = ppu_smi_path(settings);
-    char *argv[] = {path, first, second, NULL};
-    int64_t deadline = deadline_after_ms((int64_t)bounded(settings, settings->ppu_smi_timeout) * SECOND_MS);
-    return spawn_capture(argv, deadline, output, err);
+    CLEANUP_FREE char *tool = paths_resolve_tool(settings->ppu_smi_path);
+    return ppu_smi_ask(tool, question, bounded(settings, settings->ppu_smi_timeout), output, err);
 }
 
 /* Its numbers of the cards may change at a boot, but not while it runs: they are asked for once. */
 static int learn_cards(struct witnesses *witnesses, const struct settings *settings, struct error *err)
 {
-    char query[] = "--query-ppu=index,pci.bus_id,uuid,serial";
-    char form[] = "--format=csv,noheader";
     struct buffer output;
     if (witnesses->cards.count > 0) {
         return 0;
     }
-    if (run_ppu_smi(settings, query, form, &output, err) < 0) {
+    if (ask_briefly(settings, SMI_CARDS, &output, err) < 0) {
         return -1;
     }
-    int result = ppu_smi_parse_cards(output.data, output.length, "ppu-smi --query-ppu", &witnesses->cards, err);
+    int result =
+        ppu_smi_parse_cards(output.data, output.length, ppu_smi_answer_name(SMI_CARDS), &witnesses->cards, err);
     buffer_free(&output);
     return result;
 }
 
 static int read_states(const struct settings *settings, struct ppu_smi_links *links, struct error *err)
 {
-    char icn[] = "icn";
-    char state[] = "-s";
     struct buffer output;
-    if (run_ppu_smi(settings, icn, state, &output, err) < 0) {
+    if (ask_briefly(settings, SMI_STATES, &output, err) < 0) {
         return -1;
     }
-    int result = ppu_smi_parse_links(output.data, output.length, "ppu-smi icn -s", links, err);
+    int result = ppu_smi_parse_links(output.data, output.length, ppu_smi_answer_name(SMI_STATES), links, err);
     buffer_free(&output);
     return result;
 }
@@ -146,8 +128,8 @@ static void ask_states(struct witnesses *witnesses, const struct session *sessio
 
 void witnesses_open(struct witnesses *witnesses, const struct machine *machine, struct text_list *warnings)
 {
-    CLEANUP_FREE char *ppudbg = ppudbg_path(&machine->settings);
-    CLEANUP_FREE char *ppu_smi = ppu_smi_path(&machine->settings);
+    CLEANUP_FREE char *ppudbg = paths_resolve_tool(machine->settings.ppudbg_path);
+    CLEANUP_FREE char *ppu_smi = paths_resolve_tool(machine->settings.ppu_smi_path);
     *witnesses = (struct witnesses){.warnings = warnings};
     witnesses->is_silent[WITNESS_PPUDBG] = access(ppudbg, X_OK) < 0;
     witnesses->is_silent[WITNESS_PPU_SMI] = access(ppu_smi, X_OK) < 0;

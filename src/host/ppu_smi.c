@@ -10,9 +10,37 @@
 #include <strings.h>
 
 #include "base/memory.h"
+#include "base/spawn.h"
 #include "base/text.h"
 
 enum { LINE_LIMIT = 512, COLUMNS_MAX = 32 };
+
+const char *ppu_smi_answer_name(enum ppu_smi_question question)
+{
+    static const char *const names[] = {
+        [SMI_CARDS] = "output of ppu-smi --query-ppu=index,pci.bus_id,uuid,serial",
+        [SMI_STATES] = "output of ppu-smi icn -s",
+        [SMI_REMOTES] = "output of ppu-smi icn -r",
+    };
+    return names[question];
+}
+
+int ppu_smi_ask(const char *tool, enum ppu_smi_question question, int seconds, struct buffer *output, struct error *err)
+{
+    static const char *const words[][2] = {
+        [SMI_CARDS] = {"--query-ppu=index,pci.bus_id,uuid,serial", "--format=csv,noheader"},
+        [SMI_STATES] = {"icn", "-s"},
+        [SMI_REMOTES] = {"icn", "-r"},
+    };
+    CLEANUP_FREE char *path = memory_copy_text(tool);
+    CLEANUP_FREE char *first = memory_copy_text(words[question][0]);
+    CLEANUP_FREE char *second = memory_copy_text(words[question][1]);
+    char *argv[] = {path, first, second, NULL};
+    if (spawn_capture(argv, deadline_after_ms(INT64_C(1000) * seconds), output, err) < 0) {
+        return error_wrap(err, "ppu-smi %s %s", first, second);
+    }
+    return 0;
+}
 
 /* Where the reading is, and what it fills in. */
 struct smi_reading {

@@ -61,21 +61,10 @@ static void ppudbg_read_status(struct registers *registers, const struct card_ad
     };
 }
 
-/* A simulated host may name a stand-in that lies outside its own tree. */
-char *ppudbg_path(const struct settings *settings)
-{
-    char *path = paths_resolve("%s", settings->ppudbg_path);
-    if (paths_simulated() && access(path, F_OK) < 0 && access(settings->ppudbg_path, F_OK) == 0) {
-        free(path);
-        path = memory_copy_text(settings->ppudbg_path);
-    }
-    return path;
-}
-
 /* ARGV[0] becomes the tool. */
 static int run_tool(const struct settings *settings, char *argv[], struct buffer *output, struct error *err)
 {
-    CLEANUP_FREE char *path = ppudbg_path(settings);
+    CLEANUP_FREE char *path = paths_resolve_tool(settings->ppudbg_path);
     int64_t deadline = deadline_after_ms((int64_t)settings->ppudbg_timeout * MILLISECONDS);
     argv[0] = path;
     if (spawn_capture(argv, deadline, output, err) == 0) {

@@ -309,7 +309,8 @@ def test_tool_without_sense(tools):
     answer = confirm_with_tools(tools)
     assert answer["links"][0]["witnesses"] == ["ppudbg: PPU 0 down, PPU 1 down"]
     assert answer["warnings"] == [
-        "ppu-smi is not asked any more: ppu-smi --query-ppu:1: the line is longer than 512 bytes"
+        "ppu-smi is not asked any more: output of ppu-smi --query-ppu=index,pci.bus_id,uuid,serial:1: the line is "
+        "longer than 512 bytes"
     ]
 
 
