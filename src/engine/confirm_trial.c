@@ -108,8 +108,6 @@ static bool done_up(struct attempt *attempt)
     return true;
 }
 
-typedef bool look_is_done(struct attempt *attempt);
-
 static bool is_as_expected(struct attempt *attempt)
 {
     const struct confirm *confirm = attempt->confirm;
@@ -119,6 +117,30 @@ static bool is_as_expected(struct attempt *attempt)
     gather_sights(attempt);
     return suspect_explains_trial(&observed, &world, &attempt->trial, confirm->sights + attempt->first_sight,
                                   confirm->sight_count - attempt->first_sight);
+}
+
+/* Before the trial a witness saw one end up and the other down: they are not one link, and what is joined to the first
+ * may go down later than it. */
+static bool ends_disagree(const struct attempt *attempt)
+{
+    for (enum witness witness = 0; witness < WITNESS_COUNT; witness++) {
+        uint32_t any_up = 0;
+        uint32_t any_down = 0;
+        for (int ppu = 0; ppu < attempt->confirm->topology->ppu_count; ppu++) {
+            uint32_t known = attempt->before.known[witness][ppu] & attempt->ends[ppu];
+            any_up |= known & attempt->before.up[witness][ppu];
+            any_down |= known & ~attempt->before.up[witness][ppu];
+        }
+        if (any_up != 0 && any_down != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool done_as_expected(struct attempt *attempt)
+{
+    return !ends_disagree(attempt) && is_as_expected(attempt);
 }
 
 typedef bool look_is_done(struct attempt *attempt);
@@ -332,7 +354,7 @@ static int make_trial(struct attempt *attempt, struct error *err)
                 read_card(attempt, ppu);
             }
         }
-        look_until(attempt, is_as_expected);
+        look_until(attempt, done_as_expected);
         attempt_judge(attempt, is_as_expected(attempt));
     } else {
         attempt->trial.refused = outcome == APPLY_FAILED && session->registers.backend->cuts_single_links;
