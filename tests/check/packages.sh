@@ -9,7 +9,7 @@ PACKAGES_PROVER="frama-c-base why3 z3 cvc4"
 PACKAGES_BENCH="python3 valgrind strace time"
 PACKAGES_SYSTEM="python3 python3-pytest qemu-system-x86 debootstrap busybox-static xz-utils"
 PACKAGES_PACKAGES="python3 python3-pytest debootstrap xz-utils"
-PACKAGES_CHECK="python3-pytest-xdist libvirt-dev libvirt0 valgrind strace gcovr cppcheck clang-tidy
+PACKAGES_CHECK="python3-pytest-xdist libseccomp-dev libvirt-dev libvirt0 valgrind strace gcovr cppcheck clang-tidy
     shellcheck binutils mandoc zsh graphviz git rpm rpmlint secilc apparmor"
 
 # Debian 12 has Frama-C; elsewhere the proofs run in a chroot of it.

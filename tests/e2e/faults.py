@@ -2,16 +2,24 @@
 """Faults in the real programs: the system calls of a run, a kill or an error at
 one of them, and the state of a simulated host, to compare and to put back.
 
-strace counts uses per name of a call (`when=`), and the dynamic loader's count
-too: so a run is traced once, and each later one is hit at (name, k-th use).
+A run is traced once, by strace, and each later one is hit at (name, k-th use) by
+strike.c; the dynamic loader's calls count too.
 """
 
+import errno
+import functools
 import json
 import os
 import re
 import shutil
 import signal
+import subprocess
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
+
+STRIKE = Path(__file__).resolve().parent / "strike.c"
+DEAD_STRIKE = 125
 
 # In a sanitizer or coverage build the program has calls that are not its own.
 COVERAGE_DATA = ".gcda"
@@ -69,12 +77,6 @@ class Point:
     def changes(self):
         return bool(CHANGES.search(self.text))
 
-    def kill(self):
-        return ["-e", f"trace={self.name}", "-e", f"inject={self.name}:signal=KILL:when={self.use}"]
-
-    def fail(self, error):
-        return ["-e", f"trace={self.name}", "-e", f"inject={self.name}:error={error}:when={self.use}"]
-
 
 def own_points(trace):
     """The calls after the dynamic loader's last, which is to unmap its cache, and
@@ -116,25 +118,42 @@ def errors_of(points, program):
     ]
 
 
+@functools.cache
+def strike_directory():
+    """With strike(1) in it, as long as this process lives."""
+    directory = tempfile.TemporaryDirectory(prefix="icn-hook-strike-")
+    compiler = os.environ.get("CC", "cc").split()
+    command = [*compiler, "-O1", "-o", f"{directory.name}/strike", str(STRIKE), "-lseccomp"]
+    subprocess.run(command, check=True)
+    return directory
+
+
 class Tracer:
-    """Runs a program under strace.  -D: the program's parent is libvirt's daemon, and
-    not strace."""
+    """Runs a program as a child of libvirt's daemon, and has things happen to it."""
 
     def __init__(self, host, program, log, may_print=False):
         self.may_print = may_print
         self.host = host
         self.program = program
         self.log = log
-        # seccomp is three times as fast; but strace 6.1 does not deliver signals
-        # with it, and it would follow the hook program into the engine.
-        self.fast = ["-f", "--seccomp-bpf"] if program == host.engine_program else []
 
-    def run(self, arguments, xml, options):
+    def run_under(self, tool, arguments, xml):
         environment = self.host.environment_under_strace()
-        command = [shutil.which("strace"), "-D", "-qq", "-o", str(self.log), *options, str(self.program), *arguments]
-        done = self.host.run_in_daemon(command, xml, environment, timeout=120)
+        done = self.host.run_in_daemon([*tool, str(self.program), *arguments], xml, environment, timeout=120)
         assert self.may_print or done.stdout == b"", f"stdout must stay empty: {done.stdout!r}"
         return done.status, done.stderr
+
+    def run(self, arguments, xml, options):
+        """Under strace.  -D: the program's parent is the daemon, and not strace."""
+        return self.run_under([shutil.which("strace"), "-D", "-qq", "-o", str(self.log), *options], arguments, xml)
+
+    def strike(self, arguments, xml, point, what):
+        """Its outcome, or None: the program has fewer such calls."""
+        tool = [f"{strike_directory().name}/strike", str(self.log), point.name, str(point.use), what]
+        self.log.unlink(missing_ok=True)
+        outcome = self.run_under(tool, arguments, xml)
+        assert outcome[0] != DEAD_STRIKE, outcome
+        return outcome if self.log.exists() else None
 
     def points(self, arguments, xml, status=0):
         """STATUS: what the run ends with when nothing fails."""
@@ -148,12 +167,12 @@ class Tracer:
         return found
 
     def kill(self, arguments, xml, point):
-        status, _ = self.run(arguments, xml, point.kill())
-        assert status == -signal.SIGKILL, f"not reached: {point}"
+        outcome = self.strike(arguments, xml, point, "kill")
+        assert outcome and outcome[0] == -signal.SIGKILL, f"not reached: {point}"
 
     def fail(self, arguments, xml, point, error):
-        outcome = self.run(arguments, xml, self.fast + point.fail(error))
-        assert "(INJECTED)" in self.log.read_text(), f"not reached: {point}"
+        outcome = self.strike(arguments, xml, point, str(getattr(errno, error)))
+        assert outcome, f"not reached: {point}"
         return outcome
 
 
