@@ -15,10 +15,10 @@ from kernel import Registers
 
 # A sequence number, odd while it is being changed; then for each card who has a
 # claim, who was let through, whether it was plugged in without a gate, and from whom
-# it was unplugged; then what the watcher reports: looks, looks with somebody let
-# through, and a violation.
-CARDS, TABLES = 8, 4
-LAYOUT = struct.Struct(f"<I{TABLES * CARDS}B")
+# it was unplugged; then for each tenant until when its start counts; then what the
+# watcher reports: looks, looks with somebody let through, and a violation.
+CARDS, TABLES, TENANTS = 8, 4, 5
+LAYOUT = struct.Struct(f"<I{TABLES * CARDS}B{TENANTS}d")
 REPORT = struct.Struct("<QQ")
 REPORT_AT, TEXT_AT = 128, 160
 PAUSE = 0.0005  # seconds; the programs are to run too
@@ -29,11 +29,13 @@ class Board:
         self.page = mmap.mmap(-1, mmap.PAGESIZE)
         self.sequence = 0
 
-    def publish(self, *tables):
-        """Lists with a number for each card, 0 = nobody."""
+    def publish(self, tables, deadlines):
+        """Lists with a number for each card, 0 = nobody, and with a time of the monotonic clock for
+        each tenant, whose number is one more than its index."""
         self.sequence += 2
         struct.pack_into("<I", self.page, 0, self.sequence - 1)
-        LAYOUT.pack_into(self.page, 0, self.sequence - 1, *(number for table in tables for number in table))
+        numbers = (number for table in tables for number in table)
+        LAYOUT.pack_into(self.page, 0, self.sequence - 1, *numbers, *deadlines)
         struct.pack_into("<I", self.page, 0, self.sequence)
 
     def read(self):
@@ -45,9 +47,18 @@ class Board:
         return looks, judged, self.page[TEXT_AT:].split(b"\0")[0].decode()
 
 
+def in_time(tables, deadlines):
+    """The tables without those whose start has taken too long: icn-hook may have given up their cards."""
+    now = time.monotonic()
+    late = {index + 1 for index, deadline in enumerate(deadlines) if deadline <= now}
+    claimed, through, plugged, loose = tables
+    return [[0 if number in late else number for number in table] for table in (claimed, through)] + [plugged, loose]
+
+
 def unpack(content):
     sequence, *numbers = LAYOUT.unpack(content)
-    return sequence, [numbers[CARDS * table : CARDS * (table + 1)] for table in range(TABLES)]
+    tables = [numbers[CARDS * table : CARDS * (table + 1)] for table in range(TABLES)]
+    return sequence, in_time(tables, numbers[CARDS * TABLES :])
 
 
 def watch(board, wires, paths):
@@ -64,8 +75,8 @@ def watch(board, wires, paths):
             continue
         looks += 1
         judged += any(tables[1])
-        found = rules.forbidden_links(wires, masks, *tables) if (before, masks) != fine else []
-        fine = (before, masks)
+        found = rules.forbidden_links(wires, masks, *tables) if (tables, masks) != fine else []
+        fine = (tables, masks)
         REPORT.pack_into(board.page, REPORT_AT, looks, judged)
         if found:
             text = f"live links {found} with registers { {p: hex(m) for p, m in masks.items()} }"

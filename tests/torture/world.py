@@ -2,6 +2,7 @@
 """One simulated host, its tenants, and what happens to them: step after step, each
 judged by the rules."""
 
+import math
 import random
 import time
 from collections import Counter, deque
@@ -16,8 +17,8 @@ from oracle import Domain, Oracle
 from simhost import SimHost
 from tenant import NOTHING_TO_CALL, Tenant
 from turns import Turns
+from watcher import TENANTS
 
-TENANTS = 5
 START_TIMEOUT = 6
 LOG_TAIL, LINES_OF_PROGRAMS = 80, 20
 KILLED = 0.35
@@ -42,7 +43,8 @@ class World:
         self.daemon = 0  # which one lives, counted; None: none
         self.daemons = 0
         self.claimed, self.through, self.loose = [0] * 8, [0] * 8, [0] * 8
-        self.published_at = {}
+        self.began = 0  # when the calls of this step were begun
+        self.called_at = {}  # by a tenant's number, its call that passed first, until it ends
         self.board = watcher.Board()
         self.watcher = watcher.start(
             self.board, self.host, [card / "resource0" for card in self.kernel.cards]
@@ -83,8 +85,14 @@ class World:
         plugged = [int(any(ppu in tenant.plugged for tenant in self.tenants)) for ppu in range(8)]
         return self.claimed, self.through, plugged, self.loose
 
+    def deadlines(self):
+        """Until when they may be without QEMU, by the tenants' order."""
+        for number, tenant in enumerate(self.tenants, 1):
+            is_starting = tenant.pid is None and number in self.called_at
+            yield self.called_at[number] + START_TIMEOUT if is_starting else math.inf
+
     def publish(self):
-        self.board.publish(*self.published())
+        self.board.publish(self.published(), self.deadlines())
 
     def number(self, tenant):
         return self.tenants.index(tenant) + 1
@@ -100,7 +108,7 @@ class World:
 
     def publish_passed(self, tenant, operation):
         number = self.number(tenant)
-        self.published_at[number] = time.monotonic()
+        self.called_at.setdefault(number, self.began)
         table = self.through if operation == "start" else self.claimed
         if operation == "prepare" and not all(self.kernel.can_be_written(ppu) for ppu in tenant.ppus()):
             return  # cut at `start` only
@@ -116,17 +124,16 @@ class World:
 
     def publish_end(self, tenant):
         number = self.number(tenant)
-        self.published_at.pop(number, None)
+        self.called_at.pop(number, None)
         self.claimed = [each if each != number else 0 for each in self.claimed]
         self.through = [each if each != number else 0 for each in self.through]
         self.loose = [each if each != number else 0 for each in self.loose]
         self.publish()
 
-    def publish_time(self):
-        """A start that takes longer than start_timeout loses its cards."""
-        for tenant in self.tenants:
-            at = self.published_at.get(self.number(tenant))
-            if at and tenant.pid is None and time.monotonic() - at > START_TIMEOUT / 2:
+    def forget_late_starts(self):
+        """What takes longer than start_timeout loses its cards."""
+        for tenant, deadline in zip(self.tenants, list(self.deadlines())):
+            if deadline <= time.monotonic():
                 self.publish_end(tenant)
 
     def may_lack_gate(self, tenant):
@@ -161,7 +168,8 @@ class World:
     def step(self):
         self.steps += 1
         events.change(self)
-        self.publish_time()
+        self.forget_late_starts()
+        self.publish()
         calls = self.choose_calls() + events.verbs(self)
         self.oracle.pass_time()
         before = self.oracle.owners()
@@ -173,6 +181,7 @@ class World:
             before = self.oracle.owners()
         self.kernel.was_late()
         turns = Turns(self.oracle, self.kernel.registers.all())
+        self.began = time.monotonic()
         self.calls.hooks += sum("operation" in call.facts for call in calls)
         self.calls.run(calls, self.dice.uniform(0, 0.02) if kill_daemon else None)
         if self.kernel.was_late():
@@ -206,7 +215,7 @@ class World:
             masks=self.kernel.registers.all(),
             readable={ppu for ppu in range(8) if self.kernel.can_be_read(ppu)},
             writable={ppu for ppu in range(8) if self.kernel.can_be_written(ppu)},
-            published=self.published(),
+            published=watcher.in_time(self.published(), self.deadlines()),
             left=turns.left([call.facts["turn"] for call in calls]),
             found=turns.masks,
             ungated=any(tenant.plugged or self.may_lack_gate(tenant) for tenant in self.tenants),
