@@ -3,9 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,7 +46,7 @@
  * engine dies with it (cli/hook_mode.c): libvirt goes on to `stopped` at once.
  */
 
-enum { VERDICT_FD = 3, TAIL_SIZE = 4096, LINE_SIZE = 512 };
+enum { VERDICT_FD = 3, TAIL_SIZE = 4096, LINE_SIZE = 512, CHILD_STACK = 64 << 10, EXEC_FAILED = 127 };
 
 enum {
     WAIT_MS = 120000, /* for the engine */
@@ -125,33 +126,50 @@ static char **engine_environment(int64_t answer_deadline)
     return environment;
 }
 
-/* 0, or why the engine could not be started. */
+/* What the child needs, and leaves for its parent. */
+struct start {
+    const char *path;
+    char *const *arguments;
+    char *const *environment;
+    const struct channels *channels;
+    int number; /* 0, or errno of what kept it from becoming the engine */
+};
+
+/* The child, in our memory until it has become the engine. */
+static int become_engine(void *context)
+{
+    struct start *start = context;
+    const struct channels *channels = start->channels;
+    int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    /* The descriptors are all above stderr, and the first ones are in place before VERDICT_FD may replace one. */
+    if (null >= 0 && dup2(channels->text, STDIN_FILENO) >= 0 && dup2(null, STDOUT_FILENO) >= 0 &&
+        dup2(channels->stderr_copy, STDERR_FILENO) >= 0 && dup2(channels->verdict[1], VERDICT_FD) >= 0) {
+        execve(start->path, start->arguments, start->environment);
+    }
+    start->number = errno;
+    _exit(EXEC_FAILED);
+}
+
+/*
+ * 0, or why the engine could not be started.  posix_spawn() would first reset the handlers of all signals, two
+ * system calls for each in Debian 12: a hook has no handler that could run in the child.
+ */
 static int start_engine(pid_t *child, char *const arguments[], const struct channels *channels, int64_t answer_deadline)
 {
-    const struct {
-        int from;
-        int to;
-    } moves[] = {
-        {channels->text, STDIN_FILENO}, {channels->stderr_copy, STDERR_FILENO}, {channels->verdict[1], VERDICT_FD}};
+    static _Alignas(max_align_t) char stack[CHILD_STACK];
     const char *path = engine_path();
     char *engine_arguments[] = {(char *)path, arguments[1], arguments[2], arguments[3], arguments[4], NULL};
     CLEANUP_FREE char **environment = engine_environment(answer_deadline);
-    posix_spawn_file_actions_t actions;
-    int number = posix_spawn_file_actions_init(&actions);
-    if (number != 0) {
-        return number;
+    struct start start = {
+        .path = path, .arguments = engine_arguments, .environment = environment, .channels = channels};
+    *child = clone(become_engine, stack + sizeof stack, CLONE_VM | CLONE_VFORK | SIGCHLD, &start);
+    if (*child < 0) {
+        return errno;
     }
-    /* The descriptors are all above stderr, and the first two are in place before
-     * VERDICT_FD may replace one. */
-    number = posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-    for (size_t i = 0; i < sizeof moves / sizeof moves[0] && number == 0; i++) {
-        number = posix_spawn_file_actions_adddup2(&actions, moves[i].from, moves[i].to);
+    if (start.number != 0) {
+        waitpid(*child, NULL, 0);
     }
-    if (number == 0) {
-        number = posix_spawn(child, path, &actions, NULL, engine_arguments, environment);
-    }
-    posix_spawn_file_actions_destroy(&actions);
-    return number;
+    return start.number;
 }
 
 static void pass_stderr_on(int fd)
