@@ -17,10 +17,8 @@ struct pci_state {
     char driver[DRIVER_NAME_SIZE]; /* "" = none bound */
     bool on_vfio;                  /* vfio-pci, or a variant driver (it has a vfio-dev directory) */
     int enable;                    /* how many users have enabled it; UNKNOWN_NUMBER if unreadable */
-    int iommu_group;               /* or UNKNOWN_NUMBER */
-    int numa_node;                 /* or UNKNOWN_NUMBER */
-    bool is_virtual_function;
-    struct bdf physical_function; /* of a virtual function */
+    int iommu_group;               /* on vfio, or after sysfs_read_place; or UNKNOWN_NUMBER */
+    int numa_node;                 /* after sysfs_read_place; or UNKNOWN_NUMBER */
     /* A process has it open through vfio: on a vfio driver and enabled.  From
      * sysfs_read_card also if only a virtual function of it is. */
     bool held;
@@ -33,6 +31,12 @@ void sysfs_read_state(struct bdf bdf, struct pci_state *state);
 
 /* The same of a card, with its virtual functions looked at for `held`. */
 void sysfs_read_card(struct bdf bdf, struct pci_state *state);
+
+/* Adds to what was read of a function that is present what nothing depends on but what people are shown. */
+void sysfs_read_place(struct bdf bdf, struct pci_state *state);
+
+/* A virtual function, of whichever card. */
+bool sysfs_is_virtual_function(struct bdf bdf);
 
 /* When a vfio driver took the card: seconds since the epoch, by the node in /dev/vfio that the kernel made
  * then for its IOMMU group (vfio_register_group_dev); a new owner or mode of the node does not change that.

@@ -128,8 +128,11 @@ static void offer_nodes(const struct host *host)
     for (int ppu = 0; ppu < host->session.machine->topology.ppu_count; ppu++) {
         struct pci_state state;
         char node[12];
-        if (is_present(host, ppu, &state) && state.numa_node >= 0 && state.numa_node < NODE_MAX &&
-            !seen[state.numa_node]) {
+        if (!is_present(host, ppu, &state)) {
+            continue;
+        }
+        sysfs_read_place(host->session.machine->card[ppu], &state);
+        if (state.numa_node >= 0 && state.numa_node < NODE_MAX && !seen[state.numa_node]) {
             seen[state.numa_node] = true;
             snprintf(node, sizeof node, "%d", state.numa_node);
             offer(node, NULL, "NUMA node");

@@ -149,7 +149,7 @@ static void check_functions(struct examination *examination)
             char bdf[BDF_TEXT_SIZE];
             other.function = (uint8_t)function;
             sysfs_read_state(other, &state);
-            if (state.present && !state.is_virtual_function && !card_function_is_taken(examination, other)) {
+            if (state.present && !sysfs_is_virtual_function(other) && !card_function_is_taken(examination, other)) {
                 card_findings_add(&findings, ppu, RESULT_WARN, "pass it too, as a <hostdev> of the same VM",
                                   "function %s of the card is not passed", bdf_format(other, bdf));
             }

@@ -75,6 +75,9 @@ static void gather(struct session *session)
         struct pci_state *state = &session->cards[ppu].state;
         if (session->machine->mapped[ppu] && session->machine->pins[ppu] != PIN_OTHER_FUNCTION) {
             sysfs_read_card(session->machine->card[ppu], state);
+            if (session->access == SESSION_LOOK && state->present) {
+                sysfs_read_place(session->machine->card[ppu], state);
+            }
         } else {
             *state = (struct pci_state){.enable = UNKNOWN_NUMBER,
                                         .iommu_group = UNKNOWN_NUMBER,

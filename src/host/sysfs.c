@@ -47,6 +47,12 @@ static int read_number_at(int directory, const char *name)
     return file_read_word_at(directory, name, text, sizeof text) ? parse_known_number(text) : UNKNOWN_NUMBER;
 }
 
+static int read_iommu_group_at(int directory, const char *name)
+{
+    char target[PATH_MAX];
+    return read_link_at(directory, name, target) ? parse_known_number(last_part(target)) : UNKNOWN_NUMBER;
+}
+
 static bool ends_in(const char *text, const char *end)
 {
     size_t length = strlen(text);
@@ -71,12 +77,6 @@ static int open_function(struct bdf bdf, int flags)
     return open(path, flags | O_DIRECTORY | O_CLOEXEC);
 }
 
-static bool read_physical_function(int directory, struct bdf *physical)
-{
-    char target[PATH_MAX];
-    return read_link_at(directory, "physfn", target) && bdf_parse(last_part(target), physical);
-}
-
 /* DIRECTORY is what open_function gave, and NUMBER errno then. */
 static void read_state_at(int directory, int number, struct bdf bdf, struct pci_state *state)
 {
@@ -94,15 +94,13 @@ static void read_state_at(int directory, int number, struct bdf bdf, struct pci_
         return;
     }
     state->enable = read_number_at(directory, "enable");
-    state->numa_node = read_number_at(directory, "numa_node");
     if (read_link_at(directory, "driver", target)) {
         text_escape(state->driver, sizeof state->driver, last_part(target));
         state->on_vfio = is_vfio(directory, last_part(target));
     }
-    if (read_link_at(directory, "iommu_group", target)) {
-        state->iommu_group = parse_known_number(last_part(target));
+    if (state->on_vfio) {
+        state->iommu_group = read_iommu_group_at(directory, "iommu_group");
     }
-    state->is_virtual_function = read_physical_function(directory, &state->physical_function);
     if (state->on_vfio && state->enable > 0) {
         state->held = true;
         state->held_function = bdf;
@@ -115,6 +113,26 @@ void sysfs_read_state(struct bdf bdf, struct pci_state *state)
     CLEANUP_FD int directory = open_function(bdf, O_PATH);
     int number = errno;
     read_state_at(directory, number, bdf, state);
+}
+
+void sysfs_read_place(struct bdf bdf, struct pci_state *state)
+{
+    char text[BDF_TEXT_SIZE];
+    CLEANUP_FREE char *node = paths_resolve(PATH_PCI_DEVICES "/%s/numa_node", bdf_format(bdf, text));
+    CLEANUP_FREE char *group = paths_resolve(PATH_PCI_DEVICES "/%s/iommu_group", text);
+    state->numa_node = read_number_at(AT_FDCWD, node);
+    if (!state->on_vfio) {
+        state->iommu_group = read_iommu_group_at(AT_FDCWD, group);
+    }
+}
+
+bool sysfs_is_virtual_function(struct bdf bdf)
+{
+    char text[BDF_TEXT_SIZE];
+    char target[PATH_MAX];
+    struct bdf physical;
+    CLEANUP_FREE char *link = paths_resolve(PATH_PCI_DEVICES "/%s/physfn", bdf_format(bdf, text));
+    return read_link_at(AT_FDCWD, link, target) && bdf_parse(last_part(target), &physical);
 }
 
 int64_t sysfs_vfio_since(const struct pci_state *state)

@@ -36,7 +36,6 @@ static void test_absent(void **unused)
     assert_int_equal(state.enable, UNKNOWN_NUMBER);
     assert_int_equal(state.iommu_group, UNKNOWN_NUMBER);
     assert_int_equal(state.numa_node, UNKNOWN_NUMBER);
-    assert_false(state.is_virtual_function);
     assert_false(state.held);
 }
 
@@ -74,7 +73,6 @@ static void test_bare_card(void **unused)
     assert_int_equal(state.enable, 0);
     assert_int_equal(state.iommu_group, UNKNOWN_NUMBER);
     assert_int_equal(state.numa_node, UNKNOWN_NUMBER);
-    assert_false(state.is_virtual_function);
 }
 
 /* The links dangle, as on a simulated host; the card itself is a link, as on a
@@ -94,9 +92,18 @@ static void test_bound_card(void **unused)
     assert_string_equal(state.driver, "vfio-pci");
     assert_true(state.on_vfio);
     assert_int_equal(state.enable, 2);
-    assert_int_equal(state.numa_node, 1);
     assert_int_equal(state.iommu_group, 14);
+    assert_int_equal(state.numa_node, UNKNOWN_NUMBER);
     assert_true(state.held);
+    sysfs_read_place(card, &state);
+    assert_int_equal(state.iommu_group, 14);
+    assert_int_equal(state.numa_node, 1);
+    simulated_remove(CARD "/driver");
+    state = read_state();
+    assert_int_equal(state.iommu_group, UNKNOWN_NUMBER);
+    sysfs_read_place(card, &state);
+    assert_int_equal(state.iommu_group, 14);
+    simulated_link(CARD "/driver", "../../../bus/pci/drivers/vfio-pci");
     simulated_text(CARD "/enable", "0\n");
     state = read_state();
     assert_true(state.on_vfio);
@@ -155,6 +162,7 @@ static void check_enable(const char *text, int expected)
 
 static void test_strange_values(void **unused)
 {
+    struct pci_state state;
     (void)unused;
     simulated_card("0000:08:00.0");
     check_enable("3", 3);
@@ -168,24 +176,24 @@ static void test_strange_values(void **unused)
     simulated_directory(CARD "/enable");
     assert_int_equal(read_state().enable, UNKNOWN_NUMBER);
     simulated_link(CARD "/iommu_group", "../junk");
-    assert_int_equal(read_state().iommu_group, UNKNOWN_NUMBER);
+    state = read_state();
+    sysfs_read_place(card, &state);
+    assert_int_equal(state.iommu_group, UNKNOWN_NUMBER);
     simulated_text(CARD "/driver", "not a link");
     assert_string_equal(read_state().driver, "");
 }
 
 static void test_virtual_function(void **unused)
 {
-    const struct bdf physical = {.bus = 7, .slot = 0x1f, .function = 3};
-    struct pci_state state;
     (void)unused;
+    assert_false(sysfs_is_virtual_function(card));
     simulated_card("0000:08:00.0");
+    assert_false(sysfs_is_virtual_function(card));
     simulated_link(CARD "/physfn", "../0000:07:1f.3");
-    state = read_state();
-    assert_true(state.is_virtual_function);
-    assert_int_equal(bdf_compare(state.physical_function, physical), 0);
+    assert_true(sysfs_is_virtual_function(card));
     simulated_remove(CARD "/physfn");
     simulated_link(CARD "/physfn", "../junk");
-    assert_false(read_state().is_virtual_function);
+    assert_false(sysfs_is_virtual_function(card));
 }
 
 static void test_virtual_functions_of_card(void **unused)
@@ -278,7 +286,6 @@ static void test_held_virtual_function(void **unused)
     simulated_text("/sys/bus/pci/devices/0000:08:00.1/enable", "1\n");
     assert_held(read_card(), (struct bdf){.bus = 8, .function = 1}, 15);
     assert_string_equal(read_card().driver, "ppu");
-    assert_int_equal(read_card().iommu_group, 14);
 }
 
 /* More entries than one call of the kernel's returns. */
