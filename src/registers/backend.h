@@ -10,6 +10,6 @@
 MUST_CHECK enum reading_kind registers_awake(struct registers *registers, struct bdf bdf, bool may_touch,
                                              struct error *err);
 
-/* For decoding_begin: whether memory decoding of a card that registers_awake has looked at was found on.
+/* For mmio.c: whether nothing was in the way of the last access to a card that registers_awake has looked at.
  * NULL: it has not. */
-bool *registers_decodes(const struct registers *registers, struct bdf bdf);
+bool *registers_answers(const struct registers *registers, struct bdf bdf);

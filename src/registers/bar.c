@@ -85,8 +85,11 @@ bool bar_claimer(struct bdf bdf, int bar, char claimer[BAR_CLAIMER_SIZE])
     struct error unused;
     const char *found = NULL;
     CLEANUP_FREE char *path = paths_resolve(PATH_PROC "/iomem");
-    if (!read_bar(bdf, bar, &resource) || resource.start == 0 ||
-        file_read(path, IOMEM_LIMIT, &iomem, NULL, &unused) < 0) {
+    if (file_read(path, IOMEM_LIMIT, &iomem, NULL, &unused) < 0) {
+        return false;
+    }
+    if (!read_bar(bdf, bar, &resource) || resource.start == 0) {
+        buffer_free(&iomem);
         return false;
     }
     uint64_t last = resource.start + (uint64_t)sysconf(_SC_PAGESIZE) - 1;

@@ -15,9 +15,6 @@
  * So it is written only when no driver is bound and the count is 0, and the one is taken back
  * right after the access.  Before the "1" a note goes to our state, after the "0" it is taken
  * away: a count that a killed hook left would later look like a process that holds the card.
- *
- * Decoding that was found on before the read is not looked at again before the write: should it
- * be off by then, the register reads all ones, and then it is looked at (believe_ones).
  */
 #include "registers/decoding.h"
 
@@ -28,7 +25,6 @@
 #include "base/memory.h"
 #include "base/paths.h"
 #include "host/sysfs.h"
-#include "registers/backend.h"
 
 enum { CONFIG_COMMAND = 4, CONFIG_HEAD_SIZE = 6 };
 
@@ -84,18 +80,8 @@ enum reading_kind decoding_begin(const struct registers *registers, struct bdf b
 {
     struct config_head head;
     struct pci_state card;
-    bool *decodes = registers_decodes(registers, bdf);
     *switched_on = false;
-    if (decodes && *decodes) {
-        return READING_FINE;
-    }
-    if (!config_head_read(bdf, &head)) {
-        return READING_FINE;
-    }
-    if ((head.command & COMMAND_MEMORY) != 0) {
-        if (decodes) {
-            *decodes = true;
-        }
+    if (!config_head_read(bdf, &head) || (head.command & COMMAND_MEMORY) != 0) {
         return READING_FINE;
     }
     if (!may_touch || !registers->may_write) {

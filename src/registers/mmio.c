@@ -5,6 +5,8 @@
  * The link config register lies in a BAR of the card.  A card is reached in four steps, each
  * of which can say that nothing can be known now: its BAR is memory and has an address (bar.c),
  * it is awake (power.c), its memory decoding is on (decoding.c), its BAR can be mapped (window.c).
+ * What was found so before the read is not looked at again before the write: what has changed by
+ * then shows in the mapping, or in a register that reads all ones (believe_ones).
  *
  * A write of a card's mask goes through two mappings: read, replace the bits that are links,
  * keep the others, write; then, through one of its own, read back and compare.  So what is
@@ -47,6 +49,10 @@ static enum reading_kind mmio_begin(struct registers *registers, const struct ca
         .place = {.bdf = address->bdf, .bar = settings->bar, .offset = which == LINK_CONFIG ? config : status},
         .beside = which == LINK_CONFIG ? status : config,
     };
+    const bool *answers = registers_answers(registers, address->bdf);
+    if (answers && *answers) {
+        return READING_FINE;
+    }
     if (bar_check(address->bdf, settings->bar, err) < 0) {
         return READING_FAILED;
     }
@@ -57,8 +63,13 @@ static enum reading_kind mmio_begin(struct registers *registers, const struct ca
     return kind == READING_FINE ? window_simulate(&card->place, err) : kind;
 }
 
-static void mmio_end(const struct registers *registers, const struct mmio_card *card)
+/* KIND: what the access came to. */
+static void mmio_end(const struct registers *registers, const struct mmio_card *card, enum reading_kind kind)
 {
+    bool *answers = registers_answers(registers, card->address->bdf);
+    if (answers) {
+        *answers = kind == READING_FINE && !card->place.switched_on;
+    }
     decoding_end(registers, card->address->bdf, card->place.switched_on);
 }
 
@@ -117,7 +128,7 @@ static void read_register(struct registers *registers, const struct card_address
     if (reading->kind == READING_FINE) {
         reading->kind = load(&card, value, &err);
     }
-    mmio_end(registers, &card);
+    mmio_end(registers, &card, reading->kind);
     if (reading->kind != READING_FINE) {
         text_copy_line(reading->why, sizeof reading->why, err.text);
         reading->is_kept = reading->kind == READING_UNVERIFIABLE && window_has_host_driver(address->bdf);
@@ -196,7 +207,7 @@ static enum reading_kind write_mask(struct registers *registers, const struct ca
     if (kind == READING_FINE) {
         kind = store_and_verify(registers, &card, mask, err);
     }
-    mmio_end(registers, &card);
+    mmio_end(registers, &card, kind);
     if (kind != READING_FINE) {
         error_wrap(err, "PPU %d (%s)", address->ppu, bdf_format(address->bdf, text));
     }

@@ -21,7 +21,7 @@ struct power_card {
     struct bdf bdf;
     enum reading_kind kind; /* READING_FINE: awake; else why not */
     bool is_kept;           /* it stays awake until power_let_sleep; false: somebody else's matter */
-    bool decodes;           /* its memory decoding was found on (decoding.c) */
+    bool answers;           /* nothing was in the way of the last access (mmio.c) */
     char why[256];
 };
 

@@ -60,10 +60,10 @@ void registers_wake(struct registers *registers, const struct bdf bdfs[], size_t
     power_wake(registers->woken + before, registers->woken_count - before);
 }
 
-bool *registers_decodes(const struct registers *registers, struct bdf bdf)
+bool *registers_answers(const struct registers *registers, struct bdf bdf)
 {
     struct power_card *card = find_woken(registers, bdf);
-    return card ? &card->decodes : NULL;
+    return card ? &card->answers : NULL;
 }
 
 enum reading_kind registers_awake(struct registers *registers, struct bdf bdf, bool may_touch, struct error *err)

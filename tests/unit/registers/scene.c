@@ -131,6 +131,12 @@ void lock_state(void)
     assert_int_equal(state_open(&state_of_host, STATE_CHANGE, deadline_after_ms(1000), &err), 0);
 }
 
+void scene_reopen(void)
+{
+    registers_close(&registers);
+    registers_open(&registers, &settings, &state_of_host, true);
+}
+
 void set_register(uint32_t value)
 {
     simulated_set_register(BDF, LINK_CONFIG_OFFSET, value);

@@ -43,6 +43,10 @@ int scene_tear_down(void **state);
 
 /* The state as a hook has it. */
 void lock_state(void);
+
+/* Another hook: what this one has found is not remembered. */
+void scene_reopen(void);
+
 size_t count_notes(void);
 
 void set_register(uint32_t value);

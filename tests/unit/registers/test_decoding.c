@@ -87,13 +87,6 @@ static void test_does_not_come_on(void **state)
     assert_int_equal(count_notes(), 0);
 }
 
-/* Another hook: what was found on is not remembered. */
-static void reopen(void)
-{
-    registers_close(&registers);
-    registers_open(&registers, &settings, &state_of_host, true);
-}
-
 static void test_is_on(void **state)
 {
     (void)state;
@@ -101,11 +94,11 @@ static void test_is_on(void **state)
     simulated_config(BDF, 0x1ee0, 0x0006);
     check_written(0x19, 0x19);
     assert_string_equal(scene.enable, "0\n");
-    reopen();
+    scene_reopen();
     simulated_text(DIRECTORY "/config", "\xe0\x1e\x01\x60"); /* too short to say */
     check_written(0x31, 0x31);
     assert_string_equal(scene.enable, "0\n");
-    reopen();
+    scene_reopen();
     simulated_remove(DIRECTORY "/config");
     check_written(0x19, 0x19);
     assert_string_equal(scene.enable, "0\n");

@@ -109,6 +109,21 @@ static void test_write_reads_back_afresh(void **state)
     assert_int_equal(scene.mappings, 2);
 }
 
+/* What was in no access's way is not looked at before the next one; one that fails brings that back. */
+static void test_what_answered_is_not_asked_again(void **state)
+{
+    const char *io_bar = "BAR 0 is an I/O BAR; set bar in [registers]";
+    (void)state;
+    check_reading(READING_FINE, 0, "");
+    simulated_text(DIRECTORY "/resource", "0x2000 0x20ff 0x40101\n");
+    check_written(0x19, 0x19);
+    scene.failure = ENOMEM;
+    check_refused(APPLY_FAILED, "cannot map resource0: Cannot allocate memory");
+    scene.failure = 0;
+    check_refused(APPLY_FAILED, io_bar);
+    assert_int_equal(simulated_register(BDF, LINK_CONFIG_OFFSET), 0x19);
+}
+
 static void test_place(void **state)
 {
     (void)state;
@@ -320,6 +335,7 @@ int main(void)
         TEST(test_status_that_cannot_be_read),
         TEST(test_write_keeps_other_bits),
         TEST(test_write_reads_back_afresh),
+        TEST(test_what_answered_is_not_asked_again),
         TEST(test_place),
         TEST(test_all_ones_are_a_value),
         TEST(test_gone),

@@ -185,9 +185,11 @@ static void test_bar_that_nobody_claimed(void **state)
     (void)state;
     set_register(0x20);
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        scene_reopen();
         set_iomem(texts[i]);
         check_reading(READING_FINE, 0x20, "");
     }
+    scene_reopen();
     set_iomem("00000000-dfffffff : Reserved\n");
     simulated_text(DIRECTORY "/resource", "junk\n");
     check_reading(READING_FINE, 0x20, "");
@@ -229,6 +231,7 @@ static void test_bars_that_cannot_be_mapped(void **state)
     check_reading(READING_FINE, 0x20, "");
     assert_int_equal(scene.mappings, 1);
     settings.bar = 1;
+    scene_reopen();
     check_both("BAR 1 is an I/O BAR; set bar in [registers]");
 }
 
@@ -253,8 +256,10 @@ static void test_resource_file_that_says_nothing(void **state)
     assert_int_equal(rename(simulated_path(DIRECTORY "/resource0"), simulated_path(DIRECTORY "/resource2")), 0);
     set_resource(IO_LINE IO_LINE);
     check_reading(READING_FINE, 0, "");
+    scene_reopen();
     set_resource(IO_LINE IO_LINE "0x0 0x0 junk\n");
     check_reading(READING_FINE, 0, "");
+    scene_reopen();
     set_resource(IO_LINE);
     check_reading(READING_FINE, 0, "");
 }
@@ -264,6 +269,7 @@ static void check_strict(bool is_held)
     int before = scene.mappings;
     if (!is_held) {
         check_reading(READING_FINE, 0x20, "");
+        scene_reopen();
         return;
     }
     check_reading(READING_UNVERIFIABLE, 0, HELD);
