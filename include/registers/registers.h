@@ -11,6 +11,7 @@
 #include "core/bdf.h"
 #include "host/settings.h"
 #include "host/state.h"
+#include "host/sysfs.h"
 
 /*
  * The link config registers of the cards, through one of two backends.  Masks are
@@ -38,7 +39,8 @@ struct reading {
 struct card_address {
     int ppu;
     struct bdf bdf;
-    uint32_t links; /* the bits that are links: the only ones ever changed */
+    const struct pci_state *state; /* borrowed; as the session has seen it */
+    uint32_t links;                /* the bits that are links: the only ones ever changed */
 };
 
 /* What is to be written, for all cards at once. */

@@ -177,6 +177,7 @@ struct card_address session_address(const struct session *session, int ppu)
     return (struct card_address){
         .ppu = ppu,
         .bdf = session->machine->card[ppu],
+        .state = &session->cards[ppu].state,
         .links = topology_links(&session->machine->topology, ppu),
     };
 }

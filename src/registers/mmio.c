@@ -60,7 +60,7 @@ static enum reading_kind mmio_begin(struct registers *registers, const struct ca
     if (kind == READING_FINE) {
         kind = decoding_begin(registers, address->bdf, may_touch, &card->place.switched_on, err);
     }
-    return kind == READING_FINE ? window_simulate(&card->place, err) : kind;
+    return kind == READING_FINE ? window_simulate(&card->place, address->state, err) : kind;
 }
 
 /* KIND: what the access came to. */

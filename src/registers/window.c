@@ -162,19 +162,14 @@ bool window_has_host_driver(struct bdf bdf)
 }
 
 /* There resourceN is a plain file, which can always be mapped.  A real host is not asked. */
-enum reading_kind window_simulate(const struct window_place *place, struct error *err)
+enum reading_kind window_simulate(const struct window_place *place, const struct pci_state *state, struct error *err)
 {
-    char text[BDF_TEXT_SIZE];
-    char word[16];
     char claimer[BAR_CLAIMER_SIZE];
-    uint64_t enable = 0;
-    if (!paths_simulated()) {
+    bool is_held = state->enable > 0 || (state->driver[0] && !state->on_vfio);
+    if (!paths_simulated() || !(is_held || bar_claimer(place->bdf, place->bar, claimer))) {
         return READING_FINE;
     }
-    CLEANUP_FREE char *path = paths_resolve("%s/%s/enable", PATH_PCI_DEVICES, bdf_format(place->bdf, text));
-    bool is_known = file_read_word_at(AT_FDCWD, path, word, sizeof word) && text_parse_number(word, INT_MAX, &enable);
-    bool is_held = (is_known && enable > (place->switched_on ? 1 : 0)) || window_has_host_driver(place->bdf);
-    return is_held || bar_claimer(place->bdf, place->bar, claimer) ? map_failed(EINVAL, place, err) : READING_FINE;
+    return map_failed(EINVAL, place, err);
 }
 
 enum reading_kind window_open(struct window *window, const struct window_place *place, bool for_write,

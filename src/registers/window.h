@@ -38,9 +38,10 @@ MUST_CHECK enum reading_kind window_store(const struct window *window, uint32_t 
 /* Takes back the process's handler of SIGBUS, which the first access installs. */
 void window_unguard(void);
 
-/* What the kernel of a real host would answer to window_open for a card of a simulated one:
- * READING_FINE, or as window_open. */
-MUST_CHECK enum reading_kind window_simulate(const struct window_place *place, struct error *err);
+/* What the kernel of a real host would answer to window_open for a card of a simulated one that is in
+ * STATE: READING_FINE, or as window_open. */
+MUST_CHECK enum reading_kind window_simulate(const struct window_place *place, const struct pci_state *state,
+                                             struct error *err);
 
 /* A driver of the host is bound to the card, not one of vfio: it has the BARs as long as it is. */
 bool window_has_host_driver(struct bdf bdf);

@@ -20,6 +20,7 @@ struct settings settings;
 struct state state_of_host;
 struct registers registers;
 struct card_address card;
+static struct pci_state state_of_card;
 
 size_t count_notes(void)
 {
@@ -112,7 +113,7 @@ int scene_set_up(void **state)
     settings_default(&settings);
     state_of_host = STATE_CLOSED;
     registers_open(&registers, &settings, &state_of_host, true);
-    card = (struct card_address){.ppu = 3, .bdf = {.bus = 8}, .links = LINKS};
+    card = (struct card_address){.ppu = 3, .bdf = {.bus = 8}, .state = &state_of_card, .links = LINKS};
     return 0;
 }
 
@@ -146,6 +147,7 @@ static void check_read(bool may_touch, enum reading_kind kind, uint32_t mask, co
 {
     struct reading reading;
     memset(&reading, 0xaa, sizeof reading);
+    sysfs_read_state(card.bdf, &state_of_card);
     registers.backend->read(&registers, &card, may_touch, &reading);
     assert_string_equal(reading.why, why);
     assert_int_equal(reading.kind, kind);
@@ -171,6 +173,7 @@ static int cut(uint32_t mask, bool may_defer, enum apply_outcome *outcome, struc
     const struct writing writing = {
         .plan = &plan, .cards = cards, .owners = owners, .ppu_count = 4, .may_defer = may_defer};
     struct text_list warnings = {0};
+    sysfs_read_state(card.bdf, &state_of_card);
     int result = registers.backend->write_plan(&registers, &writing, outcome, &warnings, err);
     assert_int_equal(warnings.count, 0);
     return result;

@@ -29,6 +29,7 @@ static struct settings settings;
 static struct registers registers;
 static struct topology topology;
 static struct card_address cards[CARDS];
+static struct pci_state states[CARDS];
 static int owners[CARDS];
 static struct plan_goal goals[CARDS];
 static struct plan plan;
@@ -46,7 +47,7 @@ static int set_up(void **state)
     memset(goals, 0, sizeof goals);
     for (int i = 0; i < CARDS; i++) {
         simulated_card(addresses[i]);
-        cards[i] = (struct card_address){.ppu = i, .links = LINKS};
+        cards[i] = (struct card_address){.ppu = i, .state = &states[i], .links = LINKS};
         assert_true(bdf_parse(addresses[i], &cards[i].bdf));
     }
     writing = (struct writing){.plan = &plan, .cards = cards, .owners = owners, .ppu_count = CARDS};
@@ -78,6 +79,9 @@ static void plan_first_two(void)
 static int write_plan(struct error *err)
 {
     memset(outcomes, 0xaa, sizeof outcomes);
+    for (int i = 0; i < CARDS; i++) {
+        sysfs_read_state(cards[i].bdf, &states[i]);
+    }
     return registers.backend->write_plan(&registers, &writing, outcomes, &warnings, err);
 }
 

@@ -26,7 +26,8 @@
 
 enum { HERD = 16, NOBODY = 65534 };
 
-static const struct card_address card = {.ppu = 0, .bdf = {.bus = 0x08}, .links = 0x39};
+static struct pci_state state_of_card;
+static const struct card_address card = {.ppu = 0, .bdf = {.bus = 0x08}, .state = &state_of_card, .links = 0x39};
 
 static struct settings settings;
 static struct state state_of_host;
