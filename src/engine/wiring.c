@@ -181,11 +181,6 @@ static int compare_link(struct wiring_making *making, int ppu, int link)
                              sources->remotes_name, remotes->line, card, link, sources->topology_name,
                              describe_peer(wiring, said, peers[0]));
         }
-        if (is_down) {
-            text_list_add(making->warnings, "link %d of %s is inactive (%s:%d); %s says that it leads to %s", link,
-                          card, sources->states_name, states->links[link].line, sources->topology_name,
-                          describe_peer(wiring, said, peers[0]));
-        }
         wiring->topology.peer[ppu][link] = (int16_t)(said >= 0 ? said : NO_PEER);
     }
     wiring->listed[ppu] |= (uint32_t)(said != NO_PEER) << link;
@@ -250,63 +245,6 @@ static uint32_t wired_links(const struct wiring *wiring, int ppu)
     return wired;
 }
 
-/* "1, 2" */
-static const char *list_indices(uint32_t links, char *text, size_t size)
-{
-    size_t used = 0;
-    text[0] = '\0';
-    for (int link = 0; link < LINK_MAX && used < size; link++) {
-        if ((links >> link & 1) != 0) {
-            used += (size_t)snprintf(text + used, size - used, "%s%d", used > 0 ? ", " : "", link);
-        }
-    }
-    return text;
-}
-
-/* Every link that leads to no card of this host, as far as anybody can see. */
-static void warn_of_external(struct wiring_making *making)
-{
-    const struct wiring_sources *sources = making->sources;
-    const struct wiring *wiring = making->wiring;
-    for (int ppu = 0; ppu < wiring->topology.ppu_count; ppu++) {
-        const struct ppu_smi_links_of *states = ppu_smi_links_of(&sources->states, ppu);
-        const struct ppu_smi_links_of *remotes = ppu_smi_links_of(&sources->remotes, ppu);
-        uint32_t external = wiring->listed[ppu] & ~wired_links(wiring, ppu);
-        uint32_t inactive = 0;
-        char card[CARD_TEXT_SIZE];
-        char links[4 * LINK_MAX];
-        wiring_name_card(wiring, ppu, card);
-        for (int link = 0; link < LINK_MAX; link++) {
-            uint32_t bit = UINT32_C(1) << link;
-            if ((external & bit) == 0) {
-                continue;
-            }
-            if (states && states->links[link].state == SMI_LINK_INACTIVE) {
-                inactive |= bit;
-                external &= ~bit;
-            } else if (remotes && remotes->links[link].has_remote) {
-                char bdf[BDF_TEXT_SIZE];
-                text_list_add(making->warnings,
-                              "link %d of %s leads to %s (%s:%d), which is not a card of this host: it is external",
-                              link, card, bdf_format(remotes->links[link].remote, bdf), sources->remotes_name,
-                              remotes->links[link].line);
-                external &= ~bit;
-            }
-        }
-        if (inactive != 0) {
-            text_list_add(
-                making->warnings,
-                "links of %s that are inactive, so that nobody can see where they lead: %s (%s:%d); they count "
-                "as external",
-                card, list_indices(inactive, links, sizeof links), sources->states_name, states->line);
-        }
-        if (external != 0) {
-            text_list_add(making->warnings, "links of %s whose other end is not told: %s; they count as external", card,
-                          list_indices(external, links, sizeof links));
-        }
-    }
-}
-
 static int put_together(struct wiring_making *making)
 {
     const struct wiring_sources *sources = making->sources;
@@ -343,7 +281,7 @@ static int put_together(struct wiring_making *making)
         listed |= wiring->listed[ppu];
     }
     wiring->links = sources->states_name || sources->remotes_name ? listed : 0;
-    warn_of_external(making);
+    wiring_warn_of_external(making);
     return 0;
 }
 

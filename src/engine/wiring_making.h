@@ -20,3 +20,6 @@ int wiring_find_card(const struct wiring *wiring, struct bdf bdf);
 
 /* Gives every card its id. */
 MUST_CHECK int wiring_find_ids(struct wiring_making *making);
+
+/* Adds a warning for each kind of links that are down or lead to no card of this host, with all links of the kind. */
+void wiring_warn_of_external(struct wiring_making *making);

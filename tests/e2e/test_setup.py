@@ -130,20 +130,23 @@ def test_what_is_not_used_may_be_there(tmp_path):
     assert check_written(host, machine)["registers"] == {"links": "0x7f"}
 
 
-def test_external_links_are_named(tmp_path):
+def test_external_links_are_summed_up(tmp_path):
     machine = big_machine()
     host = machine.host(tmp_path / "host")
     saved = machine.save(tmp_path / "saved")
-    warnings = host.engine("setup", "--json", "--from", saved).json()["warnings"]
-    assert warnings[:3] == [
-        f"link 1 of PPU 0 (0001:c9:00.0) leads to 0000:d0:00.0 ({saved}/icn-r.txt:3), which is not a card of this host: "
-        "it is external",
-        "links of PPU 0 (0001:c9:00.0) that are inactive, so that nobody can see where they lead: 2 "
-        f"({saved}/icn-s.txt:1); they count as external",
-        "links of PPU 1 (0001:c8:00.0) that are inactive, so that nobody can see where they lead: 1, 2 "
-        f"({saved}/icn-s.txt:9); they count as external",
+    expected = [
+        "link 2 of PPU 0,2,4,6,8,10,12,14; links 1 and 2 of PPU 1,3,5,7,9,11,13; link 1 of PPU 15 are inactive now and "
+        "count as external",
+        "link 1 of PPU 0,2,4,6,8,10,12 leads to something other than a card of this host and counts as external",
     ]
-    assert len(warnings) == 7 + 16
+    shown = host.engine("setup", "--dry-run", "--from", saved).stdout.decode()
+    assert [line for line in shown.splitlines() if "warning" in line] == [f"warning: {line}" for line in expected]
+    assert host.engine("setup", "--json", "--from", saved).json()["warnings"] == expected
+
+
+def test_links_that_all_cards_have_down(guide, tmp_path):
+    found = guide.engine("setup", "--json", "--from", guide_machine().save(tmp_path / "saved")).json()
+    assert found["warnings"] == ["links 1 and 2 of PPU 0-7 are inactive now and count as external"]
 
 
 def test_an_active_link_without_remote_is_external(guide, tmp_path):
@@ -151,7 +154,10 @@ def test_an_active_link_without_remote_is_external(guide, tmp_path):
     states = machine.states().replace("Link 1: <inactive>", "Link 1: 50 GB/s", 1)
     saved = machine.save(tmp_path / "saved", icn_s_txt=states)
     found = guide.engine("setup", "--json", "--from", saved).json()
-    assert "links of PPU 0 (0000:08:00.0) whose other end is not told: 1; they count as external" in found["warnings"]
+    assert found["warnings"] == [
+        "link 2 of PPU 0; links 1 and 2 of PPU 1-7 are inactive now and count as external",
+        "link 1 of PPU 0 counts as external: nothing says where it leads",
+    ]
     assert found["external"] == 16
 
 
@@ -179,10 +185,10 @@ def test_inactive_link_that_the_topology_knows(guide, tmp_path):
         states[at] = f"    Link {link}: <inactive>\n"
     saved = machine.save(tmp_path / "saved", icn_r_txt=remotes, icn_s_txt="".join(states))
     found = guide.engine("setup", "--json", "--from", saved).json()
-    assert (
-        f"link 0 of PPU 0 (0000:08:00.0) is inactive ({saved}/icn-s.txt:2); {saved}/topo.txt says that it leads to "
-        "PPU 6 (0001:aa:00.0)"
-    ) in found["warnings"]
+    assert found["warnings"] == [
+        "links 1 and 2 of PPU 0-7 are inactive now and count as external",
+        f"link 0 of PPU 0,6 is inactive now; where it leads is taken from {saved}/topo.txt",
+    ]
     check_written(guide, machine)
 
 
