@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/paths.h"
+#include "base/text.h"
 #include "core/ownership.h"
 #include "doctor/checks.h"
 #include "doctor/facts.h"
@@ -91,6 +93,45 @@ static void check_confirmed(struct examination *examination, const struct machin
                "%s", why);
 }
 
+/* False: it is there, and others can change it. */
+static bool settings_path_is_safe(struct examination *examination, const char *path, const char *mode)
+{
+    if (!fact_exists("%s", path) || fact_is_safe(path)) {
+        return true;
+    }
+    char remedy[64];
+    snprintf(remedy, sizeof remedy, "chown root: it, and chmod %s", mode);
+    report_add(&examination->report, GROUP, "protected", RESULT_FAIL, remedy, "users other than root can change %s",
+               path);
+    return false;
+}
+
+/* Who writes the configuration decides which links are cut. */
+static void check_protected(struct examination *examination)
+{
+    const char *config = examination->config ? examination->config : PATH_SETTINGS;
+    const char *topology = examination->machine ? examination->machine->settings.topology : PATH_TOPOLOGY;
+    CLEANUP_FREE char *drop_ins = text_join(config, ".d");
+    CLEANUP_FREE char *resolved = paths_resolve("%s", drop_ins);
+    struct text_list names = {0};
+    struct error err;
+    bool is_safe = settings_path_is_safe(examination, config, "0644");
+    is_safe &= settings_path_is_safe(examination, drop_ins, "0755");
+    bool is_listed = file_list(resolved, &names, NULL, &err) == 0;
+    for (size_t i = 0; is_listed && i < names.count; i++) {
+        CLEANUP_FREE char *beginning = text_join(drop_ins, "/");
+        CLEANUP_FREE char *path = text_join(beginning, names.items[i]);
+        is_safe &= settings_path_is_safe(examination, path, "0644");
+    }
+    if (is_listed) {
+        text_list_free(&names);
+    }
+    is_safe &= settings_path_is_safe(examination, topology, "0644");
+    if (is_safe) {
+        report_pass(&examination->report, GROUP, "protected", "only root can change it");
+    }
+}
+
 void check_settings(struct examination *examination)
 {
     struct report *report = &examination->report;
@@ -103,20 +144,7 @@ void check_settings(struct examination *examination)
     } else {
         report_pass(report, GROUP, "settings", "no %s: the defaults hold", path);
     }
-    /* Who writes the configuration decides which links are cut. */
-    const char *const paths[] = {examination->config ? examination->config : PATH_SETTINGS,
-                                 examination->machine ? examination->machine->settings.topology : PATH_TOPOLOGY};
-    int faults = 0;
-    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
-        if (fact_exists("%s", paths[i]) && !fact_is_safe(paths[i])) {
-            faults++;
-            report_add(&examination->report, GROUP, "protected", RESULT_FAIL, "chown root: it, and chmod 0644",
-                       "users other than root can change %s", paths[i]);
-        }
-    }
-    if (faults == 0) {
-        report_pass(&examination->report, GROUP, "protected", "only root can change it");
-    }
+    check_protected(examination);
     if (examination->machine) {
         check_topology(examination, examination->machine);
     }

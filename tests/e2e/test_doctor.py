@@ -11,7 +11,7 @@ from doctor_report import (
     HEALTHY, HOOK, HOUR, LIBVIRTD, NAMES, changed, changes, healthy_host, healthy_lines, install_hook, lines,
     start_daemon,
 )
-from simhost import GUIDE_BDFS, SimHost
+from simhost import GUIDE_BDFS, MAP_FILE, SimHost
 
 
 @pytest.fixture(name="healthy")
@@ -223,6 +223,17 @@ FAULTS = [
     case("writable settings", lambda host: host.path("/etc/icn-hook/icn-hook.conf").chmod(0o666),
          healthy_lines("configuration: only root"),
          changed("configuration", "users other than root can change /etc/icn-hook/icn-hook.conf", "FAIL",
+                 "chown root: it, and chmod 0644"), 1),
+    case("writable drop-in", lambda host: host.path(MAP_FILE).chmod(0o664), healthy_lines("configuration: only root"),
+         changed("configuration", f"users other than root can change {MAP_FILE}", "FAIL",
+                 "chown root: it, and chmod 0644"), 1),
+    case("writable drop-ins", lambda host: host.path(MAP_FILE).parent.chmod(0o777),
+         healthy_lines("configuration: only root"),
+         changed("configuration", "users other than root can change /etc/icn-hook/icn-hook.conf.d", "FAIL",
+                 "chown root: it, and chmod 0755"), 1),
+    case("writable topology", lambda host: host.path("/etc/icn-hook/icn_topo.cfg").chmod(0o646),
+         healthy_lines("configuration: only root"),
+         changed("configuration", "users other than root can change /etc/icn-hook/icn_topo.cfg", "FAIL",
                  "chown root: it, and chmod 0644"), 1),
     case("no settings", lambda host: host.path("/etc/icn-hook/icn-hook.conf").unlink(),
          healthy_lines("icn-hook.conf"),
