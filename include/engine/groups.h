@@ -9,8 +9,8 @@
  */
 
 /* Groups of cards as people write them (the vendor guide's LIST): "0,1|2,3".  Groups are
- * separated by '|', cards of a group by ','; a card is an id or a PCI address, which may lack
- * its domain ("08:00.0"); blanks around cards do not count. */
+ * separated by '|', cards of a group by ','; a card is an id, a range of ids ("2-5") or a PCI address,
+ * which may lack its domain ("08:00.0"); blanks around cards do not count. */
 enum { IN_NO_GROUP = -1 };
 struct card_groups {
     int count;
@@ -22,6 +22,10 @@ struct card_groups {
  * text. */
 MUST_CHECK int card_groups_parse(const struct machine *machine, const char *list, struct card_groups *groups,
                                  struct error *err);
+/* One group of COUNT idle cards, the best ones; arguments and errors are those of suggest_make.  In a session to
+ * change nobody else can take them before it ends. */
+MUST_CHECK int card_groups_choose(struct session *session, uint64_t count, int numa_node, struct card_groups *groups,
+                                  struct error *err);
 /* The card of GROUP with the lowest id above PPU (-1: the first), or -1. */
 int card_groups_next(const struct card_groups *groups, int group, int ppu);
 /* Whether a group may be called NAME (STATUS_USAGE): printable, and not a word that stands for something else. */
@@ -57,8 +61,8 @@ void group_report_free(struct group_report *report);
 MUST_CHECK int groups_apply(struct session *session, const struct card_groups *groups, const char *const names[],
                             size_t name_count, struct group_report *report, struct error *err);
 
-/* Ends the group NAME and gives its cards back. */
-MUST_CHECK int groups_release(struct session *session, const char *name, struct group_report *report,
+/* Ends the group NAME and gives its cards back.  IF_EXISTS: it is fine if there is none; REPORT has no group then. */
+MUST_CHECK int groups_release(struct session *session, const char *name, bool if_exists, struct group_report *report,
                               struct error *err);
 
 /* Ends all groups and gives all cards back.  FORCE: although somebody uses cards; VMs keep their claims. */

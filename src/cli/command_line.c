@@ -127,8 +127,12 @@ static int take_word(struct command *command, const char *word, struct error *er
         }
         command->verb = VERB_PLAN;
     }
-    if (!command_verbs[command->verb].argument || command->options.argument) {
-        return command_usage_error(err, "unexpected argument '%s'", word);
+    const char *argument = command_verbs[command->verb].argument;
+    if (!argument || command->options.argument) {
+        bool is_list = argument && strstr(argument, "LIST");
+        return is_list
+                   ? command_usage_error(err, "unexpected argument '%s'; write LIST as one word, without blanks", word)
+                   : command_usage_error(err, "unexpected argument '%s'", word);
     }
     command->options.argument = word;
     return 0;

@@ -47,7 +47,7 @@ const struct verb command_verbs[VERB_COUNT] = {
             .argument = "[LIST]",
             .what = "exit status 0 only if every required cut is verified",
             .more = "Exit status 1: a leak, or a cut is missing; 7: some cut cannot be verified.\n"
-                    "With LIST (groups of ids or BDFs, \"0,1|2,3\"), only whether these groups are\n"
+                    "With LIST (groups of ids or BDFs, \"0,1|2-5\"), only whether these groups are\n"
                     "isolated from everything else, and not cut in themselves.",
             .examples = "icn-hook check\n"
                         "icn-hook check \"0,1|2,3\"",
@@ -125,12 +125,14 @@ const struct verb command_verbs[VERB_COUNT] = {
         {
             .name = "apply",
             .run = verb_apply,
-            .argument = "LIST",
+            .argument = "[LIST]",
             .what = "isolates groups of cards that libvirt does not manage",
-            .more = "LIST: groups separated by '|', cards of a group by ',', as ids or BDFs. All\n"
-                    "groups or none. Each stays isolated until `release` or `reset` ends it, or\n"
-                    "the host boots.",
+            .more = "LIST: groups separated by '|', cards of a group by ',', as ids, ranges of ids\n"
+                    "(4-7) or BDFs. All groups or none. With --count instead of LIST, the cards are\n"
+                    "chosen as `suggest` does, and isolated in the same step. Each group stays\n"
+                    "isolated until `release` or `reset` ends it, or the host boots.",
             .examples = "icn-hook apply \"0,1|2,3\"\n"
+                        "icn-hook apply --count 2 --numa 0 --name red\n"
                         "icn-hook apply --name red --name blue \"0000:08:00.0|0000:7e:00.0\"\n"
                         "icn-hook apply --dry-run \"4,5,7\"",
         },
@@ -140,7 +142,8 @@ const struct verb command_verbs[VERB_COUNT] = {
             .run = verb_release,
             .argument = "NAME",
             .what = "ends a group that apply made, and restores its links",
-            .examples = "icn-hook release red",
+            .examples = "icn-hook release red\n"
+                        "icn-hook release --if-exists red",
         },
     [VERB_RESET] =
         {
@@ -210,6 +213,9 @@ const struct option_row command_options[] = {
     {"dry-run", 'n', NULL, ON_CHANGE | BIT(VERB_PLAN), SET_FLAG, FIELD(dry_run), VERB_NONE,
      "make no changes (without a verb: same as plan)"},
     {"name", 0, "NAME", BIT(VERB_APPLY), ADD_NAME, 0, VERB_NONE, "name of a group; repeat it in the order of LIST"},
+    {"count", 0, "N", BIT(VERB_APPLY), SET_TEXT, FIELD(count), VERB_NONE, "choose N idle cards, as suggest does"},
+    {"if-exists", 0, NULL, BIT(VERB_RELEASE), SET_FLAG, FIELD(if_exists), VERB_NONE,
+     "exit status 0 if there is no such group"},
     {"force", 0, NULL, BIT(VERB_RESET) | BIT(VERB_SETUP), SET_FLAG, FIELD(force), VERB_NONE,
      "reset: although VMs are exposed; setup: replace files"},
     {"isolate", 0, NULL, BIT(VERB_RESET), SET_FLAG, FIELD(isolate), VERB_NONE,
@@ -230,7 +236,8 @@ const struct option_row command_options[] = {
     {"prometheus", 0, NULL, BIT(VERB_STATUS), SET_FLAG, FIELD(prometheus), VERB_NONE,
      "for node_exporter's textfile collector"},
     {"output", 'o', "FILE", ON_OUTPUT, SET_TEXT, FIELD(output), VERB_NONE, "write to FILE; it is replaced as a whole"},
-    {"numa", 0, "NODE", BIT(VERB_SUGGEST), SET_TEXT, FIELD(numa), VERB_NONE, "only cards of this NUMA node"},
+    {"numa", 0, "NODE", BIT(VERB_SUGGEST) | BIT(VERB_APPLY), SET_TEXT, FIELD(numa), VERB_NONE,
+     "only cards of this NUMA node"},
     {"wait", 0, "SECONDS", BIT(VERB_CONFIRM), SET_TEXT, FIELD(wait), VERB_NONE,
      "how long a link may take to settle (5)"},
     {"xml", 0, NULL, BIT(VERB_SUGGEST), SET_FLAG, FIELD(xml), VERB_NONE, "<hostdev> elements for virsh attach-device"},

@@ -24,6 +24,8 @@ struct options {
     bool quiet;
     const char *names[NAMES_MAX]; /* one for each group, in their order */
     size_t name_count;
+    const char *count; /* of cards to choose */
+    bool if_exists;
     const char *output; /* a file instead of standard output */
 
     const char *domain;  /* a VM's name, to be asked of libvirt */

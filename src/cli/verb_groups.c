@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/commands.h"
 #include "cli/json.h"
 #include "cli/options.h"
 #include "engine/groups.h"
@@ -141,31 +142,59 @@ static int groups_close(struct groups_outcome *outcome, const struct error *err)
     return status;
 }
 
-static int apply_list(struct groups_outcome *outcome, const struct options *options, struct error *err)
+static int check_wish(const struct options *options, struct error *err)
 {
-    enum session_access access = options->dry_run ? SESSION_LOOK : SESSION_CHANGE;
-    struct card_groups groups;
-    struct machine *machine = NULL;
+    if (options->argument && options->count) {
+        return command_usage_error(err, "LIST and --count cannot be combined: '%s'", options->argument);
+    }
+    if (!options->argument && !options->count) {
+        return command_usage_error(err, "LIST or --count N is missing");
+    }
+    if (options->numa && !options->count) {
+        return command_usage_error(err, "--numa goes with --count");
+    }
+    if (options->count && options->name_count > 1) {
+        return command_usage_error(err, "--count makes one group, which has one name");
+    }
     for (size_t i = 0; i < options->name_count; i++) {
         if (group_name_check(options->names[i], err) < 0) {
             return -1;
         }
     }
+    return 0;
+}
+
+int groups_isolate(struct session *session, const struct options *options, struct group_report *report,
+                   struct error *err)
+{
+    enum session_access access = options->dry_run ? SESSION_LOOK : SESSION_CHANGE;
+    struct card_groups groups;
+    struct machine *machine = NULL;
+    uint64_t count = 0;
+    int numa_node = 0;
+    if (check_wish(options, err) < 0 ||
+        (options->count && verb_read_choice(options, options->count, &count, &numa_node, err) < 0)) {
+        return -1;
+    }
     if (machine_open(options->config, &machine, err) < 0 || machine_survey(machine, err) < 0 ||
-        card_groups_parse(machine, options->argument, &groups, err) < 0) {
+        (options->argument && card_groups_parse(machine, options->argument, &groups, err) < 0)) {
         machine_close(machine);
         return -1;
     }
-    if (session_open(&outcome->session, machine, access, err) < 0) {
+    if (session_open(session, machine, access, err) < 0 ||
+        (options->count && card_groups_choose(session, count, numa_node, &groups, err) < 0)) {
         return -1;
     }
-    return groups_apply(&outcome->session, &groups, options->names, options->name_count, &outcome->report, err);
+    return groups_apply(session, &groups, options->names, options->name_count, report, err);
 }
 
 int verb_apply(const struct options *options, struct error *err)
 {
     struct groups_outcome outcome = {.options = options, .session = {.state = STATE_CLOSED}};
-    groups_finish(&outcome, apply_list(&outcome, options, err), "apply", options->argument, err);
+    int result = groups_isolate(&outcome.session, options, &outcome.report, err);
+    char what[64];
+    snprintf(what, sizeof what, "%.20s cards that were chosen", options->count ? options->count : "");
+    groups_finish(&outcome, result, "apply", options->count ? what : options->argument, err);
     if (!options->json) {
         groups_print(&outcome, options->dry_run ? "would be isolated" : "is isolated");
         groups_print_rest(&outcome);
@@ -182,12 +211,15 @@ int verb_release(const struct options *options, struct error *err)
     struct groups_outcome outcome = {.options = options, .session = {.state = STATE_CLOSED}};
     int result = groups_start(&outcome, err);
     if (result == 0) {
-        result = groups_release(&outcome.session, options->argument, &outcome.report, err);
+        result = groups_release(&outcome.session, options->argument, options->if_exists, &outcome.report, err);
     }
     groups_finish(&outcome, result, "release", options->argument, err);
     if (!options->json) {
         if (!outcome.failed) {
             groups_print(&outcome, options->dry_run ? "would be released" : "is released");
+        }
+        if (!outcome.failed && outcome.report.groups.count == 0) {
+            printf("there is no group '%s': nothing to release\n", options->argument);
         }
         groups_print_rest(&outcome);
     } else if (!outcome.failed) {

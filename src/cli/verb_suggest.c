@@ -96,20 +96,29 @@ static void suggest_print_text(const struct answer *answer)
     suggest_print_warnings(answer, stdout, "");
 }
 
-int verb_suggest(const struct options *options, struct error *err)
+int verb_read_choice(const struct options *options, const char *count, uint64_t *wanted, int *numa_node,
+                     struct error *err)
 {
-    struct answer answer = {.options = options};
     uint64_t node = 0;
-    if (!parse_decimal(options->argument, UINT64_MAX, &answer.wanted) || answer.wanted == 0) {
-        return command_usage_error(err, "the number of cards must be 1 or more, not '%s'", options->argument);
+    if (!parse_decimal(count, UINT64_MAX, wanted) || *wanted == 0) {
+        return command_usage_error(err, "the number of cards must be 1 or more, not '%s'", count);
     }
     if (options->numa && !parse_decimal(options->numa, INT_MAX, &node)) {
         return command_usage_error(err, "--numa takes the number of a node, not '%s'", options->numa);
     }
+    *numa_node = options->numa ? (int)node : ANY_NODE;
+    return 0;
+}
+
+int verb_suggest(const struct options *options, struct error *err)
+{
+    struct answer answer = {.options = options};
+    if (verb_read_choice(options, options->argument, &answer.wanted, &answer.numa_node, err) < 0) {
+        return -1;
+    }
     if (options->json && options->xml) {
         return command_usage_error(err, "suggest takes --json or --xml, not both");
     }
-    answer.numa_node = options->numa ? (int)node : ANY_NODE;
     int result = session_start(&answer.session, options->config, SESSION_LOOK, err);
     if (result == 0) {
         session_unlock(&answer.session);

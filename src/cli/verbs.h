@@ -23,6 +23,17 @@ int verbs_call(verb_function *verb, const struct options *options);
  * exit status. */
 int verbs_report(bool json, const struct error *err);
 
+/* What apply and run do: opens SESSION (to be closed in each case; for a dry run it looks), and isolates LIST, or
+ * the cards that are chosen.  The lock is still had then. */
+struct session;
+struct group_report;
+MUST_CHECK int groups_isolate(struct session *session, const struct options *options, struct group_report *report,
+                              struct error *err);
+
+/* What `suggest N`, or --count N, and --numa ask for.  NUMA_NODE: ANY_NODE without --numa. */
+MUST_CHECK int verb_read_choice(const struct options *options, const char *count, uint64_t *wanted, int *numa_node,
+                                struct error *err);
+
 /* The line in the log of a verb that changed something, or tried to. */
 
 /* The formatted text, or, if it failed, ERR's. */

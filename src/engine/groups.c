@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "engine/groups.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include "base/text.h"
 #include "engine/groups_private.h"
 #include "engine/links.h"
+#include "engine/suggest.h"
 #include "host/sysfs.h"
 
 static const char separators[] = ",|";
@@ -95,23 +97,62 @@ static int find_member_card(const struct machine *machine, const struct member *
     if (strspn(member->start, "0123456789abcdefABCDEF:.") >= member->length && strchr(text, ':')) {
         return find_member_by_address(machine, member, text, ppu, err);
     }
-    return refuse_member(member, STATUS_USAGE, "is neither an id nor a PCI address; write LIST as \"0,1|2,3\"", err);
+    return refuse_member(member, STATUS_USAGE,
+                         "is neither an id, nor a range of ids, nor a PCI address; write LIST as \"0,1|4-7\"", err);
 }
 
-static int add_member(const struct machine *machine, const struct member *member, struct card_groups *groups,
-                      struct error *err)
+/* The member is "2-5": its ids.  Others, FIRST and LAST untouched: false. */
+static bool is_range(const struct member *member, uint64_t *first, uint64_t *last)
 {
-    int ppu = -1;
-    char what[128];
-    if (find_member_card(machine, member, &ppu, err) < 0) {
-        return -1;
+    char text[MEMBER_SIZE];
+    snprintf(text, sizeof text, "%.*s", (int)member->length, member->start);
+    char *dash = strchr(text, '-');
+    bool has_ids = dash && strspn(member->start, "0123456789-") >= member->length && strlen(text) == member->length;
+    if (has_ids) {
+        *dash = '\0';
     }
+    return has_ids && text_parse_number(text, INT_MAX, first) && text_parse_number(dash + 1, INT_MAX, last);
+}
+
+static int add_card(const struct member *member, int ppu, struct card_groups *groups, struct error *err)
+{
+    char what[128];
     if (groups->of[ppu] != IN_NO_GROUP) {
         snprintf(what, sizeof what, "names PPU %d again, which is in %s group already", ppu,
                  groups->of[ppu] == groups->count ? "this" : "another");
         return refuse_member(member, STATUS_INVALID, what, err);
     }
     groups->of[ppu] = groups->count;
+    return 0;
+}
+
+static int add_member(const struct machine *machine, const struct member *member, struct card_groups *groups,
+                      struct error *err)
+{
+    uint64_t first;
+    uint64_t last;
+    int ppu;
+    char what[128];
+    if (!is_range(member, &first, &last)) {
+        return find_member_card(machine, member, &ppu, err) < 0 ? -1 : add_card(member, ppu, groups, err);
+    }
+    if (first > last) {
+        return refuse_member(member, STATUS_USAGE, "runs backwards; write the lower id first", err);
+    }
+    if (last >= (uint64_t)machine->topology.ppu_count) {
+        snprintf(what, sizeof what, "names cards that this host does not have: its ids are 0 to %d",
+                 machine->topology.ppu_count - 1);
+        return refuse_member(member, STATUS_INVALID, what, err);
+    }
+    for (ppu = (int)first; ppu <= (int)last; ppu++) {
+        if (!machine->mapped[ppu]) {
+            snprintf(what, sizeof what, "includes %d, which has no card: no line of [map] names it", ppu);
+            return refuse_member(member, STATUS_INVALID, what, err);
+        }
+        if (add_card(member, ppu, groups, err) < 0) {
+            return -1;
+        }
+    }
     return 0;
 }
 
@@ -132,6 +173,21 @@ int card_groups_parse(const struct machine *machine, const char *list, struct ca
         }
     }
     *groups = parsed;
+    return 0;
+}
+
+int card_groups_choose(struct session *session, uint64_t count, int numa_node, struct card_groups *groups,
+                       struct error *err)
+{
+    struct suggestion suggestion;
+    if (suggest_make(&suggestion, session, count, numa_node, err) < 0) {
+        return -1;
+    }
+    groups->count = 1;
+    for (int ppu = 0; ppu < PPU_MAX; ppu++) {
+        bool is_chosen = ppu < session->machine->topology.ppu_count && suggestion.choice.chosen[ppu];
+        groups->of[ppu] = is_chosen ? 0 : IN_NO_GROUP;
+    }
     return 0;
 }
 

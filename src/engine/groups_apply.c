@@ -103,6 +103,23 @@ static int check_name_is_free(const struct application *application, int group, 
     return 0;
 }
 
+/* The group that has the name of a group of LIST has the card too: somebody wants to change that group. */
+static int check_not_its_namesake(const struct application *application, int group, int ppu, struct error *err)
+{
+    const struct group_identity *identity = &application->identities[group];
+    const struct owners *owners = &application->session->owners;
+    const struct owner *namesake = owners_named(owners, identity->name);
+    char card[CARD_TEXT_SIZE];
+    if (identity->existed || !namesake || namesake->kind != OWNER_KIND_GROUP || !owners_has(owners, namesake, ppu)) {
+        return 0;
+    }
+    return error_set(
+        err, STATUS_CONFLICT,
+        "there is a group '%s' already, with %s and not just the cards of LIST; end it first with `icn-hook "
+        "release %s`, then apply it again",
+        identity->name, machine_card_text(application->session->machine, ppu, card), identity->name);
+}
+
 static int admit_all(const struct application *application, struct error *err)
 {
     const struct card_groups *groups = application->groups;
@@ -111,7 +128,9 @@ static int admit_all(const struct application *application, struct error *err)
         int result = policy_admit_doubt(application->session, &applicant, err);
         for (int ppu = card_groups_next(groups, group, -1); result == 0 && ppu >= 0;
              ppu = card_groups_next(groups, group, ppu)) {
-            result = policy_admit(application->session, &applicant, ppu, true, err);
+            result = check_not_its_namesake(application, group, ppu, err) < 0
+                         ? -1
+                         : policy_admit(application->session, &applicant, ppu, true, err);
         }
         if (result < 0) {
             return error_wrap(err, "group '%s' is not isolated", application->identities[group].name);

@@ -13,23 +13,30 @@
 #include "engine/groups_private.h"
 #include "engine/record.h"
 
+/* A VM that runs, with cards or without, or that is being started with some. */
+static bool is_vm(const struct session *session, const char *name)
+{
+    const struct owner *owner = owners_named(&session->owners, name);
+    for (size_t i = 0; i < session->running.count; i++) {
+        if (session->running.vms[i].lives && strcmp(session->running.vms[i].domain.name, name) == 0) {
+            return true;
+        }
+    }
+    return owner && owner->kind == OWNER_KIND_VM;
+}
+
 static int refuse_unknown_group(const struct session *session, const char *name, struct error *err)
 {
     char known[1024] = "";
     size_t used = 0;
-    bool is_vm = false;
-    for (size_t i = 0; i < session->running.count; i++) {
-        is_vm |= session->running.vms[i].lives && strcmp(session->running.vms[i].domain.name, name) == 0;
+    if (is_vm(session, name)) {
+        return error_set(err, STATUS_INVALID, "'%s' is a VM of libvirt; stop it with virsh", name);
     }
-    for (size_t i = 0; i < session->owners.count; i++) {
+    for (size_t i = 0; i < session->owners.count && used < sizeof known; i++) {
         const struct owner *owner = &session->owners.items[i];
-        is_vm |= owner->kind == OWNER_KIND_VM && strcmp(owner->name, name) == 0;
-        if (owner->kind == OWNER_KIND_GROUP && used < sizeof known) {
+        if (owner->kind == OWNER_KIND_GROUP) {
             used += (size_t)snprintf(known + used, sizeof known - used, "%s'%s'", used > 0 ? ", " : "", owner->name);
         }
-    }
-    if (is_vm) {
-        return error_set(err, STATUS_INVALID, "'%s' is a VM of libvirt; stop it with virsh", name);
     }
     return error_set(err, STATUS_INVALID, "there is no group '%s'; %s%s", name,
                      used > 0 ? "there are: " : "nothing is isolated by hand", known);
@@ -124,10 +131,19 @@ static int check_released(struct session *session, const struct turn *turn, stru
     return 0;
 }
 
-int groups_release(struct session *session, const char *name, struct group_report *report, struct error *err)
+int groups_release(struct session *session, const char *name, bool if_exists, struct group_report *report,
+                   struct error *err)
 {
     CLEANUP_FREE struct turn *turn = memory_alloc(1, sizeof *turn);
     const struct owner *group = owners_named(&session->owners, name);
+    if (!group && if_exists && !is_vm(session, name)) {
+        const struct error *doubt = session_doubt(session, "");
+        if (doubt) {
+            *err = *doubt;
+            return error_wrap(err, "whether there is a group '%s' is not known", name);
+        }
+        return 0;
+    }
     if (!group || group->kind != OWNER_KIND_GROUP) {
         return refuse_unknown_group(session, name, err);
     }

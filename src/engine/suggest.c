@@ -37,7 +37,8 @@ static void look_at_cards(struct offer *offer)
         offer->present[ppu] = true;
         offer->present_count++;
         offer->has_functions[ppu] = count > 0;
-        offer->idle[ppu] = offer->session->owners.of[ppu] == OWNER_IDLE && !offer->has_functions[ppu];
+        offer->idle[ppu] = offer->session->owners.of[ppu] == OWNER_IDLE && !offer->has_functions[ppu] &&
+                           machine->pins[ppu] != PIN_UNSURE;
         offer->idle_count += offer->idle[ppu];
     }
 }
@@ -50,6 +51,8 @@ static void describe_obstacle(const struct offer *offer, int ppu, char text[REAS
         snprintf(text, REASON_SIZE, "held open by an unknown process");
     } else if (owners->of[ppu] != OWNER_IDLE) {
         snprintf(text, REASON_SIZE, "owned by %s", owners_text(owners, ppu, owner));
+    } else if (offer->session->machine->pins[ppu] == PIN_UNSURE) {
+        snprintf(text, REASON_SIZE, "perhaps not the card in [map]");
     } else {
         snprintf(text, REASON_SIZE, "split into virtual functions");
     }

@@ -226,7 +226,7 @@ SYNTAX = [
     ("|", "column 1: a card is missing"),
     ("0, 1 ,", "column 7: a card is missing"),
 ]
-NEITHER = 'is neither an id nor a PCI address; write LIST as "0,1|2,3"'
+NEITHER = 'is neither an id, nor a range of ids, nor a PCI address; write LIST as "0,1|4-7"'
 SYNTAX += [
     (f"0,{junk}", f"column 3: '{shown}' {NEITHER}")
     for junk, shown in [

@@ -42,7 +42,7 @@ static void make_groups(const char *list)
 static int release(const char *name)
 {
     begin(SESSION_CHANGE);
-    return groups_release(&session, name, &report, &err);
+    return groups_release(&session, name, false, &report, &err);
 }
 
 static int reset(bool force)
@@ -189,7 +189,7 @@ static void test_dry_release(void **state)
     (void)state;
     make_groups("0,1");
     begin(SESSION_LOOK);
-    assert_done(groups_release(&session, "manual-0", &report, &err), &err);
+    assert_done(groups_release(&session, "manual-0", false, &report, &err), &err);
     assert_parties(&report.groups, "manual-0 01");
     assert_int_equal(report.write_count, 6);
     assert_masks(alone);
