@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from calls import installed
 from domain_xml import Domain, Hostdev
 from libvirt_player import Libvirt
 from scene import Scene, VM
@@ -16,22 +17,16 @@ from topology import Topology
 WITH_A_GROUP = {0: 0x19, 1: 0x31, 2: 0x19, 3: 0x31, 4: 0x19, 5: 0x31, 6: 0x19, 7: 0x31}
 ONLY_THE_GROUP = {2: 0x01, 3: 0x01, 4: 0x19, 5: 0x31, 6: 0x18, 7: 0x30}
 ONLY_VM1 = {0: 0x19, 1: 0x31, 2: 0x18, 3: 0x30, 6: 0x01, 7: 0x01}
-# The installed programs, called from outside of the root with paths of outside.
-CALL = """\
-#!/bin/sh
-export ICN_SYSROOT="${{ICN_SYSROOT#{root}}}" ICN_ENGINE=/usr/bin/icn-hook
-exec chroot {root} {program} "$@"
+NO_MAP = """\
+icn-hook: VMs with PPUs are refused until [map] says which card is which PPU: run icn-hook setup, as
+icn-hook: soon as no VM has a card; what runs stays isolated
 """
+LEDGER, CLAIM = "icn-hook/ledger/1", "icn-hook/claim/2"
 
 
 @pytest.fixture(name="scene")
 def fixture_scene(host):
-    for name, program in (("icn-hook", "/usr/bin/icn-hook"), ("hook/qemu", "/etc/libvirt/hooks/qemu")):
-        host.write(f"/calls/{name}", CALL.format(root=host.path, program=program), 0o755)
-    return SimHost(host.file("/simulated"), build_dir=host.file("/calls"))
-
-
-LEDGER, CLAIM = "icn-hook/ledger/1", "icn-hook/claim/2"
+    return SimHost(host.file("/simulated"), build_dir=installed(host))
 
 
 def masks(named):
@@ -136,10 +131,13 @@ def test_without_a_map(host, scene):
     for name, ppus in (("vm1", (0, 1)), ("vm2", (6,))):
         assert libvirt.start(Domain(name, [Hostdev(scene.bdfs[ppu]) for ppu in ppus])).running
     before, entries = scene.masks(), scene.state_files()
-    host.install()
+    said = host.install()
+    assert NO_MAP in said and "before the first VM" not in said
     refused = libvirt.start(Domain("vm3", [Hostdev(scene.bdfs[4])]))
     assert refused.status == 3 and "no [map] in the configuration says which card is which PPU" in refused.message
     assert scene.engine("check").status == 3 and scene.engine("repair").status == 3
+    setup = scene.engine("setup")
+    assert setup.status == 4 and setup.stderr.startswith("icn-hook: VM 'vm1' has the card 0000:08:00.0; stop it first")
     libvirt.reconnect("vm1")
     assert scene.masks() == before and entries.items() <= scene.state_files().items()
     libvirt.stop("vm2")
