@@ -65,6 +65,9 @@ MUST_CHECK int groups_apply(struct session *session, const struct card_groups *g
 MUST_CHECK int groups_release(struct session *session, const char *name, bool if_exists, struct group_report *report,
                               struct error *err);
 
+/* Ends what has lost its process, as the next hook would, and gives its cards back. */
+MUST_CHECK int groups_catch_up(struct session *session, struct group_report *report, struct error *err);
+
 /* Ends all groups and gives all cards back.  FORCE: although somebody uses cards; VMs keep their claims. */
 MUST_CHECK int groups_reset(struct session *session, bool force, struct group_report *report, struct error *err);
 

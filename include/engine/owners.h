@@ -22,7 +22,7 @@ struct owner {
     char *name;           /* owned; for a stranger its command, or "unknown" */
     bool runs;            /* a status file of a living process names it */
     int64_t since;        /* seconds since the epoch, when it was let through; 0: not known */
-    pid_t pid;            /* of its process; 0: not known */
+    pid_t pid;            /* of its process, or of the one that a group is bound to and that lives; 0: not known */
 };
 
 struct holding {

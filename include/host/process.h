@@ -26,8 +26,12 @@ struct process_identity {
  * were adopted), is hidden from us, or is none of our ancestors. */
 MUST_CHECK bool process_daemon_behind_call(struct process_identity *daemon);
 
-/* DAEMON_UNKNOWN if /proc does not say (hidepid), or if DAEMON is nobody: what cannot be
- * looked at is not gone. */
+/* A process of ours that runs, in the real /proc; what process_daemon_state wants.  False: it has ended, or its start
+ * cannot be read, and it could not be told from another one later. */
+MUST_CHECK bool process_identify(pid_t pid, struct process_identity *identity);
+
+/* Of a daemon, or of the process that a group is bound to.  DAEMON_UNKNOWN if /proc does not say (hidepid), or if
+ * DAEMON is nobody: what cannot be looked at is not gone. */
 enum daemon_state process_daemon_state(struct process_identity daemon);
 
 /* Of the (possibly simulated) host. */

@@ -129,6 +129,9 @@ static int take_word(struct command *command, const char *word, struct error *er
     }
     const char *argument = command_verbs[command->verb].argument;
     if (!argument || command->options.argument) {
+        if (command_verbs[command->verb].takes_command) {
+            return command_usage_error(err, "unexpected argument '%s'; write -- before the command", word);
+        }
         bool is_list = argument && strstr(argument, "LIST");
         return is_list
                    ? command_usage_error(err, "unexpected argument '%s'; write LIST as one word, without blanks", word)
@@ -244,6 +247,10 @@ static int take_all(int argc, char *argv[], struct command *command, struct erro
         }
         at = optind;
     }
+    if (optind < argc && command->verb != VERB_NONE && command_verbs[command->verb].takes_command) {
+        command->options.command = argv + optind;
+        return 0;
+    }
     while (optind < argc) {
         if (take_word(command, argv[optind++], err) < 0) {
             return -1;
@@ -277,6 +284,9 @@ int command_parse(int argc, char *argv[], struct command *command, struct error 
         if ((command->given >> i & 1) != 0 && !option_fits(&command_options[i], command->verb)) {
             return command_usage_error(err, "'%s' has no option '--%s'", verb->name, command_options[i].name);
         }
+    }
+    if (verb->takes_command && !command->options.command) {
+        return command_usage_error(err, "'%s' needs -- and a command after it", verb->name);
     }
     bool has_optional_argument = !verb->argument || verb->argument[0] == '[';
     if (!command->options.argument && !has_optional_argument) {

@@ -145,6 +145,23 @@ const struct verb command_verbs[VERB_COUNT] = {
             .examples = "icn-hook release red\n"
                         "icn-hook release --if-exists red",
         },
+    [VERB_RUN] =
+        {
+            .name = "run",
+            .run = verb_run,
+            .argument = "[LIST] -- COMMAND...",
+            .takes_command = true,
+            .what = "isolates cards for as long as a command runs",
+            .more = "Isolates the cards of LIST, or N chosen ones, as one group, and runs COMMAND with\n"
+                    "their addresses in ICN_CARDS (\"0000:08:00.0,0000:7e:00.0\"). When it has ended,\n"
+                    "and nobody holds the cards open any more, they are given back. Signals are\n"
+                    "passed on. If icn-hook itself is killed, the command and its isolation go on,\n"
+                    "and the next hook or `repair` after the command's end gives the cards back.\n"
+                    "Exit status: the command's; 128+n if signal n killed it; 127 and 126 if it is\n"
+                    "not found or cannot be executed; else as below, and COMMAND was not run.",
+            .examples = "icn-hook run 0,1 -- cloud-hypervisor --api-socket /run/ch.sock\n"
+                        "icn-hook run --count 2 --numa 0 -- sh -c 'exec my-vmm --cards \"$ICN_CARDS\"'",
+        },
     [VERB_RESET] =
         {
             .name = "reset",
@@ -212,8 +229,10 @@ const struct option_row command_options[] = {
 
     {"dry-run", 'n', NULL, ON_CHANGE | BIT(VERB_PLAN), SET_FLAG, FIELD(dry_run), VERB_NONE,
      "make no changes (without a verb: same as plan)"},
-    {"name", 0, "NAME", BIT(VERB_APPLY), ADD_NAME, 0, VERB_NONE, "name of a group; repeat it in the order of LIST"},
-    {"count", 0, "N", BIT(VERB_APPLY), SET_TEXT, FIELD(count), VERB_NONE, "choose N idle cards, as suggest does"},
+    {"name", 0, "NAME", BIT(VERB_APPLY) | BIT(VERB_RUN), ADD_NAME, 0, VERB_NONE,
+     "name of a group; repeat it in the order of LIST"},
+    {"count", 0, "N", BIT(VERB_APPLY) | BIT(VERB_RUN), SET_TEXT, FIELD(count), VERB_NONE,
+     "choose N idle cards, as suggest does"},
     {"if-exists", 0, NULL, BIT(VERB_RELEASE), SET_FLAG, FIELD(if_exists), VERB_NONE,
      "exit status 0 if there is no such group"},
     {"force", 0, NULL, BIT(VERB_RESET) | BIT(VERB_SETUP), SET_FLAG, FIELD(force), VERB_NONE,
@@ -236,7 +255,7 @@ const struct option_row command_options[] = {
     {"prometheus", 0, NULL, BIT(VERB_STATUS), SET_FLAG, FIELD(prometheus), VERB_NONE,
      "for node_exporter's textfile collector"},
     {"output", 'o', "FILE", ON_OUTPUT, SET_TEXT, FIELD(output), VERB_NONE, "write to FILE; it is replaced as a whole"},
-    {"numa", 0, "NODE", BIT(VERB_SUGGEST) | BIT(VERB_APPLY), SET_TEXT, FIELD(numa), VERB_NONE,
+    {"numa", 0, "NODE", BIT(VERB_SUGGEST) | BIT(VERB_APPLY) | BIT(VERB_RUN), SET_TEXT, FIELD(numa), VERB_NONE,
      "only cards of this NUMA node"},
     {"wait", 0, "SECONDS", BIT(VERB_CONFIRM), SET_TEXT, FIELD(wait), VERB_NONE,
      "how long a link may take to settle (5)"},

@@ -22,6 +22,7 @@ enum verb_id {
     VERB_SETUP,
     VERB_APPLY,
     VERB_RELEASE,
+    VERB_RUN,
     VERB_RESET,
     VERB_REPAIR,
     VERB_CONFIRM,
@@ -39,6 +40,7 @@ struct verb {
     const char *more;     /* further lines for its own help, or NULL */
     const char *examples; /* one a line, or NULL */
     bool hidden;
+    bool takes_command; /* after "--" */
 };
 
 /* Where an option's value goes, or what it does. */

@@ -24,7 +24,8 @@ struct options {
     bool quiet;
     const char *names[NAMES_MAX]; /* one for each group, in their order */
     size_t name_count;
-    const char *count; /* of cards to choose */
+    char *const *command; /* after "--"; ends with NULL */
+    const char *count;    /* of cards to choose */
     bool if_exists;
     const char *output; /* a file instead of standard output */
 

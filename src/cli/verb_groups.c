@@ -142,7 +142,7 @@ static int groups_close(struct groups_outcome *outcome, const struct error *err)
     return status;
 }
 
-static int check_wish(const struct options *options, struct error *err)
+int groups_check_options(const struct options *options, struct error *err)
 {
     if (options->argument && options->count) {
         return command_usage_error(err, "LIST and --count cannot be combined: '%s'", options->argument);
@@ -164,15 +164,15 @@ static int check_wish(const struct options *options, struct error *err)
     return 0;
 }
 
-int groups_isolate(struct session *session, const struct options *options, struct group_report *report,
-                   struct error *err)
+int groups_isolate(struct session *session, const struct options *options, struct process_identity bound_to,
+                   struct group_report *report, struct error *err)
 {
     enum session_access access = options->dry_run ? SESSION_LOOK : SESSION_CHANGE;
     struct card_groups groups;
     struct machine *machine = NULL;
     uint64_t count = 0;
     int numa_node = 0;
-    if (check_wish(options, err) < 0 ||
+    if (groups_check_options(options, err) < 0 ||
         (options->count && verb_read_choice(options, options->count, &count, &numa_node, err) < 0)) {
         return -1;
     }
@@ -181,8 +181,11 @@ int groups_isolate(struct session *session, const struct options *options, struc
         machine_close(machine);
         return -1;
     }
-    if (session_open(session, machine, access, err) < 0 ||
-        (options->count && card_groups_choose(session, count, numa_node, &groups, err) < 0)) {
+    if (session_open(session, machine, access, err) < 0) {
+        return -1;
+    }
+    session->bound_to = bound_to;
+    if (options->count && card_groups_choose(session, count, numa_node, &groups, err) < 0) {
         return -1;
     }
     return groups_apply(session, &groups, options->names, options->name_count, report, err);
@@ -191,7 +194,7 @@ int groups_isolate(struct session *session, const struct options *options, struc
 int verb_apply(const struct options *options, struct error *err)
 {
     struct groups_outcome outcome = {.options = options, .session = {.state = STATE_CLOSED}};
-    int result = groups_isolate(&outcome.session, options, &outcome.report, err);
+    int result = groups_isolate(&outcome.session, options, (struct process_identity){0}, &outcome.report, err);
     char what[64];
     snprintf(what, sizeof what, "%.20s cards that were chosen", options->count ? options->count : "");
     groups_finish(&outcome, result, "apply", options->count ? what : options->argument, err);

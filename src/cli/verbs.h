@@ -5,6 +5,7 @@
 #include "cli/options.h"
 #include "core/plan.h"
 #include "engine/machine.h"
+#include "host/process.h"
 
 /* Parses the command line, runs the verb, and returns the exit status. */
 int verbs_run(int argc, char *argv[]);
@@ -24,11 +25,14 @@ int verbs_call(verb_function *verb, const struct options *options);
 int verbs_report(bool json, const struct error *err);
 
 /* What apply and run do: opens SESSION (to be closed in each case; for a dry run it looks), and isolates LIST, or
- * the cards that are chosen.  The lock is still had then. */
+ * the cards that are chosen.  BOUND_TO: the process that their groups last as long as; pid 0: for good.  The lock is
+ * still had then. */
 struct session;
 struct group_report;
-MUST_CHECK int groups_isolate(struct session *session, const struct options *options, struct group_report *report,
-                              struct error *err);
+MUST_CHECK int groups_isolate(struct session *session, const struct options *options, struct process_identity bound_to,
+                              struct group_report *report, struct error *err);
+/* --name, --count, LIST: what does not go together. */
+MUST_CHECK int groups_check_options(const struct options *options, struct error *err);
 
 /* What `suggest N`, or --count N, and --numa ask for.  NUMA_NODE: ANY_NODE without --numa. */
 MUST_CHECK int verb_read_choice(const struct options *options, const char *count, uint64_t *wanted, int *numa_node,
@@ -53,6 +57,7 @@ verb_function verb_doctor;
 verb_function verb_setup;
 verb_function verb_apply;
 verb_function verb_release;
+verb_function verb_run;
 verb_function verb_reset;
 verb_function verb_repair;
 verb_function verb_confirm;

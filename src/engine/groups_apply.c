@@ -69,7 +69,8 @@ static int identify_all(const struct application *application, const char *const
         if (given && group_name_check(given, err) < 0) {
             return -1;
         }
-        const struct owner *existing = find_existing(application, group, given);
+        bool is_bound = application->session->bound_to.pid != 0; /* and so has nothing to do with one that is there */
+        const struct owner *existing = is_bound ? NULL : find_existing(application, group, given);
         snprintf(usual, sizeof usual, "manual-%d", card_groups_next(application->groups, group, -1));
         identity->name = memory_copy_text(existing ? existing->name : given ? given : usual);
         identity->existed = existing;

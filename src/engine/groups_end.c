@@ -45,6 +45,11 @@ static int refuse_unknown_group(const struct session *session, const char *name,
 /* Its links would come back under a VMM that runs. */
 static int check_group_unused(const struct session *session, const struct owner *group, struct error *err)
 {
+    if (group->pid != 0) {
+        return error_set(err, STATUS_CONFLICT,
+                         "the group '%s' ends with process %ld, for which `icn-hook run` made it; end that process",
+                         group->name, (long)group->pid);
+    }
     for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
         char card[CARD_TEXT_SIZE];
         char command[PROCESS_COMMAND_SIZE];
@@ -159,6 +164,17 @@ int groups_release(struct session *session, const char *name, bool if_exists, st
     return check_released(session, turn, err);
 }
 
+int groups_catch_up(struct session *session, struct group_report *report, struct error *err)
+{
+    CLEANUP_FREE struct turn *turn = memory_alloc(1, sizeof *turn);
+    if (record_catch_up(session, turn, err) < 0) {
+        return -1;
+    }
+    turn->intent = INTENT_END;
+    policy_decide(session, turn);
+    return give_cards_back(session, turn, report, err) < 0 ? -1 : check_released(session, turn, err);
+}
+
 static void find_exposed(struct parties *exposed, const struct session *session)
 {
     struct party *unknown = NULL;
@@ -167,10 +183,11 @@ static void find_exposed(struct parties *exposed, const struct session *session)
         bool is_group = owner->kind == OWNER_KIND_GROUP;
         bool uses = false;
         for (int ppu = 0; owner->kind != OWNER_KIND_STRANGER && ppu < session->machine->topology.ppu_count; ppu++) {
-            uses |= owners_has(&session->owners, owner, ppu) && (!is_group || session->owners.held[ppu]);
+            uses |=
+                owners_has(&session->owners, owner, ppu) && (!is_group || owner->pid != 0 || session->owners.held[ppu]);
         }
         if (uses) {
-            parties_add_owner(exposed, session, owner, is_group);
+            parties_add_owner(exposed, session, owner, is_group && owner->pid == 0);
         }
     }
     for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {

@@ -241,6 +241,17 @@ static bool holds_unexplained(const struct session *session, const struct claim 
     return false;
 }
 
+/* A group that lasts only as long as the process that it was made for. */
+static bool is_bound_group(const struct claim *claim)
+{
+    return claim->is_group && claim->process.pid != 0;
+}
+
+static bool bound_process_lives(const struct claim *claim)
+{
+    return is_bound_group(claim) && process_daemon_state(claim->process) != DAEMON_GONE;
+}
+
 static enum claim_verdict judge_claim(const struct session *session, const struct claim *claim, const bool explained[])
 {
     const struct running_vm *vm = running_vms_find(&session->running, claim->uuid);
@@ -248,12 +259,14 @@ static enum claim_verdict judge_claim(const struct session *session, const struc
     const struct claim_facts facts = {
         .phase = claim->phase,
         .is_group = claim->is_group,
+        .names_process = is_bound_group(claim),
         .has_status_file = lives && !text_list_has(&session->owners.unresolved, claim->uuid),
         .daemon = claim->has_daemon ? process_daemon_state(claim->daemon) : DAEMON_UNKNOWN,
         .age_ms = state_boottime_ms() - claim->boottime_ms,
         .start_timeout_ms = INT64_C(1000) * session->machine->settings.start_timeout,
         .holds_unexplained = holds_unexplained(session, claim, explained),
-        .process_lives = lives || (claim->process.pid != 0 && process_lives(claim->process)),
+        .process_lives = claim->is_group ? bound_process_lives(claim)
+                                         : lives || (claim->process.pid != 0 && process_lives(claim->process)),
     };
     return claim_judge(&facts);
 }
@@ -299,6 +312,9 @@ static void gather_claim(struct session *session, struct claim *claim, const boo
     }
     if (owner) {
         owner->since = claim->since;
+    }
+    if (owner && bound_process_lives(claim)) {
+        owner->pid = claim->process.pid;
     }
     for (size_t i = 0; claim->verdict == CLAIM_COUNTS && i < claim->card_count; i++) {
         int ppu = machine_ppu_at(session->machine, claim->cards[i].bdf);

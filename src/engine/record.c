@@ -36,6 +36,7 @@ static void begin_claim(const struct session *session, struct claim *claim, cons
     claim->since = time(NULL);
     claim->has_daemon = session->has_daemon;
     claim->daemon = session->daemon;
+    claim->process = claim->is_group ? session->bound_to : (struct process_identity){0};
 }
 
 int record_claim(struct session *session, const struct owner *owner, enum claim_event event, bool anew,

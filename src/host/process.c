@@ -116,6 +116,16 @@ bool process_daemon_behind_call(struct process_identity *daemon)
     return false;
 }
 
+bool process_identify(pid_t pid, struct process_identity *identity)
+{
+    struct stat_fields fields = {0};
+    if (!read_real_stat(pid, &fields) || is_over(&fields) || fields.start == 0) {
+        return false;
+    }
+    *identity = (struct process_identity){.pid = pid, .start = fields.start};
+    return true;
+}
+
 enum daemon_state process_daemon_state(struct process_identity daemon)
 {
     struct stat_fields fields = {0};
