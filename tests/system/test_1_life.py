@@ -10,6 +10,7 @@ def test_installed_as_a_user_installs_it(scene):
         "755 root /usr/bin/icn-hook",
         "755 root /etc/libvirt/hooks/qemu",
         "644 root /etc/icn-hook/icn-hook.conf",
+        "755 root /etc/icn-hook/icn-hook.conf.d",
         "644 root /etc/icn-hook/icn_topo.cfg",
         "644 root /etc/icn-hook/icn_topo.cfg.example",
     ]
