@@ -15,12 +15,13 @@ class Watcher:
                                  for link, peer in sorted(topology.links[ppu].items())))
         command = [*DIES_WITH_US, program, links, *cards]
         self.process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE)
+        self.begun = self.process.stdout.readline()
 
     def finish(self):
         """What it saw."""
         self.process.send_signal(signal.SIGTERM)
         output, _ = self.process.communicate(timeout=30)
-        return json.loads(output)
+        return json.loads(self.begun + output)
 
 
 def describe(violations):

@@ -17,7 +17,8 @@
 /*
  * usage: watcher LINKS CARD-FILE...
  * Looks at the cards' registers from outside until SIGTERM, then prints what it
- * saw as one JSON object.  LINKS is a file of lines "ppu link peer".
+ * saw as one JSON object, whose first line says that it looks.  LINKS is a file of
+ * lines "ppu link peer".
  *
  * A link is live if both its ends are open (bit clear), and may be live only if
  * both cards have the same owner, or none.  A sample whose owners change while
@@ -177,7 +178,8 @@ int main(int argc, char **argv)
     }
     sigaction(SIGTERM, &action, NULL);
     double begin = wall_clock();
-    printf("{\"links\":%u,\"violations\":[", join_count);
+    printf("{\"links\":%u,\"violations\":[\n", join_count);
+    fflush(stdout);
     while (!ending) {
         struct sample sample;
         if (take_sample(&sample)) {
