@@ -31,12 +31,13 @@ class VM:
     def xml(self, bdfs):
         hostdevs = "".join(hostdev(bdfs[ppu], self.managed) for ppu in self.ppus)
         disk = DISK.format(path="/system-test/boot.img") if self.boots else ""
+        firmware = "" if self.boots else "<loader readonly='yes' type='rom'>/system-test/halt.bin</loader>"
         return f"""<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
   <name>{self.name}</name>
   <uuid>{self.uuid}</uuid>
   <memory unit='MiB'>64</memory>
   <vcpu>1</vcpu>
-  <os><type arch='x86_64' machine='{self.machine}'>hvm</type></os>
+  <os><type arch='x86_64' machine='{self.machine}'>hvm</type>{firmware}</os>
   <features><acpi/></features>
   <devices>
     <emulator>/usr/bin/qemu-system-x86_64</emulator>
