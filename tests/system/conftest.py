@@ -54,7 +54,7 @@ def host(machine):
 def scene(host, place):
     """The machine with nothing on it, watched until the scenario is over and
     everything has been stopped."""
-    host.machine.must(": >/var/log/syslog; rm -rf /run/stall; mkdir -p /run/stall")
+    host.machine.must(": >/var/log/syslog; rm -rf /run/stall /run/locked; mkdir -p /run/stall")
     watcher = Watcher(place / "watcher", host.topology, [card.path for card in host.machine.cards], host.machine.work)
     try:
         yield host
@@ -71,7 +71,7 @@ def scene(host, place):
 
 
 def pytest_runtest_logreport(report):
-    """A failure is shown at once: the whole takes half an hour."""
+    """A failure is shown at once: the whole takes a while."""
     totals["skipped"] += report.skipped
     if report.failed:
         print(f"\n{report.longreprtext}\n")

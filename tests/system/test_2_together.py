@@ -6,7 +6,7 @@ import random
 
 from scene import VM
 
-ROUNDS = int(os.environ.get("ICN_SYSTEM_ROUNDS", "20"))
+ROUNDS = int(os.environ.get("ICN_SYSTEM_ROUNDS", "6"))
 PARTITION = {0: 0x19, 1: 0x31, 2: 0x19, 3: 0x31, 4: 0x09, 5: 0x11, 7: 0x09, 6: 0x39}
 
 

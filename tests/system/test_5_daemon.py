@@ -4,7 +4,7 @@
 from scene import GOLDEN_PAIR, VM
 
 # A lock that somebody else holds stops our own hook in the middle.
-HOLD_LOCK = "exec 9<>/run/icn-hook/lock; flock 9; touch /run/locked; sleep 20; rm -f /run/locked"
+HOLD_LOCK = "exec 9<>/run/icn-hook/lock; flock 9; touch /run/locked; while [ -e /run/locked ]; do sleep 0.1; done"
 
 
 def test_restart_with_vms_running(scene):
@@ -140,12 +140,17 @@ def begin_start_at_held_lock(scene, vm):
     return starting, holding
 
 
+def let_go(scene, holding):
+    scene.machine.must("rm /run/locked")
+    holding.wait()
+
+
 def test_daemon_killed_while_our_hook_waits(scene):
     vm = scene.define(VM(1, [0, 1]))
     starting, holding = begin_start_at_held_lock(scene, vm)
     scene.stop_daemon("KILL")
     assert starting.wait().status != 0
-    holding.wait()
+    let_go(scene, holding)
     scene.machine.wait_for("! pgrep -x icn-hook")
     scene.start_daemon()
     scene.start(vm)
@@ -160,7 +165,7 @@ def test_hook_killed(scene):
     scene.machine.must("pkill -KILL -x icn-hook")
     result = starting.wait()
     assert result.status != 0 and "signal 9" in result.output, result.output
-    holding.wait()
+    let_go(scene, holding)
     scene.expect_idle("hook killed")
 
 
