@@ -7,7 +7,7 @@ PACKAGES_BUILD="gcc libc6-dev make autoconf automake autoconf-archive pkgconf
 PACKAGES_FUZZ="clang llvm libclang-rt-dev"
 PACKAGES_PROVER="frama-c-base why3 z3 cvc4"
 PACKAGES_BENCH="python3 valgrind strace time"
-PACKAGES_SYSTEM="python3 python3-pytest qemu-system-x86 debootstrap busybox-static xz-utils e2fsprogs"
+PACKAGES_SYSTEM="python3 python3-pytest python3-pytest-xdist qemu-system-x86 debootstrap busybox-static xz-utils e2fsprogs"
 PACKAGES_PACKAGES="python3 python3-pytest debootstrap xz-utils"
 PACKAGES_CHECK="python3-pytest-xdist libseccomp-dev libvirt-dev libvirt0 valgrind strace gcovr cppcheck clang-tidy
     shellcheck binutils mandoc zsh graphviz git rpm rpmlint secilc apparmor"

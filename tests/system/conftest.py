@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""One emulated machine for all scenarios, and a watcher around each.
+"""One emulated machine for all scenarios of a worker, and a watcher around each.
 
 ICN_SYSTEM_DIR is the directory that tests/system/run has filled.
 """
@@ -25,7 +25,8 @@ if (Path(os.environ["ICN_SYSTEM_DIR"]) / "layer/system-test/daemon").read_text()
 
 # Below this rate the watcher has not watched.
 LEAST_RATE = 1000
-totals = {"samples": 0, "dropped": 0, "seconds": 0.0, "violations": 0, "skipped": 0}
+WATCHED = ("samples", "dropped", "seconds", "violations")
+totals = {**dict.fromkeys(WATCHED, 0), "skipped": 0}
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +36,7 @@ def place():
 
 @pytest.fixture(scope="session")
 def machine(place):
-    machine = Machine(place, place / "layer", place / "run")
+    machine = Machine(place, place / "layer", place / "run" / os.environ.get("PYTEST_XDIST_WORKER", "alone"))
     machine.boot()
     totals["accelerator"] = machine.accelerator
     yield machine
@@ -77,6 +78,15 @@ def pytest_runtest_logreport(report):
         print(f"\n{report.longreprtext}\n")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """What a worker has watched."""
+    seen = getattr(node, "workeroutput", {}).get("totals", {})
+    for name in set(WATCHED) & set(seen):
+        totals[name] += seen[name]
+    totals.update((name, seen[name]) for name in {"accelerator"} & set(seen))
+
+
 def pytest_terminal_summary(terminalreporter):
     if "accelerator" in totals:
         terminalreporter.write_line(f"machine: {totals['accelerator']}")
@@ -91,6 +101,9 @@ def pytest_terminal_summary(terminalreporter):
 
 def pytest_sessionfinish(session):
     """What was not done has not passed."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["totals"] = totals
+        return
     if totals["seconds"] and totals["samples"] / totals["seconds"] < LEAST_RATE:
         print(f"\nthe watcher took fewer than {LEAST_RATE} samples/s")
         session.exitstatus = session.exitstatus or 1
