@@ -77,12 +77,15 @@ class Card:
     slot: int
 
     @property
+    def place(self):
+        bridge, *bridges = self.parents.split("/")
+        return "/".join([bridge, *(name.split(":")[-1] for name in [*bridges, self.bdf])])
+
+    @property
     def pin(self):
         """What [map] says of it: its address, place and serial number."""
-        bridge, *bridges = self.parents.split("/")
-        place = "/".join([bridge, *(name.split(":")[-1] for name in [*bridges, self.bdf])])
         serial = "-".join(f"{byte:02x}" for byte in self.serial.to_bytes(8, "big"))
-        return f"{self.bdf} path={place} serial={serial}"
+        return f"{self.bdf} path={self.place} serial={serial}"
 
 
 @dataclass(frozen=True)

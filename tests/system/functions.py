@@ -35,8 +35,13 @@ class Shared:
             self.split(card, 0)
 
 
-def configure(machine, settings, topology):
+def set_aside(machine):
+    """The configuration, and with it all ids; configure_as_before brings it back."""
     machine.must(f"rm -rf /run/ordinary; cp -a {CONFIGURATION} /run/ordinary; rm -r {CONFIGURATION}/icn-hook.conf.d")
+
+
+def configure(machine, settings, topology):
+    set_aside(machine)
     machine.write(f"{CONFIGURATION}/icn-hook.conf", settings)
     machine.write(f"{CONFIGURATION}/icn_topo.cfg", topology)
 
