@@ -18,6 +18,9 @@
 #define PATH_BOOT_ID "/proc/sys/kernel/random/boot_id"
 #define PATH_SETTINGS "/etc/icn-hook/icn-hook.conf"
 #define PATH_TOPOLOGY "/etc/icn-hook/icn_topo.cfg"
+#define PATH_LOGINUID "/proc/self/loginuid"
+#define PATH_JOURNAL_SOCKET "/run/systemd/journal/socket"
+#define PATH_SYSLOG_SOCKET "/dev/log"
 #define PATH_SIMULATED_LOG "/var/log/icn-hook.log"
 
 /* True when ICN_SYSROOT is set and not empty. */

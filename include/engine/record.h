@@ -12,6 +12,8 @@ MUST_CHECK int record_claim(struct session *session, const struct owner *owner, 
 
 /* The end of OWNER begins: its cards are given back in TURN.  record_result finishes it. */
 MUST_CHECK int record_end(struct session *session, const struct owner *owner, struct turn *turn, struct error *err);
+/* Removes a claim that makes no sense any more, and gives no card back.  NAME NULL: not known. */
+MUST_CHECK int record_remove_claim(struct session *session, const char *uuid, const char *name, struct error *err);
 /* The owner that the claim was of, with its cards, as long as it has not ended. */
 struct owner *record_restore_owner(struct session *session, const struct claim *claim);
 /* What happened without a call: claims that nothing supports end, which is final, and claims of VMs that run list what

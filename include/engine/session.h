@@ -33,6 +33,22 @@ struct card {
     int64_t bound_since;    /* if it was read in vain: when its vfio driver took it; 0: not known */
 };
 
+/* A register write of this session, and what became of it. */
+struct session_writing {
+    struct plan_write write;
+    enum apply_outcome outcome;
+    bool was_read; /* the mask that it began with was read, not assumed */
+};
+
+/* A VM or group that has other cards after this session than before, for the log. */
+struct owner_change {
+    char uuid[UUID_SIZE];
+    char *name; /* owned */
+    bool is_group;
+    bool has_ended;
+    char *cards; /* owned; what it has now, or had until it ended: "0=0000:08:00.0 1=0000:0a:00.0" */
+};
+
 struct session {
     enum session_access access;
     bool is_open;
@@ -48,7 +64,11 @@ struct session {
     int *owners_before;      /* by id: owners.of before this session changed who owns what */
     struct plan_goal *goals; /* by id */
     struct plan *plan;
-    enum apply_outcome *outcomes; /* by the plan's writes */
+    enum apply_outcome *outcomes;     /* by the plan's writes */
+    struct session_writing *writings; /* of all plans, in their order */
+    size_t writing_count;
+    struct owner_change *changes;
+    size_t change_count;
     struct notes notes;
     bool has_old_identity;       /* ids are those of this boot; the configuration says something else now */
     struct error identity_doubt; /* why nobody may be given cards for that, or the like; STATUS_OK: no doubt */
@@ -87,9 +107,9 @@ MUST_CHECK int session_write(struct session *session, const bool freed[], bool m
 /* Notes the cards that could not be read, but for those in NEAR (NULL: all): one cut end is enough, but a guest may be
  * able to open it again, so what is left as it is on the other side is worth a line. */
 void session_note_unread(struct session *session, const bool near[]);
-/* Logs the one line that says what was done (WHAT), which writes were made, and how long it took since BEGAN
- * (monotonic ms).  What a register held that a driver or QEMU keeps to itself is not known. */
-void session_log_writes(const struct session *session, const char *what, int64_t began);
+/* For writes that were made without session_write: keeps the plan's writes and their outcomes for the log. */
+void session_keep_writes(struct session *session);
+void session_forget_changes(struct session *session);
 /* All writes to the card were made, or none was needed; when looking, they are taken to be made. */
 bool session_wrote(const struct session *session, int ppu);
 

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "cli/commands.h"
 #include "cli/json.h"
 #include "cli/output.h"
@@ -116,12 +117,13 @@ int verb_confirm(const struct options *options, struct error *err)
     if (options->wait && parse_wait(options->wait, &confirm.wait_ms, err) < 0) {
         return -1;
     }
+    log_open_verb("confirm");
     int result = confirm_host(&confirm, &report, err);
     if (result == 0) {
         (options->json ? confirm_print_json(&report) : confirm_print_text(&report, options));
         result = (int)confirm_judge(&report);
     }
-    verb_log_result("confirm", result < 0 ? err : NULL, "%zu links: %s", report.count,
+    verb_log_result("confirm", EVENT_CONFIRMED, NULL, result < 0 ? err : NULL, "%zu links: %s", report.count,
                     result == STATUS_OK             ? "all are confirmed"
                     : result == STATUS_CHECK_FAILED ? "something is contradicted"
                                                     : "not all have a witness");

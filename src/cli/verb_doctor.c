@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <stdio.h>
 
+#include "base/log.h"
 #include "cli/output.h"
 #include "cli/commands.h"
 #include "cli/json.h"
@@ -80,8 +81,9 @@ static int doctor_probe(const struct options *options, struct error *err)
         return command_usage_error(err, "--probe takes one card and cannot be combined with '%s'",
                                    options->argument ? options->argument : "--domain");
     }
+    log_open_verb("doctor");
     int status = probe_card(options->config, options->probe, &report, err);
-    verb_log_result("doctor", status < 0 ? err : NULL, "card %s was probed: %s", options->probe,
+    verb_log_result("doctor", EVENT_PROBED, NULL, status < 0 ? err : NULL, "card %s was probed: %s", options->probe,
                     report_failed(&report) ? "it failed" : "it passed");
     if (status == 0) {
         status = doctor_finish(&report, options, NULL);

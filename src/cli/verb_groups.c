@@ -26,15 +26,23 @@ static int groups_start(struct groups_outcome *outcome, struct error *err)
     return session_start(&outcome->session, outcome->options->config, access, err);
 }
 
-/* The work is done; the lock is given back before anything is said. */
-static void groups_finish(struct groups_outcome *outcome, int result, const char *verb, const char *what,
-                          const struct error *err)
+/* The work is done, and logged as EVENT; the lock is given back before anything is said. */
+static void groups_finish(struct groups_outcome *outcome, int result, const char *verb, enum log_event event,
+                          const char *what, const struct error *err)
 {
+    const struct party *group =
+        result == 0 && event != EVENT_RESET && outcome->report.groups.count > 0 ? outcome->report.groups.items : NULL;
     outcome->failed = result < 0;
-    session_unlock(&outcome->session);
     if (!outcome->options->dry_run) {
-        verb_log_writes(verb, outcome->failed ? err : NULL, what, outcome->report.writes, outcome->report.write_count);
+        verb_log_session(verb, &outcome->session,
+                         (struct trail){.event = event,
+                                        .uuid = group ? group->uuid : NULL,
+                                        .name = group ? group->name : NULL,
+                                        .is_group = true,
+                                        .err = outcome->failed ? err : NULL,
+                                        .what = what});
     }
+    session_unlock(&outcome->session);
 }
 
 static struct json_object *groups_begin_json(const struct groups_outcome *outcome, const char *schema)
@@ -197,7 +205,7 @@ int verb_apply(const struct options *options, struct error *err)
     int result = groups_isolate(&outcome.session, options, (struct process_identity){0}, &outcome.report, err);
     char what[64];
     snprintf(what, sizeof what, "%.20s cards that were chosen", options->count ? options->count : "");
-    groups_finish(&outcome, result, "apply", options->count ? what : options->argument, err);
+    groups_finish(&outcome, result, "apply", EVENT_CARDS_GIVEN, options->count ? what : options->argument, err);
     if (!options->json) {
         groups_print(&outcome, options->dry_run ? "would be isolated" : "is isolated");
         groups_print_rest(&outcome);
@@ -216,7 +224,7 @@ int verb_release(const struct options *options, struct error *err)
     if (result == 0) {
         result = groups_release(&outcome.session, options->argument, options->if_exists, &outcome.report, err);
     }
-    groups_finish(&outcome, result, "release", options->argument, err);
+    groups_finish(&outcome, result, "release", EVENT_ENDED, options->argument, err);
     if (!options->json) {
         if (!outcome.failed) {
             groups_print(&outcome, options->dry_run ? "would be released" : "is released");
@@ -252,7 +260,7 @@ static int reset_host(struct groups_outcome *outcome, const struct options *opti
 int verb_reset(const struct options *options, struct error *err)
 {
     struct groups_outcome outcome = {.options = options, .session = {.state = STATE_CLOSED}};
-    groups_finish(&outcome, reset_host(&outcome, options, err), "reset", "all groups end", err);
+    groups_finish(&outcome, reset_host(&outcome, options, err), "reset", EVENT_RESET, "all groups end", err);
     /* A refusal names them itself. */
     for (size_t i = 0; options->force && i < outcome.report.exposed.count; i++) {
         const struct party *party = &outcome.report.exposed.items[i];

@@ -43,11 +43,13 @@ int verb_repair(const struct options *options, struct error *err)
     int result = session_start(&session, options->config, options->dry_run ? SESSION_LOOK : SESSION_CHANGE, err);
     if (result == 0) {
         result = repair_host(&session, &report, err);
-        session_unlock(&session);
     }
     if (!options->dry_run) {
-        verb_log_writes("repair", result < 0 ? err : NULL, "the whole host", report.writes, report.write_count);
+        verb_log_session(
+            "repair", &session,
+            (struct trail){.event = EVENT_REPAIRED, .err = result < 0 ? err : NULL, .what = "the whole host"});
     }
+    session_unlock(&session);
     if (result == 0) {
         if (options->json) {
             struct json_object *object = json_object_new_object();

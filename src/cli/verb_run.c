@@ -39,7 +39,8 @@ struct runner {
     int failure;      /* the end of a pipe that gives errno if the command cannot be executed */
     sigset_t before;  /* blocked when we were called */
     sigset_t taken;   /* what we take */
-    char *name;       /* owned; the group's */
+    char *name;       /* owned; the group's, once it is isolated */
+    char *uuid;       /* likewise */
     struct bdf *bdfs; /* owned */
     size_t count;
 };
@@ -107,11 +108,24 @@ static int run_start(struct runner *runner, struct error *err)
 static void keep_group(struct runner *runner, const struct session *session, const struct party *group)
 {
     runner->name = memory_copy_text(group->name);
+    runner->uuid = memory_copy_text(group->uuid);
     runner->count = group->ppu_count;
     runner->bdfs = memory_alloc(runner->count, sizeof *runner->bdfs);
     for (size_t i = 0; i < runner->count; i++) {
         runner->bdfs[i] = session->machine->card[group->ppus[i]];
     }
+}
+
+static void run_log(const struct runner *runner, struct session *session, enum log_event event, const struct error *err,
+                    const char *what)
+{
+    verb_log_session("run", session,
+                     (struct trail){.event = event,
+                                    .uuid = runner->uuid,
+                                    .name = runner->name,
+                                    .is_group = true,
+                                    .err = err,
+                                    .what = what});
 }
 
 static int run_isolate(struct runner *runner, struct error *err)
@@ -123,12 +137,11 @@ static int run_isolate(struct runner *runner, struct error *err)
                      ? groups_isolate(&session, runner->options, command, &report, err)
                      : error_set(err, STATUS_HARDWARE, "the start of process %ld cannot be read; is /proc mounted?",
                                  (long)runner->pid);
-    session_unlock(&session);
     if (result == 0) {
         keep_group(runner, &session, &report.groups.items[0]);
     }
-    verb_log_writes("run", result < 0 ? err : NULL, result == 0 ? runner->name : NULL, report.writes,
-                    report.write_count);
+    run_log(runner, &session, EVENT_CARDS_GIVEN, result < 0 ? err : NULL, runner->name);
+    session_unlock(&session);
     for (size_t i = 0; result == 0 && i < session.notes.count; i++) {
         fprintf(stderr, "icn-hook: warning: %s\n", session.notes.items[i].text);
     }
@@ -228,8 +241,8 @@ static void run_give_back(const struct runner *runner)
     if (result == 0) {
         result = groups_catch_up(&session, &report, &err);
     }
+    run_log(runner, &session, EVENT_ENDED, result < 0 ? &err : NULL, "the command has ended");
     session_unlock(&session);
-    verb_log_writes("run", result < 0 ? &err : NULL, "the command has ended", report.writes, report.write_count);
     if (result < 0) {
         fprintf(stderr, "icn-hook: the cards of the group '%s' are not all given back: %s\n", runner->name, err.text);
     }
@@ -275,6 +288,7 @@ int verb_run(const struct options *options, struct error *err)
     file_close_fd(&runner.cards);
     file_close_fd(&runner.failure);
     free(runner.name);
+    free(runner.uuid);
     free(runner.bdfs);
     sigprocmask(SIG_SETMASK, &runner.before, NULL);
     return status;

@@ -152,13 +152,13 @@ int verb_setup(const struct options *options, struct error *err)
     struct text_list steps = {0};
     int result = setup_run(&request, setup, err);
     if (!request.dry_run) {
-        verb_log_result("setup", result < 0 ? err : NULL, "%s %s, %s %s: %d cards, %d links, %d external",
-                        setup->files[SETUP_TOPOLOGY].path ? setup->files[SETUP_TOPOLOGY].path : "",
-                        setup->files[SETUP_TOPOLOGY].is_written ? "written" : "unchanged",
-                        setup->files[SETUP_CARDS].path ? setup->files[SETUP_CARDS].path : "",
-                        setup->files[SETUP_CARDS].is_written ? "written" : "unchanged",
-                        setup->wiring.topology.ppu_count, wiring_count_links(&setup->wiring),
-                        wiring_count_external(&setup->wiring));
+        verb_log_result(
+            "setup", EVENT_SETUP, NULL, result < 0 ? err : NULL, "%s %s, %s %s: %d cards, %d links, %d external",
+            setup->files[SETUP_TOPOLOGY].path ? setup->files[SETUP_TOPOLOGY].path : "",
+            setup->files[SETUP_TOPOLOGY].is_written ? "written" : "unchanged",
+            setup->files[SETUP_CARDS].path ? setup->files[SETUP_CARDS].path : "",
+            setup->files[SETUP_CARDS].is_written ? "written" : "unchanged", setup->wiring.topology.ppu_count,
+            wiring_count_links(&setup->wiring), wiring_count_external(&setup->wiring));
     }
     if (result == 0) {
         list_next_steps(setup, &request, &steps);

@@ -160,7 +160,7 @@ static int topo_generate(const struct options *options, struct error *err)
     int result = output_replace_file(path, made->text.data, made->text.length, err);
     char counts[COUNTS_TEXT_SIZE];
     topo_counts_text(&made->topology, counts);
-    verb_log_result("topo", result < 0 ? err : NULL, "%s written: %s", path, counts);
+    verb_log_result("topo", EVENT_TOPOLOGY, NULL, result < 0 ? err : NULL, "%s written: %s", path, counts);
     if (result == 0) {
         topo_warn_of_cards_without_links(&made->topology, &made->warnings);
         topo_warn(&made->warnings);

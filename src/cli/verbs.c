@@ -2,7 +2,6 @@
 #include "cli/verbs.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -16,38 +15,25 @@
 #include "cli/commands.h"
 #include "cli/json.h"
 
-void verb_log_result(const char *verb, const struct error *err, const char *format, ...)
+void verb_log_result(const char *verb, enum log_event event, const char *cards, const struct error *err,
+                     const char *format, ...)
 {
     va_list arguments;
+    const struct log_field fields[] = {{"ICN_CARDS", cards}};
     va_start(arguments, format);
     CLEANUP_FREE char *text = text_format(format, arguments);
     va_end(arguments);
     log_open_verb(verb);
-    log_message(err ? LOG_LEVEL_ERROR : LOG_LEVEL_NOTICE, "%s", err ? err->text : text);
+    log_event(err ? EVENT_FAILED : event, err ? LOG_LEVEL_ERROR : LOG_LEVEL_NOTICE, fields, 1, err ? err->text : text);
 }
 
-static void list_writes(char *line, size_t size, const struct plan_write writes[], size_t count, bool cuts)
+void verb_log_session(const char *verb, struct session *session, struct trail trail)
 {
-    size_t used = 0;
-    snprintf(line, size, " nothing");
-    for (size_t i = 0; i < count && used < size; i++) {
-        if (plan_write_cuts(&writes[i]) == cuts) {
-            used += (size_t)snprintf(line + used, size - used, " %d:0x%08" PRIx32 ">0x%08" PRIx32, writes[i].ppu,
-                                     writes[i].from, writes[i].to);
-        }
-    }
-}
-
-void verb_log_writes(const char *verb, const struct error *err, const char *what, const struct plan_write writes[],
-                     size_t count)
-{
-    char cuts[1000];
-    char opened[1000];
-    list_writes(cuts, sizeof cuts, writes, count, true);
-    list_writes(opened, sizeof opened, writes, count, false);
     log_open_verb(verb);
-    log_message(err ? LOG_LEVEL_ERROR : LOG_LEVEL_NOTICE, "%s; cut:%s; restored:%s", err ? err->text : what, cuts,
-                opened);
+    if (trail.err) {
+        trail.event = EVENT_FAILED;
+    }
+    trail_log(session, &trail);
 }
 
 int verbs_report(bool json, const struct error *err)

@@ -5,6 +5,7 @@
 #include "cli/options.h"
 #include "core/plan.h"
 #include "engine/machine.h"
+#include "engine/trail.h"
 #include "host/process.h"
 
 /* Parses the command line, runs the verb, and returns the exit status. */
@@ -38,14 +39,14 @@ MUST_CHECK int groups_check_options(const struct options *options, struct error 
 MUST_CHECK int verb_read_choice(const struct options *options, const char *count, uint64_t *wanted, int *numa_node,
                                 struct error *err);
 
-/* The line in the log of a verb that changed something, or tried to. */
+/* What a verb that changes something logs, also if it failed: the event is EVENT_FAILED then. */
 
-/* The formatted text, or, if it failed, ERR's. */
-void verb_log_result(const char *verb, const struct error *err, const char *format, ...) PRINTF_LIKE(3, 4);
+/* The formatted text, or, if it failed, ERR's.  CARDS (as in struct owner_change) or NULL. */
+void verb_log_result(const char *verb, enum log_event event, const char *cards, const struct error *err,
+                     const char *format, ...) PRINTF_LIKE(5, 6);
 
-/* WHAT, or ERR's text, and the registers that were written: "red; cut: 0:0x00000000>0x00000019; restored: nothing". */
-void verb_log_writes(const char *verb, const struct error *err, const char *what, const struct plan_write writes[],
-                     size_t count);
+/* What a session did, as trail_log: before the lock is given back. */
+void verb_log_session(const char *verb, struct session *session, struct trail trail);
 
 verb_function verb_plan;
 verb_function verb_status;

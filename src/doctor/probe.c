@@ -30,6 +30,7 @@
 #include "core/ownership.h"
 #include "doctor/facts.h"
 #include "engine/session.h"
+#include "engine/trail.h"
 
 #define GROUP "probe"
 
@@ -147,6 +148,7 @@ static int probe_write(struct probe *probe, uint32_t mask, struct error *err)
                            warnings.count > 0 ? warnings.items[0] : "the register was not written");
     }
     text_list_free(&warnings);
+    session_keep_writes(session);
     probe->now = result == 0 ? mask : probe->now;
     return result;
 }
@@ -288,6 +290,8 @@ int probe_card(const char *config, const char *card, struct report *report, stru
         try_cut(&probe);
         try_reset(&probe);
         probe_put_back(&probe);
+        const struct trail trail = {.event = EVENT_PROBED, .what = "an idle card was tried"};
+        trail_log(&probe.session, &trail);
     }
     session_close(&probe.session);
     return result;

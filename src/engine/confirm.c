@@ -17,6 +17,7 @@
 #include "engine/confirm_private.h"
 #include "engine/groups.h"
 #include "engine/policy.h"
+#include "engine/trail.h"
 
 /* A call that waits for the lock gets it before it is taken for the next link. */
 enum { TURN_NS = 10 * 1000000 };
@@ -259,6 +260,10 @@ static int run_job(struct confirm *confirm, const struct job *job, struct error 
     } else {
         take_scope(&session);
         result = confirm_try(confirm, &session, job, err);
+    }
+    if (is_started && session.writing_count > 0) {
+        const struct trail trail = {.event = EVENT_CONFIRMED, .what = "a link was tried"};
+        trail_log(&session, &trail);
     }
     session_close(&session);
     nanosleep(&(struct timespec){.tv_nsec = TURN_NS}, NULL);

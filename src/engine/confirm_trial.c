@@ -184,6 +184,7 @@ static enum apply_outcome put(struct attempt *attempt, struct written *written, 
     int result =
         session->registers.backend->write_plan(&session->registers, &writing, session->outcomes, &warnings, err);
     enum apply_outcome outcome = APPLY_DONE;
+    session_keep_writes(session);
     for (size_t i = 0; i < session->plan->count && outcome == APPLY_DONE; i++) {
         outcome = session->outcomes[i];
     }

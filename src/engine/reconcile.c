@@ -65,7 +65,7 @@ static int clear_faults(struct session *session, bool *forgot, struct error *err
             state->fault_count--;
             memmove(&state->faults[i], &state->faults[i + 1], (state->fault_count - i) * sizeof *state->faults);
         } else if (fault.kind == FAULT_CLAIM) {
-            result = state_remove_claim(state, fault.uuid, err);
+            result = record_remove_claim(session, fault.uuid, NULL, err);
         } else {
             result = state_forget_cards_fault(state, err);
         }

@@ -13,12 +13,38 @@
  * recorded, it follows, and no end of a domain can lose it.
  *
  * What the original mask is, the policy decides (policy.c).
+ *
+ * Whose cards are others now is kept for the log, too (trail.c).
  */
 #include "engine/record.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#include "base/memory.h"
+#include "engine/trail.h"
+
+/* For the log: CARDS, which is taken over, is what the owner has now, or had until its end.  NAME NULL: not known. */
+static void note_change(struct session *session, const char *uuid, const char *name, bool is_group, bool has_ended,
+                        char *cards)
+{
+    for (size_t i = session->change_count; i-- > 0;) {
+        struct owner_change *change = &session->changes[i];
+        /* An end undoes what this session gave it. */
+        if (strcmp(change->uuid, uuid) == 0 && (!change->has_ended || has_ended)) {
+            free(change->name);
+            free(change->cards);
+            memmove(change, change + 1, (--session->change_count - i) * sizeof *change);
+        }
+    }
+    session->changes = memory_grow(session->changes, session->change_count + 1, sizeof *session->changes);
+    struct owner_change *change = &session->changes[session->change_count++];
+    *change = (struct owner_change){
+        .name = name ? memory_copy_text(name) : NULL, .is_group = is_group, .has_ended = has_ended, .cards = cards};
+    snprintf(change->uuid, sizeof change->uuid, "%s", uuid);
+}
 
 /* What was read back for an earlier owner, or an earlier start of this one, says nothing any more. */
 static void forget_evidence(struct session *session, int ppu)
@@ -70,7 +96,19 @@ int record_claim(struct session *session, const struct owner *owner, enum claim_
             }
         }
     }
-    return state_write_claim(&session->state, claim, err);
+    if (state_write_claim(&session->state, claim, err) < 0) {
+        return -1;
+    }
+    note_change(session, claim->uuid, claim->name, claim->is_group, false, trail_claim_cards(session, claim));
+    return 0;
+}
+
+int record_remove_claim(struct session *session, const char *uuid, const char *name, struct error *err)
+{
+    const struct claim *claim = state_claim(&session->state, uuid);
+    note_change(session, uuid, name, claim && claim->is_group, true,
+                claim ? trail_claim_cards(session, claim) : memory_copy_text(""));
+    return state_remove_claim(&session->state, uuid, err);
 }
 
 int record_end(struct session *session, const struct owner *owner, struct turn *turn, struct error *err)
@@ -91,7 +129,11 @@ int record_end(struct session *session, const struct owner *owner, struct turn *
         claim->verdict = CLAIM_VOID;
         claim->is_ending = true;
     }
-    return claim && session->access == SESSION_CHANGE ? state_end_claim(&session->state, uuid, err) : 0;
+    if (!claim || session->access == SESSION_LOOK) {
+        return 0;
+    }
+    note_change(session, uuid, claim->name, claim->is_group, true, trail_claim_cards(session, claim));
+    return state_end_claim(&session->state, uuid, err);
 }
 
 struct owner *record_restore_owner(struct session *session, const struct claim *claim)
@@ -144,7 +186,7 @@ int record_catch_up(struct session *session, struct turn *turn, struct error *er
             /* Cards come and go while a VM runs (hot-plug).  What its claim says must not outlive that, for the status
              * file that says better may vanish before the claim. */
             result = owner ? record_claim(session, owner, CLAIM_SEEN, false, err)
-                           : state_remove_claim(&session->state, claim->uuid, err);
+                           : record_remove_claim(session, claim->uuid, claim->name, err);
         }
         if (result < 0) {
             return -1;

@@ -154,6 +154,15 @@ void session_unlock(struct session *session)
     }
 }
 
+void session_forget_changes(struct session *session)
+{
+    while (session->change_count > 0) {
+        struct owner_change *change = &session->changes[--session->change_count];
+        free(change->name);
+        free(change->cards);
+    }
+}
+
 void session_close(struct session *session)
 {
     if (session->machine) {
@@ -167,6 +176,9 @@ void session_close(struct session *session)
         free(session->goals);
         free(session->plan);
         free(session->outcomes);
+        free(session->writings);
+        session_forget_changes(session);
+        free(session->changes);
         machine_close(session->machine);
     }
     *session = (struct session){.state = STATE_CLOSED};
@@ -252,6 +264,7 @@ int session_write(struct session *session, const bool freed[], bool may_defer, b
         notes_add(&session->notes, NOTE_WARNING, NOTE_CARD, -1, NULL, "%s", warnings.items[i]);
     }
     text_list_free(&warnings);
+    session_keep_writes(session);
     return result;
 }
 
@@ -268,25 +281,15 @@ void session_note_unread(struct session *session, const bool near[])
     }
 }
 
-void session_log_writes(const struct session *session, const char *what, int64_t began)
+void session_keep_writes(struct session *session)
 {
-    char lines[2][700] = {"", ""}; /* cuts, openings */
+    size_t count = session->writing_count + session->plan->count;
+    session->writings = memory_grow(session->writings, count, sizeof *session->writings);
     for (size_t i = 0; i < session->plan->count; i++) {
         const struct plan_write *write = &session->plan->writes[i];
-        enum apply_outcome outcome = session->outcomes[i];
-        char *line = lines[plan_write_cuts(write) ? 0 : 1];
-        size_t used = strlen(line);
-        char from[sizeof "0x00000000"] = "unread";
-        if (session_is_read(session, write->ppu)) {
-            snprintf(from, sizeof from, "0x%08x", write->from);
-        }
-        snprintf(line + used, sizeof lines[0] - used, " %d:%s>0x%08x%s", write->ppu, from, write->to,
-                 outcome == APPLY_DONE       ? ""
-                 : outcome == APPLY_DEFERRED ? "(deferred)"
-                                             : "(failed)");
+        session->writings[session->writing_count++] = (struct session_writing){
+            .write = *write, .outcome = session->outcomes[i], .was_read = session_is_read(session, write->ppu)};
     }
-    log_message(LOG_LEVEL_NOTICE, "%s; cut:%s; restored:%s; %lld ms", what, lines[0][0] ? lines[0] : " nothing",
-                lines[1][0] ? lines[1] : " nothing", (long long)(deadline_after_ms(0) - began));
 }
 
 bool session_wrote(const struct session *session, int ppu)

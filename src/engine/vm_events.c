@@ -22,10 +22,10 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "base/log.h"
 #include "base/memory.h"
 #include "engine/links.h"
 #include "engine/record.h"
+#include "engine/trail.h"
 
 /* One call by libvirt on its way. */
 struct vm_event {
@@ -39,7 +39,7 @@ struct vm_event {
     struct notes notes; /* from before the session */
     bool has_daemon;
     struct process_identity daemon; /* that called, if it is known */
-    int64_t began;
+    struct trail trail;             /* what it is logged as; WHAT is NULL as long as nothing was done */
 };
 
 bool vm_event_may_refuse(const char *operation)
@@ -161,7 +161,8 @@ static int let_through(struct vm_event *event, struct error *err)
     if (record_result(session, &event->turn, is_gate, err) < 0) {
         return -1;
     }
-    session_log_writes(session, is_gate ? "isolation verified" : "isolated", event->began);
+    event->trail.event = is_gate ? EVENT_VERIFIED : EVENT_CARDS_GIVEN;
+    event->trail.what = is_gate ? "isolation verified" : "isolated";
     return 0;
 }
 
@@ -225,7 +226,8 @@ static int watch(struct vm_event *event, struct error *err)
     if (record_result(session, &event->turn, false, err) < 0) {
         return -1;
     }
-    session_log_writes(session, "running", event->began);
+    event->trail.event = EVENT_RUNNING;
+    event->trail.what = "running";
     if (leaked) {
         *err = leak;
     }
@@ -264,6 +266,8 @@ static int end_claim(struct vm_event *event, struct error *err)
         notes_add(&session->notes, NOTE_WARNING, NOTE_CLAIM, -1, event->vm,
                   "VM '%s' was stopped but its process %ld lives; its cards stay isolated until that ends", event->vm,
                   (long)vm->domain.pid);
+        event->trail.event = EVENT_RUNNING;
+        event->trail.what = living ? "still running" : NULL;
         return living ? record_claim(session, living, CLAIM_SEEN, false, err) : 0;
     }
     const struct state_fault *unread = state_unread_claim(&session->state, event->domain.uuid);
@@ -283,7 +287,8 @@ static int end_claim(struct vm_event *event, struct error *err)
         record_result(session, &event->turn, false, err) < 0) {
         return -1;
     }
-    session_log_writes(session, strcmp(event->operation, "release") == 0 ? "released" : "stopped", event->began);
+    event->trail.event = EVENT_ENDED;
+    event->trail.what = strcmp(event->operation, "release") == 0 ? "released" : "stopped";
     return 0;
 }
 
@@ -347,6 +352,25 @@ static int event_run(struct vm_event *event, const char *text, size_t length, st
     return vm_event_may_refuse(event->operation) ? let_through(event, err) : watch(event, err);
 }
 
+/* ERR: what went wrong, or NULL.  A leak that `started` finds does not keep it from its work. */
+static void event_log(struct vm_event *event, const struct error *err)
+{
+    bool may_refuse = vm_event_may_refuse(event->operation);
+    CLEANUP_FREE char *wanted = may_refuse ? trail_wanted_cards(&event->cards) : NULL;
+    struct trail *trail = &event->trail;
+    trail->uuid = event->domain.uuid[0] ? event->domain.uuid : NULL;
+    if (trail->what) {
+        trail_log(&event->session, trail);
+    }
+    if (err) {
+        trail->event = trail->what ? EVENT_LEAK : may_refuse ? EVENT_REFUSED : EVENT_FAILED;
+        trail->cards = wanted;
+        trail->err = err;
+        trail->what = NULL;
+        trail_log(&event->session, trail);
+    }
+}
+
 enum status vm_event_run(const char *vm, const char *operation, const char *text, size_t length, struct error *err)
 {
     static const char *const handled[] = {"prepare", "start", "started", "stopped", "release", "reconnect"};
@@ -359,17 +383,10 @@ enum status vm_event_run(const char *vm, const char *operation, const char *text
     }
     CLEANUP_FREE struct vm_event *event = memory_alloc(1, sizeof *event);
     enum status status = STATUS_OK;
-    event->vm = vm;
-    event->operation = operation;
-    event->began = deadline_after_ms(0);
+    *event = (struct vm_event){.vm = vm, .operation = operation, .session = {.state = STATE_CLOSED}};
+    event->trail = (struct trail){.name = vm, .began = deadline_after_ms(0)};
     event->has_daemon = process_daemon_behind_call(&event->daemon);
-    event->session = (struct session){.state = STATE_CLOSED};
     int result = event_run(event, text, length, err);
-    if (event->session.is_open) {
-        session_unlock(&event->session);
-    }
-    notes_log(&event->notes);
-    notes_log(&event->session.notes);
     if (result < 0) {
         bool may_refuse = vm_event_may_refuse(operation);
         /* A failing `started` has libvirt kill the VM. */
@@ -378,9 +395,14 @@ enum status vm_event_run(const char *vm, const char *operation, const char *text
         if (may_refuse) {
             error_wrap(err, "icn-hook: VM '%s' is not started", vm);
         }
-        log_message(LOG_LEVEL_ERROR, "%s", err->text);
         status = may_refuse || kills ? err->status : STATUS_OK;
     }
+    event_log(event, result < 0 ? err : NULL);
+    if (event->session.is_open) {
+        session_unlock(&event->session);
+    }
+    notes_log(&event->notes);
+    notes_log(&event->session.notes);
     session_close(&event->session);
     machine_close(event->machine);
     vm_cards_free(&event->cards);

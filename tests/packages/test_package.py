@@ -6,6 +6,7 @@ import subprocess
 FILES = """\
 -rw-r--r-- ./etc/icn-hook/icn-hook.conf
 -rw-r--r-- ./etc/icn-hook/icn_topo.cfg.example
+-rw-r--r-- ./usr/lib/systemd/catalog/icn-hook.catalog
 -rw-r--r-- ./usr/lib/systemd/system-preset/50-icn-hook.preset
 -rw-r--r-- ./usr/lib/systemd/system/icn-hook-isolate.service
 -rw-r--r-- ./usr/lib/tmpfiles.d/icn-hook.conf
