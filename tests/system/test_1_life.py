@@ -51,6 +51,8 @@ def test_between_two_vms_the_gate_is_the_evidence(scene):
     first, second = VM(1, [0, 1]), VM(2, [2, 3])
     scene.start(first)
     scene.start(second)
+    for bdf in scene.bdfs[:4]:
+        assert int(scene.machine.must(f"setpci -s {bdf} COMMAND"), 16) & 2, "the guest has not switched the memory on"
     seen = scene.status()
     assert [ppu["mask"] is None for ppu in seen["ppus"]] == [True] * 4 + [False] * 4
     assert seen["coverage"] == {"required": 8, "proven": 4, "gated": 4, "unverified": 0} and seen["leaks"] == []
