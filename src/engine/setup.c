@@ -277,12 +277,33 @@ static int replace_files(const struct setup_request *request, const struct sessi
     return 0;
 }
 
+/* A link that is cut looks to the vendor's tools like one that leads nowhere, and would be lost in the topology. */
+static int require_nothing_cut(const struct state *state, struct error *err)
+{
+    for (size_t i = 0; i < state->card_count; i++) {
+        const struct card_memory *card = &state->cards[i];
+        uint32_t before = card->has_original ? card->original : 0;
+        char bdf[BDF_TEXT_SIZE];
+        if (card->has_written && (card->written & ~before) != 0) {
+            return error_set(err, STATUS_CONFLICT,
+                             "links of the card %s are still cut, and the vendor's tools see no links that are cut; "
+                             "run icn-hook repair where there is a [map], else boot the host, or give outputs with "
+                             "--from that were saved while all links were open",
+                             bdf_format(card->bdf, bdf));
+        }
+    }
+    return 0;
+}
+
 int setup_run(const struct setup_request *request, struct setup *setup, struct error *err)
 {
     struct session before;
     struct session session = {.state = STATE_CLOSED};
     *setup = (struct setup){0};
     int result = look_at_owners(request, SESSION_LOOK, &before, err);
+    if (result == 0 && !request->from && !request->topology) {
+        result = require_nothing_cut(&before.state, err);
+    }
     if (result == 0) {
         session_unlock(&before);
         result = make_texts(request, before.machine, setup, err);

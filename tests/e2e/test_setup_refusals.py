@@ -8,9 +8,11 @@ import time
 
 import pytest
 
+import answers
 from domain_xml import PREPARE, Domain, Hostdev
 from errors import assert_error
-from simhost import GUIDE_BDFS
+from libvirt_player import Libvirt
+from simhost import GUIDE_BDFS, SimHost
 from standins import script
 from test_setup import CARDS, TOPOLOGY, check_written, pinned, read
 from vendor_outputs import Machine, big_machine, guide_machine
@@ -275,6 +277,33 @@ def test_a_running_vm_on_a_host_without_map(guide, tmp_path):
         guide, ["--from", guide_machine().save(tmp_path / "saved")], 4,
         f"VM 'a' has the card {GUIDE_BDFS[0]}; stop it first: the ids and links that it was started with must not change",
     )
+
+
+def test_links_that_are_still_cut(tmp_path):
+    """A VM ended when there was no map: its cards keep their cuts, which the tools take for links that lead nowhere."""
+    host = SimHost(tmp_path / "host", model="guide-8")
+    host.install_tools()
+    answers.save(host.hardware, tmp_path / "saved")
+    libvirt = Libvirt(host)
+    assert libvirt.start(host.vm("a", 0, 1)).running
+    host.forget_setup()
+    libvirt.stop("a")
+    assert host.mask(0) != 0
+    host.load_driver()
+    assert_refused(
+        host, [], 4,
+        f"links of the card {GUIDE_BDFS[0]} are still cut, and the vendor's tools see no links that are cut; run icn-hook "
+        "repair where there is a [map], else boot the host, or give outputs with --from that were saved while all links "
+        "were open",
+    )
+    host.unload_driver()
+    assert host.engine("setup", "--from", tmp_path / "saved").status == 0
+    assert host.engine("repair").status == 0
+    assert set(host.masks().values()) == {0}
+    host.load_driver()
+    again = host.engine("setup", "--json")
+    assert (again.status, again.json()["written"]) == (0, [])
+    host.daemon.kill()
 
 
 def test_a_card_that_somebody_holds(guide, tmp_path):

@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The package as a file: what is in it, and what lintian says."""
 
+import gzip
+import io
+import re
 import subprocess
+import tarfile
 
 FILES = """\
 -rw-r--r-- ./etc/icn-hook/icn-hook.conf
@@ -61,3 +65,15 @@ def test_conffiles(place):
 def test_debug_symbols_are_a_package(place):
     symbols = [line for line in query("dpkg-deb", "-c", deb(place, "icn-hook-dbgsym")).split() if line.endswith(".debug")]
     assert len(symbols) >= 2
+
+
+def test_news_says_what_an_upgrade_needs(place):
+    archive = subprocess.run(["dpkg-deb", "--fsys-tarfile", deb(place)], stdout=subprocess.PIPE, check=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+        name = next(name for name in files.getnames() if re.fullmatch(r"./usr/share/doc/icn-hook/NEWS(.gz)?", name))
+        news = files.extractfile(name).read()
+    text = " ".join((gzip.decompress(news) if name.endswith(".gz") else news).decode().split())
+    assert (
+        "An upgrade needs a map: run `icn-hook setup` as soon as no VM has a card, and then `icn-hook confirm`. "
+        "A host without `[map]` refuses VMs with PPUs from the upgrade on until it has one"
+    ) in text
