@@ -43,8 +43,10 @@ MUST_CHECK int file_read(const char *path, size_t limit, struct buffer *buffer, 
  * STATUS_INVALID and *missing true; in every other case *missing is false (MISSING may be
  * NULL), and a failure is STATUS_HARDWARE. */
 MUST_CHECK int file_list(const char *path, struct text_list *names, bool *missing, struct error *err);
-/* The same for the directory DIRFD, whose read position stays; NAME_IN_MESSAGES is its. */
+/* The same for the directory DIRFD, which is open for reading; NAME_IN_MESSAGES is its. */
 MUST_CHECK int file_list_at(int dirfd, const char *name_in_messages, struct text_list *names, struct error *err);
+/* Calls VISIT for each of these names, as they come from DIRFD's read position on.  0 or a negative errno. */
+MUST_CHECK int file_visit_names(int dirfd, void (*visit)(void *context, const char *name), void *context);
 
 /* One short text as sysfs and procfs give it, without the newline at its end, in WORD
  * (SIZE bytes, terminated).  False, with WORD untouched, if it is unreadable, empty or

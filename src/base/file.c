@@ -16,7 +16,7 @@
 
 #include "base/memory.h"
 
-enum { FIRST_CAPACITY = 4096, STREAM_CAPACITY = 64 << 10, WORD_LIMIT = 4096 };
+enum { FIRST_CAPACITY = 4096, STREAM_CAPACITY = 64 << 10, WORD_LIMIT = 4096, LISTING_SIZE = 32 << 10 };
 
 /* CLOCK_MONOTONIC exists on every Linux, so clock_gettime cannot fail here. */
 static int64_t monotonic_ms(void)
@@ -199,30 +199,36 @@ static int order_of_names(const void *left, const void *right)
     return strcmp(*(char *const *)left, *(char *const *)right);
 }
 
-/* Takes FD over. */
-static int list_fd(int fd, const char *name, struct text_list *names, struct error *err)
+/* getdents64 itself: readdir wants a descriptor of its own and looks at it first, and every hook does this for every
+ * card. */
+int file_visit_names(int dirfd, void (*visit)(void *context, const char *name), void *context)
+{
+    _Alignas(struct dirent64) char entries[LISTING_SIZE];
+    ssize_t length;
+    while ((length = getdents64(dirfd, entries, sizeof entries)) > 0) {
+        for (ssize_t offset = 0; offset < length;) {
+            const struct dirent64 *entry = (const void *)(entries + offset);
+            if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
+                visit(context, entry->d_name);
+            }
+            offset += entry->d_reclen;
+        }
+    }
+    return length < 0 && errno != ENOENT ? -errno : 0; /* ENOENT: the directory was removed, so this is its end */
+}
+
+static void add_name(void *context, const char *name)
+{
+    text_list_add_copy(context, name);
+}
+
+int file_list_at(int dirfd, const char *name_in_messages, struct text_list *names, struct error *err)
 {
     struct text_list found = {0};
-    const struct dirent *item;
-    DIR *directory = fdopendir(fd);
-
-    if (!directory) {
-        int number = errno;
-        close(fd);
-        return error_set_errno(err, STATUS_HARDWARE, number, "cannot list %s", name);
-    }
-    errno = 0;
-    while ((item = readdir(directory))) {
-        if (strcmp(item->d_name, ".") != 0 && strcmp(item->d_name, "..") != 0) {
-            text_list_add_copy(&found, item->d_name);
-        }
-        errno = 0;
-    }
-    int number = errno;
-    closedir(directory);
-    if (number != 0) {
+    int number = lseek(dirfd, 0, SEEK_SET) < 0 ? -errno : file_visit_names(dirfd, add_name, &found);
+    if (number < 0) {
         text_list_free(&found);
-        return error_set_errno(err, STATUS_HARDWARE, number, "cannot list %s", name);
+        return error_set_errno(err, STATUS_HARDWARE, -number, "cannot list %s", name_in_messages);
     }
     if (found.count > 1) {
         qsort(found.items, found.count, sizeof found.items[0], order_of_names);
@@ -233,7 +239,7 @@ static int list_fd(int fd, const char *name, struct text_list *names, struct err
 
 int file_list(const char *path, struct text_list *names, bool *missing, struct error *err)
 {
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    CLEANUP_FD int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int number = errno;
     if (missing) {
         *missing = fd < 0 && number == ENOENT;
@@ -242,20 +248,7 @@ int file_list(const char *path, struct text_list *names, bool *missing, struct e
         enum status status = number == ENOENT ? STATUS_INVALID : STATUS_HARDWARE;
         return error_set_errno(err, status, number, "cannot list %s", path);
     }
-    return list_fd(fd, path, names, err);
-}
-
-/* An open of its own has a read position of its own; it leaves time stamps alone if DIRFD
- * does. */
-int file_list_at(int dirfd, const char *name_in_messages, struct text_list *names, struct error *err)
-{
-    int flags = fcntl(dirfd, F_GETFL);
-    int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC | (flags < 0 ? 0 : flags & O_NOATIME));
-    if (fd < 0) {
-        int number = errno;
-        return error_set_errno(err, STATUS_HARDWARE, number, "cannot list %s", name_in_messages);
-    }
-    return list_fd(fd, name_in_messages, names, err);
+    return file_list_at(fd, path, names, err);
 }
 
 /* The kernel gives such a text whole at the first read. */
@@ -341,7 +334,7 @@ static int create_at(int dirfd, const char *temporary, const void *data, size_t 
 
 /*
  * The temporary's name carries the pid, so that two writers never share one; a
- * leftover of a killed process that had the same pid is removed first.  There
+ * leftover of a killed process that had the same pid is removed.  There
  * is no fsync: what has to survive a crash of the host does not live in /run,
  * and a boot id disowns the rest.
  */
@@ -353,8 +346,8 @@ int file_replace_at(int dirfd, const char *name, const void *data, size_t length
     if (size < 0 || (size_t)size >= sizeof temporary) {
         return error_set(err, STATUS_INVALID, "cannot write %s: the name is too long", name);
     }
-    unlinkat(dirfd, temporary, 0);
-    if (create_at(dirfd, temporary, data, length, mode) < 0) {
+    if (create_at(dirfd, temporary, data, length, mode) < 0 &&
+        (errno != EEXIST || unlinkat(dirfd, temporary, 0) < 0 || create_at(dirfd, temporary, data, length, mode) < 0)) {
         number = errno;
         goto fail;
     }

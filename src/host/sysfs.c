@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "host/sysfs.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -142,30 +141,35 @@ int64_t sysfs_vfio_since(const struct pci_state *state)
     return state->on_vfio && stat(path, &facts) == 0 ? facts.st_mtime : 0;
 }
 
-/* DIRECTORY was opened for reading.  getdents64 itself, because readdir wants a
- * descriptor of its own, and every hook does this for every card. */
+/* What list_virtual_functions looks for, and finds. */
+struct function_search {
+    int directory; /* of the card */
+    struct bdf *functions;
+    size_t count;
+};
+
+static void consider_name(void *context, const char *name)
+{
+    struct function_search *search = context;
+    char target[PATH_MAX];
+    struct bdf function;
+    if (strncmp(name, "virtfn", strlen("virtfn")) == 0 && read_link_at(search->directory, name, target) &&
+        bdf_parse(last_part(target), &function)) {
+        search->functions = memory_grow(search->functions, search->count + 1, sizeof *search->functions);
+        search->functions[search->count++] = function;
+    }
+}
+
+/* DIRECTORY was opened for reading. */
 static void list_virtual_functions(int directory, struct bdf **functions, size_t *count)
 {
-    _Alignas(struct dirent64) char entries[8192];
-    char target[PATH_MAX];
-    ssize_t length;
-    *functions = NULL;
-    *count = 0;
-    while ((length = getdents64(directory, entries, sizeof entries)) > 0) {
-        for (ssize_t offset = 0; offset < length;) {
-            const struct dirent64 *entry = (const void *)(entries + offset);
-            struct bdf function;
-            if (strncmp(entry->d_name, "virtfn", strlen("virtfn")) == 0 &&
-                read_link_at(directory, entry->d_name, target) && bdf_parse(last_part(target), &function)) {
-                *functions = memory_grow(*functions, *count + 1, sizeof **functions);
-                (*functions)[(*count)++] = function;
-            }
-            offset += entry->d_reclen;
-        }
+    struct function_search search = {.directory = directory};
+    (void)!file_visit_names(directory, consider_name, &search);
+    if (search.count > 1) {
+        qsort(search.functions, search.count, sizeof *search.functions, bdf_order);
     }
-    if (*count > 1) {
-        qsort(*functions, *count, sizeof **functions, bdf_order);
-    }
+    *functions = search.functions;
+    *count = search.count;
 }
 
 void sysfs_virtual_functions(struct bdf bdf, struct bdf **functions, size_t *count)

@@ -77,6 +77,22 @@ static void test_list_that_is_not_there(void **state)
     assert_null(names.items);
 }
 
+/* The kernel says ENOENT there, and it is the end of the list. */
+static void test_list_of_removed_directory(void **state)
+{
+    struct text_list names = {0};
+    struct error err;
+    (void)state;
+    assert_int_equal(mkdirat(scratch_fd, "d", 0700), 0);
+    int fd = openat(scratch_fd, "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(unlinkat(scratch_fd, "d", AT_REMOVEDIR), 0);
+    assert_int_equal(file_list_at(fd, "d", &names, &err), 0);
+    assert_int_equal(names.count, 0);
+    text_list_free(&names);
+    close(fd);
+}
+
 static void check_word(const char *content, size_t size, const char *expected)
 {
     char word[100] = "untouched";
@@ -161,8 +177,12 @@ static void test_last_line(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_list),       CASE(test_list_that_is_not_there), CASE(test_read_word),
-        CASE(test_write_word), cmocka_unit_test(test_last_line),
+        CASE(test_list),
+        CASE(test_list_that_is_not_there),
+        CASE(test_list_of_removed_directory),
+        CASE(test_read_word),
+        CASE(test_write_word),
+        cmocka_unit_test(test_last_line),
     };
     return cmocka_run_group_tests_name("base/file, lists and words", tests, NULL, NULL);
 }
