@@ -93,25 +93,25 @@ static bool is_libvirt_daemon(const char *comm)
 
 bool process_daemon_behind_call(struct process_identity *daemon)
 {
-    struct stat_fields child = {0};
     pid_t pid = getpid();
-    for (int i = 0; i < ANCESTORS_MAX && read_real_stat(pid, &child) && child.parent > 0; i++) {
+    pid_t parent_pid = getppid();
+    for (int i = 0; i < ANCESTORS_MAX && parent_pid > 0; i++) {
         struct stat_fields parent = {0};
         struct stat_fields again = {0};
-        pid_t parent_pid = (pid_t)child.parent;
         if (!read_real_stat(parent_pid, &parent) || is_over(&parent)) {
             return false;
         }
         if (is_libvirt_daemon(parent.comm)) {
             /* Its pid could have been another's before it was read, but not while it is
              * still the parent. */
-            if (!read_real_stat(pid, &again) || again.parent != child.parent) {
+            if (!read_real_stat(pid, &again) || again.parent != (uint64_t)parent_pid) {
                 return false;
             }
             *daemon = (struct process_identity){.pid = parent_pid, .start = parent.start};
             return true;
         }
         pid = parent_pid;
+        parent_pid = (pid_t)parent.parent;
     }
     return false;
 }
