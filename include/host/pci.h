@@ -26,8 +26,9 @@ MUST_CHECK int pci_list_matching(struct pci *pci, struct bdf **functions, size_t
  * (and *matches then too); one that cannot be looked at is an error. */
 MUST_CHECK int pci_look_up(struct pci *pci, struct bdf bdf, bool *present, bool *matches, struct error *err);
 
-/* The physical function of a virtual function that was looked up; false if it is none. */
-bool pci_physical_function(const struct pci *pci, struct bdf bdf, struct bdf *physical);
+/* The physical function of a virtual function that was looked up; false if it is none.  Asked again, the answer is
+ * the same. */
+bool pci_physical_function(struct pci *pci, struct bdf bdf, struct bdf *physical);
 
 /* What tells one card from another although its address has changed.  0: found; 1: there is none;
  * -1: it could not be read, which says nothing.  The text is untouched unless it is found. */

@@ -32,7 +32,8 @@ struct known_function {
     struct bdf bdf;
     bool present;
     bool matches;
-    bool is_virtual; /* a virtual function of PHYSICAL */
+    bool has_physical; /* the rest is known */
+    bool is_virtual;   /* a virtual function of PHYSICAL */
     struct bdf physical;
 };
 
@@ -87,40 +88,43 @@ void pci_close(struct pci *pci)
     }
 }
 
-/* ATTRIBUTE of the function NAME, whose directory FUNCTION is. */
-static int read_id(int function, const char *name, const char *attribute, uint64_t max, uint64_t *id, struct error *err)
+/* ATTRIBUTE (with its slash) of the function NAME, which is at PATH below DIRECTORY. */
+static int read_id(int directory, const char *path, const char *name, const char *attribute, uint64_t max, uint64_t *id,
+                   struct error *err)
 {
     char text[ATTRIBUTE_SIZE];
-    CLEANUP_FREE char *path = NULL;
-    CLEANUP_FD int fd = openat(function, attribute, O_RDONLY | O_CLOEXEC);
+    CLEANUP_FREE char *file = text_join(path, attribute);
+    CLEANUP_FREE char *shown = NULL;
+    CLEANUP_FD int fd = openat(directory, file, O_RDONLY | O_CLOEXEC);
     ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
     int number = errno;
     if (length < 0) {
-        path = paths_resolve(PATH_PCI_DEVICES "/%s/%s", name, attribute);
-        return error_set_errno(err, STATUS_HARDWARE, number, "cannot read %s", path);
+        shown = paths_resolve(PATH_PCI_DEVICES "/%s%s", name, attribute);
+        return error_set_errno(err, STATUS_HARDWARE, number, "cannot read %s", shown);
     }
     text[length] = '\0';
     text[strcspn(text, "\n")] = '\0';
     if (!text_parse_number(text, max, id)) {
-        path = paths_resolve(PATH_PCI_DEVICES "/%s/%s", name, attribute);
-        return error_set(err, STATUS_HARDWARE, "%s does not hold a number up to 0x%llx: \"%s\"", path,
+        shown = paths_resolve(PATH_PCI_DEVICES "/%s%s", name, attribute);
+        return error_set(err, STATUS_HARDWARE, "%s does not hold a number up to 0x%llx: \"%s\"", shown,
                          (unsigned long long)max, text);
     }
     return 0;
 }
 
-static int match_function(struct pci *pci, int function, const char *name, bool *matches, struct error *err)
+static int match_function(struct pci *pci, int directory, const char *path, const char *name, bool *matches,
+                          struct error *err)
 {
     struct pci_dev device = {.known_fields = PCI_FILL_IDENT | PCI_FILL_CLASS | PCI_FILL_CLASS_EXT};
     uint64_t device_id;
     uint64_t vendor_id;
     uint64_t class = 0;
-    if (read_id(function, name, "vendor", 0xffff, &vendor_id, err) < 0 ||
-        read_id(function, name, "device", 0xffff, &device_id, err) < 0) {
+    if (read_id(directory, path, name, "/vendor", 0xffff, &vendor_id, err) < 0 ||
+        read_id(directory, path, name, "/device", 0xffff, &device_id, err) < 0) {
         return -1;
     }
     if ((pci->filter.device_class >= 0 || pci->filter.prog_if >= 0) &&
-        read_id(function, name, "class", 0xffffff, &class, err) < 0) {
+        read_id(directory, path, name, "/class", 0xffffff, &class, err) < 0) {
         return -1;
     }
     device.vendor_id = (u16)vendor_id;
@@ -137,45 +141,38 @@ static bool means_missing(int number)
     return number == ENOENT || number == ENOTDIR;
 }
 
-static void read_physical(int function, struct known_function *known)
+/* Whether the function at PATH below DIRECTORY is a virtual one, of *PHYSICAL. */
+static bool read_physical(int directory, const char *path, struct bdf *physical)
 {
     char target[PATH_MAX];
-    ssize_t length = readlinkat(function, "physfn", target, sizeof target - 1);
+    CLEANUP_FREE char *link = text_join(path, "/physfn");
+    ssize_t length = readlinkat(directory, link, target, sizeof target - 1);
     target[length > 0 ? length : 0] = '\0';
     const char *slash = strrchr(target, '/');
-    known->is_virtual = bdf_parse(slash ? slash + 1 : target, &known->physical);
+    return bdf_parse(slash ? slash + 1 : target, physical);
 }
 
 /* The function NAME, which is at PATH below DIRECTORY. */
 static int look_up_at(struct pci *pci, int directory, const char *path, const char *name, struct known_function *known,
                       struct error *err)
 {
-    struct stat unused;
-    bool fits = false;
-    int function = openat(directory, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    known->present = true;
+    if (match_function(pci, directory, path, name, &known->matches, err) == 0) {
+        return 0;
+    }
+    CLEANUP_FD int function = openat(directory, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     int number = errno;
-    if (function < 0 && !means_missing(number)) {
+    if (function >= 0) {
+        return error_wrap(err, "PCI function %s", name);
+    }
+    if (!means_missing(number)) {
         return error_set_errno(err, STATUS_HARDWARE, number, "cannot look at PCI function %s", name);
     }
-    bool exists = function >= 0;
-    if (exists) {
-        int result = match_function(pci, function, name, &fits, err);
-        read_physical(function, known);
-        close(function);
-        if (result < 0) {
-            if (fstatat(directory, path, &unused, 0) == 0 || !means_missing(errno)) {
-                return error_wrap(err, "PCI function %s", name);
-            }
-            exists = false; /* it vanished while it was read */
-        }
-    }
-    known->present = exists;
-    known->matches = exists && fits;
-    known->is_virtual = exists && known->is_virtual;
+    known->present = false; /* or it vanished while it was read */
     return 0;
 }
 
-static const struct known_function *find_known(const struct pci *pci, struct bdf bdf)
+static struct known_function *find_known(const struct pci *pci, struct bdf bdf)
 {
     for (size_t i = 0; i < pci->known_count; i++) {
         if (bdf_compare(pci->known[i].bdf, bdf) == 0) {
@@ -204,14 +201,22 @@ int pci_look_up(struct pci *pci, struct bdf bdf, bool *present, bool *matches, s
     return 0;
 }
 
-bool pci_physical_function(const struct pci *pci, struct bdf bdf, struct bdf *physical)
+bool pci_physical_function(struct pci *pci, struct bdf bdf, struct bdf *physical)
 {
-    const struct known_function *known = find_known(pci, bdf);
-    if (!known || !known->is_virtual) {
+    struct known_function *known = find_known(pci, bdf);
+    if (!known || !known->present) {
         return false;
     }
-    *physical = known->physical;
-    return true;
+    if (!known->has_physical) {
+        char name[BDF_TEXT_SIZE];
+        CLEANUP_FREE char *path = paths_resolve(PATH_PCI_DEVICES "/%s", bdf_format(bdf, name));
+        known->is_virtual = read_physical(AT_FDCWD, path, &known->physical);
+        known->has_physical = true;
+    }
+    if (known->is_virtual) {
+        *physical = known->physical;
+    }
+    return known->is_virtual;
 }
 
 struct function_list {
@@ -226,6 +231,7 @@ static int consider_entry(struct pci *pci, int directory, const char *name, stru
 {
     struct known_function known = {.present = false};
     struct bdf bdf;
+    struct bdf unused;
     if (name[0] == '.') {
         return 0;
     }
@@ -235,7 +241,7 @@ static int consider_entry(struct pci *pci, int directory, const char *name, stru
     if (look_up_at(pci, directory, name, name, &known, err) < 0) {
         return -1;
     }
-    if (known.matches && !known.is_virtual) {
+    if (known.matches && !read_physical(directory, name, &unused)) {
         if (list->count == list->room) {
             list->room = list->room == 0 ? 16 : 2 * list->room;
             list->items = memory_grow(list->items, list->room, sizeof *list->items);
@@ -372,10 +378,12 @@ int pci_card_serial(struct bdf bdf, char serial[PCI_SERIAL_SIZE])
     if (fd < 0) {
         return means_missing(number) ? 1 : -1;
     }
+    ssize_t length = pread(fd, config, sizeof config, 0);
+    if (length < CONFIG_HEADER || config_word(config, 0) == UINT32_MAX) {
+        return -1;
+    }
     /* The kernel gives 64 bytes to others than root, and the size of all (pci_read_config, pci-sysfs.c). */
-    ssize_t length = fstat(fd, &facts) < 0 ? -1 : pread(fd, config, sizeof config, 0);
-    if (length < CONFIG_HEADER || config_word(config, 0) == UINT32_MAX ||
-        (length < facts.st_size && length < CONFIG_SIZE)) {
+    if (length < CONFIG_SIZE && (fstat(fd, &facts) < 0 || length < facts.st_size)) {
         return -1;
     }
     size_t offset = find_serial_capability(config, (size_t)length);
