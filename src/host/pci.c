@@ -119,8 +119,15 @@ static int match_function(struct pci *pci, int directory, const char *path, cons
     uint64_t device_id;
     uint64_t vendor_id;
     uint64_t class = 0;
-    if (read_id(directory, path, name, "/vendor", 0xffff, &vendor_id, err) < 0 ||
-        read_id(directory, path, name, "/device", 0xffff, &device_id, err) < 0) {
+    if (read_id(directory, path, name, "/device", 0xffff, &device_id, err) < 0) {
+        return -1;
+    }
+    /* A scan has thousands of functions for which this decides. */
+    if (pci->filter.device >= 0 && (uint64_t)pci->filter.device != device_id) {
+        *matches = false;
+        return 0;
+    }
+    if (read_id(directory, path, name, "/vendor", 0xffff, &vendor_id, err) < 0) {
         return -1;
     }
     if ((pci->filter.device_class >= 0 || pci->filter.prog_if >= 0) &&

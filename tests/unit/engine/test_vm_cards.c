@@ -179,7 +179,7 @@ static void refuse(struct domain_device device, const char *message)
 static void test_functions_that_cannot_be_read(void **state)
 {
     (void)state;
-    simulated_remove("/sys/bus/pci/devices/" NIC "/vendor");
+    simulated_remove("/sys/bus/pci/devices/" NIC "/device");
     refuse(by_address(DEVICE_HOSTDEV, NIC), "PCI function " NIC ": ");
     simulated_remove("/sys/bus/pci/devices/" CARD "/vendor");
     refuse(by_address(DEVICE_HOSTDEV, CARD_VF), "PCI function " CARD ": ");
@@ -272,7 +272,7 @@ static void put(enum obstacle obstacle)
         simulated_remove(TOPOLOGY);
         break;
     case UNREADABLE_NIC:
-        simulated_remove("/sys/bus/pci/devices/" NIC "/vendor");
+        simulated_remove("/sys/bus/pci/devices/" NIC "/device");
         break;
     case CARD_MISSING:
         simulated_remove("/sys/bus/pci/devices/0001:ce:00.0");

@@ -254,6 +254,16 @@ static void test_missing_id(void **state)
     assert_string_equal(list(":6001"), expected);
 }
 
+/* One that cannot match whatever the missing id is. */
+static void test_id_that_is_not_needed(void **state)
+{
+    (void)state;
+    simulated_card("0000:08:00.0");
+    simulated_remove("/sys/bus/pci/devices/0000:08:00.0/vendor");
+    assert_string_equal(look_up(":6002", "0000:08:00.0"), "present differs");
+    assert_string_equal(list(":6002"), "");
+}
+
 static void test_unreadable_id(void **state)
 {
     char expected[512];
@@ -569,6 +579,7 @@ int main(void)
         cmocka_unit_test_setup(test_look_up_does_not_scan, simulated_host_clear),
         cmocka_unit_test_setup(test_look_up_of_high_domain, simulated_host_clear),
         cmocka_unit_test_setup(test_missing_id, simulated_host_clear),
+        cmocka_unit_test_setup(test_id_that_is_not_needed, simulated_host_clear),
         cmocka_unit_test_setup(test_unreadable_id, simulated_host_clear),
         cmocka_unit_test_setup(test_junk_ids, simulated_host_clear),
         cmocka_unit_test_setup(test_function_vanishes, simulated_host_clear),
