@@ -99,13 +99,13 @@ class Host:
         os.close(reading)
         return pid
 
-    def once(self, arguments, text):
-        """Runs a program; the seconds that it took."""
+    def once(self, arguments, text, statuses=(0,)):
+        """Runs a program, which has to end with one of STATUSES; the seconds that it took."""
         began = time.perf_counter()
         pid = self.spawn(arguments, text)
         _, status = os.waitpid(pid, 0)
         spent = time.perf_counter() - began
-        if status != 0:
+        if os.waitstatus_to_exitcode(status) not in statuses:
             stop(f"{shlex.join(arguments)}: wait status {status}")
         return spent
 
@@ -140,6 +140,7 @@ class Work:
     arguments: list
     text: bytes
     undo: list = None
+    statuses: tuple = (0,)
 
 
 def take_turns(works, runs):
@@ -149,7 +150,7 @@ def take_turns(works, runs):
         for spent, work in zip(seconds, works):
             if work.undo:
                 work.host.once(work.undo, work.text)
-            spent.append(work.host.once(work.arguments, work.text))
+            spent.append(work.host.once(work.arguments, work.text, work.statuses))
     return seconds
 
 
