@@ -71,8 +71,8 @@ void file_close_fd(int *fd)
 }
 
 /* Room for the whole file and one byte more, so that a regular file is read by
- * two calls, the second of which sees its end.  /proc says 0 and sysfs 4096
- * for every file: the size is a hint.  A stream may have as much ready as a pipe
+ * one call, which shows that it is no larger than it said.  /proc says 0 and sysfs
+ * 4096 for every file: their end shows in a second one.  A stream may have as much ready as a pipe
  * holds. */
 static size_t first_capacity(bool regular, off_t size, size_t limit)
 {
@@ -144,6 +144,9 @@ static int read_to_end(int fd, const struct stat *facts, const char *name, size_
         more = read_more(fd, name, capacity, buffer, err);
         if (buffer->length > limit) {
             return error_set(err, STATUS_INVALID, "%s is larger than %zu bytes", name, limit);
+        }
+        if (more > 0 && regular && buffer->length == (size_t)facts->st_size) {
+            more = 0;
         }
     }
     buffer->data[buffer->length] = '\0';
