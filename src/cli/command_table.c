@@ -24,7 +24,8 @@ const struct verb command_verbs[VERB_COUNT] = {
             .run = verb_plan,
             .argument = "[FILE|-]",
             .what = "what `prepare` would do with a domain; writes nothing",
-            .more = "The XML comes from FILE, from standard input (-), or from libvirt (--domain).",
+            .more = "The XML comes from FILE, from standard input (-), or from libvirt (--domain).\n"
+                    "It is a domain's, or bare <hostdev> elements as virsh attach-device takes one.",
             .examples = "icn-hook plan vm1.xml\n"
                         "virsh dumpxml vm1 | icn-hook --dry-run -\n"
                         "icn-hook plan --domain vm1",

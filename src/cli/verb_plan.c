@@ -13,11 +13,53 @@
 #include "doctor/examination.h"
 #include "hypervisor/libvirt.h"
 
+/* Bare devices, as `virsh attach-device` takes one, in a domain of their own: owned by the caller.  NULL: it is not
+ * that. */
+static char *wrap_devices(const struct buffer *text)
+{
+    static const char blanks[] = " \t\r\n";
+    const char *at = text->data ? text->data : "";
+    const char *end;
+    at += strspn(at, blanks);
+    while ((end = strncmp(at, "<?xml", 5) == 0 ? strstr(at, "?>") : NULL) ||
+           (end = strncmp(at, "<!--", 4) == 0 ? strstr(at, "->") : NULL)) {
+        at = end + 2;
+        at += strspn(at, blanks);
+    }
+    if (strncmp(at, "<hostdev", 8) != 0 || !at[8] || !strchr(" \t\r\n/>", at[8]) ||
+        strlen(text->data) != text->length) {
+        return NULL;
+    }
+    CLEANUP_FREE char *begun = text_join("<domain><devices>", at);
+    return text_join(begun, "</devices></domain>");
+}
+
+/* What would happen to bare devices at a hot-plug: what happens to a new VM that has just these. */
+static int plan_devices(struct preview *preview, const struct options *options, const char *name, const char *wrapped,
+                        struct error *err)
+{
+    preview->is_bare = true;
+    if (domain_parse(wrapped, strlen(wrapped), name, &preview->domain, err) < 0) {
+        preview->domain.name = memory_copy_text("");
+        return error_wrap(err, "icn-hook: no device would be attached with this XML");
+    }
+    if (!text_make_uuid(preview->domain.uuid)) {
+        return error_set(err, STATUS_HARDWARE, "the kernel gives no random uuid; is /proc mounted?");
+    }
+    int result = vm_plan_make(&preview->plan, options->config, &preview->domain, err);
+    preview->domain.uuid[0] = '\0';
+    return result < 0 ? error_wrap(err, "icn-hook: the device would not be attached") : 0;
+}
+
 /* NAME: what the text is called in messages. */
 static int plan_judge(struct preview *preview, const struct options *options, const char *name,
                       const struct buffer *text, struct error *err)
 {
     struct vm_plan *plan = &preview->plan;
+    CLEANUP_FREE char *wrapped = wrap_devices(text);
+    if (wrapped) {
+        return plan_devices(preview, options, name, wrapped, err);
+    }
     if (domain_parse(text->data, text->length, name, &preview->domain, err) < 0) {
         preview->domain.name = memory_copy_text("");
         error_set(err, err->status, "%s; correct the VM with virsh edit", err->text);
@@ -140,14 +182,15 @@ void preview_print(const struct preview *preview)
     }
     if (preview->plan.isolates) {
         const struct session *session = &preview->plan.session;
-        printf("VM '%s' would be isolated. Register writes, in this order (bit set = link cut):\n",
+        printf(preview->is_bare ? "The device would be isolated%s." : "VM '%s' would be isolated.",
                preview->domain.name);
+        puts(" Register writes, in this order (bit set = link cut):");
         for (size_t i = 0; i < session->plan->count; i++) {
             const struct plan_write *write = &session->plan->writes[i];
             char card[CARD_TEXT_SIZE];
             printf("  %-24s 0x%08x -> 0x%08x  %s\n", machine_card_text(session->machine, write->ppu, card), write->from,
                    write->to,
-                   write->role == ROLE_NEAR                       ? "card of the VM"
+                   write->role == ROLE_NEAR ? preview->is_bare ? "card to attach" : "card of the VM"
                    : session->owners.of[write->ppu] == OWNER_IDLE ? "idle card"
                                                                   : "card of others");
         }
@@ -155,7 +198,9 @@ void preview_print(const struct preview *preview)
             puts("  none: every link is as it must be");
         }
     } else {
-        printf("VM '%s' uses no PPU: nothing to do.\n", preview->domain.name);
+        printf(preview->is_bare ? "The device is not a PPU%s: nothing to do.\n"
+                                : "VM '%s' uses no PPU: nothing to do.\n",
+               preview->domain.name);
     }
     plan_print_warnings(&preview->plan.notes);
     plan_print_warnings(&preview->plan.session.notes);

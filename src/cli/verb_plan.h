@@ -10,6 +10,7 @@
 /* What prepare would do with a domain, with all that the answer needs: for plan
  * and doctor. */
 struct preview {
+    bool is_bare; /* devices without a domain: its name is "" */
     struct domain domain;
     struct domain_placement placement;
     struct vm_plan plan;
