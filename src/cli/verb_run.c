@@ -63,7 +63,7 @@ static void wait_and_execute(char *const command[], int cards, int failure, cons
     struct error unused;
     if (file_read_fd(cards, "the cards", CARDS_LIMIT, NO_DEADLINE, &text, &unused) < 0 || text.length == 0 ||
         text.data[text.length - 1] != '\n') {
-        _exit(STATUS_OK);
+        _exit(STATUS_HARDWARE); /* nothing is isolated, or nobody is there any more */
     }
     text.data[text.length - 1] = '\0';
     setenv("ICN_CARDS", text.data, 1);
@@ -71,7 +71,8 @@ static void wait_and_execute(char *const command[], int cards, int failure, cons
     sigprocmask(SIG_SETMASK, before, NULL);
     execvp(command[0], command);
     int number = errno;
-    _exit(file_write_all(failure, &number, sizeof number) < 0 ? NOT_EXECUTABLE : STATUS_OK);
+    (void)!file_write_all(failure, &number, sizeof number);
+    _exit(number == ENOENT ? NOT_FOUND : NOT_EXECUTABLE);
 }
 
 static int run_start(struct runner *runner, struct error *err)
@@ -160,7 +161,9 @@ static void let_go_on(struct runner *runner)
         used += strlen(text + used);
         text[used++] = i + 1 < runner->count ? ',' : '\n';
     }
-    (void)!file_write_all(runner->cards, text, used);
+    if (file_write_all(runner->cards, text, used) < 0 && errno != EPIPE) {
+        fprintf(stderr, "icn-hook: the command is not run, because it cannot be told its cards: %s\n", strerror(errno));
+    }
     file_close_fd(&runner->cards);
 }
 
@@ -172,9 +175,9 @@ static int follow(const struct runner *runner)
     pid_t ended;
     sigaddset(&taken, SIGALRM);
     sigprocmask(SIG_BLOCK, &taken, NULL);
-    while ((ended = waitpid(runner->pid, &wait_status, WNOHANG)) == 0) {
+    while ((ended = waitpid(runner->pid, &wait_status, WNOHANG)) == 0 || (ended < 0 && errno == EINTR)) {
         siginfo_t facts;
-        int number = sigwaitinfo(&taken, &facts);
+        int number = ended == 0 ? sigwaitinfo(&taken, &facts) : -1;
         /* si_code: above 0, the kernel sent it (sigaction(2)) */
         if (number > 0 && number != SIGCHLD && facts.si_code <= 0) {
             kill(runner->pid, number);
@@ -264,7 +267,6 @@ static int run_command(struct runner *runner, struct error *err)
     int status = follow(runner);
     if (failed) {
         fprintf(stderr, "icn-hook: cannot execute '%s': %s\n", runner->options->command[0], strerror(number));
-        status = number == ENOENT ? NOT_FOUND : NOT_EXECUTABLE;
     }
     if (wait_for_holders(runner)) {
         run_give_back(runner);
