@@ -14,6 +14,8 @@ MUST_CHECK int record_claim(struct session *session, const struct owner *owner, 
 MUST_CHECK int record_end(struct session *session, const struct owner *owner, struct turn *turn, struct error *err);
 /* Removes a claim that makes no sense any more, and gives no card back.  NAME NULL: not known. */
 MUST_CHECK int record_remove_claim(struct session *session, const char *uuid, const char *name, struct error *err);
+/* What was read back of cards for FROM alone, OWNER has now: nobody else had them in between. */
+void record_hand_over(struct session *session, const char *from, const struct owner *owner);
 /* The owner that the claim was of, with its cards, as long as it has not ended. */
 struct owner *record_restore_owner(struct session *session, const struct claim *claim);
 /* What happened without a call: claims that nothing supports end, which is final, and claims of VMs that run list what

@@ -56,6 +56,7 @@ struct session {
     bool has_daemon;         /* of a hook: DAEMON is the libvirt daemon that called it */
     struct process_identity daemon;
     struct process_identity bound_to; /* the groups that begin in this session last as long as it; pid 0: for good */
+    bool reserves;                    /* ... and are cards on their way to a VM that runs (engine/hotplug.h) */
     struct state state;
     struct running_vms running;
     struct registers registers;

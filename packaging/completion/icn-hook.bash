@@ -96,7 +96,7 @@ _icn_hook_offer_value()
     *:NODE) _icn_hook_offer nodes "$prefix" ;;
     *:URI) candidates+=("${prefix}qemu:///system") ;;
     *:*VERB*) _icn_hook_offer verbs "$prefix" ;;
-    --domain:*) _icn_hook_offer_domains "$prefix" ;;
+    --domain:* | *:VM*) _icn_hook_offer_domains "$prefix" ;;
     release:*) _icn_hook_offer groups "$prefix" ;;
     *:CARD*)
         _icn_hook_offer cards "$prefix"
@@ -172,6 +172,11 @@ _icn_hook()
     elif [[ -z $verb ]]; then
         _icn_hook_offer verbs ''
         [[ -z $dry ]] || _icn_hook_offer_files '' "$word"
+    elif [[ $verb == run && " ${words[*]} " == *' -- '* ]]; then
+        compopt -o default 2>/dev/null
+        return
+    elif [[ -n $argument && ${argument_of[$verb]:-} == *' CARD...' ]]; then
+        _icn_hook_offer cards ''
     elif [[ -z $argument ]]; then
         _icn_hook_offer_value "$verb" "${argument_of[$verb]:-}" '' "$word"
     fi

@@ -128,6 +128,11 @@ static int take_word(struct command *command, const char *word, struct error *er
         command->verb = VERB_PLAN;
     }
     const char *argument = command_verbs[command->verb].argument;
+    bool takes_cards = argument && strstr(argument, " CARD");
+    if (takes_cards && command->options.argument && command->options.card_count < NAMES_MAX) {
+        command->options.cards[command->options.card_count++] = word;
+        return 0;
+    }
     if (!argument || command->options.argument) {
         if (command_verbs[command->verb].takes_command) {
             return command_usage_error(err, "unexpected argument '%s'; write -- before the command", word);
@@ -287,6 +292,9 @@ int command_parse(int argc, char *argv[], struct command *command, struct error 
     }
     if (verb->takes_command && !command->options.command) {
         return command_usage_error(err, "'%s' needs -- and a command after it", verb->name);
+    }
+    if (verb->argument && strstr(verb->argument, " CARD") && command->options.card_count == 0) {
+        return command_usage_error(err, "'%s' needs arguments: %s", verb->name, verb->argument);
     }
     bool has_optional_argument = !verb->argument || verb->argument[0] == '[';
     if (!command->options.argument && !has_optional_argument) {

@@ -12,7 +12,7 @@
 
 enum {
     ON_DOMAIN = BIT(VERB_PLAN) | BIT(VERB_DOCTOR),
-    ON_LIBVIRT = ON_DOMAIN | BIT(VERB_STATUS),
+    ON_LIBVIRT = ON_DOMAIN | BIT(VERB_STATUS) | BIT(VERB_ATTACH) | BIT(VERB_DETACH),
     ON_CHANGE = BIT(VERB_APPLY) | BIT(VERB_RELEASE) | BIT(VERB_RESET) | BIT(VERB_REPAIR) | BIT(VERB_SETUP),
     ON_OUTPUT = BIT(VERB_STATUS) | BIT(VERB_TOPO),
 };
@@ -153,15 +153,36 @@ const struct verb command_verbs[VERB_COUNT] = {
             .argument = "[LIST] -- COMMAND...",
             .takes_command = true,
             .what = "isolates cards for as long as a command runs",
-            .more = "Isolates the cards of LIST, or N chosen ones, as one group, and runs COMMAND with\n"
-                    "their addresses in ICN_CARDS (\"0000:08:00.0,0000:7e:00.0\"). When it has ended,\n"
-                    "and nobody holds the cards open any more, they are given back. Signals are\n"
-                    "passed on. If icn-hook itself is killed, the command and its isolation go on,\n"
-                    "and the next hook or `repair` after the command's end gives the cards back.\n"
+            .more = "Isolates the cards of LIST, or N chosen ones, as one group, and runs COMMAND\n"
+                    "with their addresses in ICN_CARDS (\"0000:08:00.0,0000:7e:00.0\"). When it has\n"
+                    "ended, and nobody holds the cards open any more, they are given back. Signals\n"
+                    "are passed on. If icn-hook itself is killed, the command and its isolation go\n"
+                    "on, and the next hook or `repair` after the command's end gives the cards back.\n"
                     "Exit status: the command's; 128+n if signal n killed it; 127 and 126 if it is\n"
                     "not found or cannot be executed; else as below, and COMMAND was not run.",
             .examples = "icn-hook run 0,1 -- cloud-hypervisor --api-socket /run/ch.sock\n"
-                        "icn-hook run --count 2 --numa 0 -- sh -c 'exec my-vmm --cards \"$ICN_CARDS\"'",
+                        "icn-hook run --count 2 --numa 0 -- sh -c 'exec my-vmm \"$ICN_CARDS\"'",
+        },
+    [VERB_ATTACH] =
+        {
+            .name = "attach",
+            .run = verb_attach,
+            .argument = "VM CARD...",
+            .what = "gives a VM that runs cards, isolated first",
+            .more = "Cuts the links of the cards first, then has libvirt attach them, one after the\n"
+                    "other; if one fails, all are taken back. The VM's other cards keep their cut to\n"
+                    "the new ones until the VM starts again: the guest has their registers.",
+            .examples = "icn-hook attach vm1 4\n"
+                        "icn-hook attach vm1 4 0000:7e:00.0",
+        },
+    [VERB_DETACH] =
+        {
+            .name = "detach",
+            .run = verb_detach,
+            .argument = "VM CARD...",
+            .what = "takes them back, and restores their links",
+            .more = "The guest must let them go; their links stay cut until it has.",
+            .examples = "icn-hook detach vm1 4",
         },
     [VERB_RESET] =
         {
@@ -258,8 +279,8 @@ const struct option_row command_options[] = {
     {"output", 'o', "FILE", ON_OUTPUT, SET_TEXT, FIELD(output), VERB_NONE, "write to FILE; it is replaced as a whole"},
     {"numa", 0, "NODE", BIT(VERB_SUGGEST) | BIT(VERB_APPLY) | BIT(VERB_RUN), SET_TEXT, FIELD(numa), VERB_NONE,
      "only cards of this NUMA node"},
-    {"wait", 0, "SECONDS", BIT(VERB_CONFIRM), SET_TEXT, FIELD(wait), VERB_NONE,
-     "how long a link may take to settle (5)"},
+    {"wait", 0, "SECONDS", BIT(VERB_CONFIRM) | BIT(VERB_ATTACH) | BIT(VERB_DETACH), SET_TEXT, FIELD(wait), VERB_NONE,
+     "for a link to settle (5); for libvirt (120)"},
     {"xml", 0, NULL, BIT(VERB_SUGGEST), SET_FLAG, FIELD(xml), VERB_NONE, "<hostdev> elements for virsh attach-device"},
 
     {"vm_devices", 0, "LIST", EVERY_VERB, CHOOSE_WITH_ARGUMENT, 0, VERB_APPLY, "the same as apply LIST"},

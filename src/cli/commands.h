@@ -23,6 +23,8 @@ enum verb_id {
     VERB_APPLY,
     VERB_RELEASE,
     VERB_RUN,
+    VERB_ATTACH,
+    VERB_DETACH,
     VERB_RESET,
     VERB_REPAIR,
     VERB_CONFIRM,

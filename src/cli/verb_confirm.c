@@ -13,7 +13,7 @@
 enum { WAIT_DEFAULT_MS = 5000, WAIT_MAX_S = 600, SECOND_MS = 1000 };
 
 /* "SECONDS", with up to three decimals. */
-static int parse_wait(const char *text, int64_t *wait_ms, struct error *err)
+int verb_read_wait(const char *text, int64_t *wait_ms, struct error *err)
 {
     size_t whole = strspn(text, "0123456789");
     size_t decimals = text[whole] == '.' ? strspn(text + whole + 1, "0123456789") : 0;
@@ -114,7 +114,7 @@ int verb_confirm(const struct options *options, struct error *err)
                                       .list = options->argument,
                                       .wait_ms = WAIT_DEFAULT_MS,
                                       .progress = isatty(STDERR_FILENO) ? show_progress : NULL};
-    if (options->wait && parse_wait(options->wait, &confirm.wait_ms, err) < 0) {
+    if (options->wait && verb_read_wait(options->wait, &confirm.wait_ms, err) < 0) {
         return -1;
     }
     log_open_verb("confirm");

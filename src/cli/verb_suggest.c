@@ -62,15 +62,22 @@ static void suggest_print_warnings(const struct answer *answer, FILE *stream, co
     }
 }
 
+const char *verb_hostdev(struct bdf bdf, char text[HOSTDEV_SIZE])
+{
+    snprintf(text, HOSTDEV_SIZE,
+             "<hostdev mode='subsystem' type='pci' managed='yes'><source><address domain='0x%04x' bus='0x%02x' "
+             "slot='0x%02x' function='0x%x'/></source></hostdev>",
+             bdf.domain, bdf.bus, bdf.slot, bdf.function);
+    return text;
+}
+
 /* `virsh attach-device` takes one device from a file, so each has a line of
  * its own: a loop of the shell hands them over one by one. */
 static void suggest_print_xml(const struct answer *answer)
 {
     for (int ppu = next_chosen(answer, -1); ppu >= 0; ppu = next_chosen(answer, ppu)) {
-        struct bdf bdf = answer->session.machine->card[ppu];
-        printf("<hostdev mode='subsystem' type='pci' managed='yes'><source><address domain='0x%04x' bus='0x%02x' "
-               "slot='0x%02x' function='0x%x'/></source></hostdev>\n",
-               bdf.domain, bdf.bus, bdf.slot, bdf.function);
+        char text[HOSTDEV_SIZE];
+        puts(verb_hostdev(answer->session.machine->card[ppu], text));
     }
     suggest_print_warnings(answer, stderr, "icn-hook: ");
 }

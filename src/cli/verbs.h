@@ -39,6 +39,13 @@ MUST_CHECK int groups_check_options(const struct options *options, struct error 
 MUST_CHECK int verb_read_choice(const struct options *options, const char *count, uint64_t *wanted, int *numa_node,
                                 struct error *err);
 
+/* --wait: seconds, with decimals. */
+MUST_CHECK int verb_read_wait(const char *text, int64_t *wait_ms, struct error *err);
+
+/* The card as an element of a domain's XML, for libvirt to bind to vfio-pci. */
+enum { HOSTDEV_SIZE = 200 };
+const char *verb_hostdev(struct bdf bdf, char text[HOSTDEV_SIZE]);
+
 /* What a verb that changes something logs, also if it failed: the event is EVENT_FAILED then. */
 
 /* The formatted text, or, if it failed, ERR's.  CARDS (as in struct owner_change) or NULL. */
@@ -59,6 +66,8 @@ verb_function verb_setup;
 verb_function verb_apply;
 verb_function verb_release;
 verb_function verb_run;
+verb_function verb_attach;
+verb_function verb_detach;
 verb_function verb_reset;
 verb_function verb_repair;
 verb_function verb_confirm;

@@ -69,8 +69,12 @@ static int identify_all(const struct application *application, const char *const
         if (given && group_name_check(given, err) < 0) {
             return -1;
         }
-        bool is_bound = application->session->bound_to.pid != 0; /* and so has nothing to do with one that is there */
-        const struct owner *existing = is_bound ? NULL : find_existing(application, group, given);
+        const struct session *session = application->session;
+        const struct owner *existing = find_existing(application, group, given);
+        /* A process has nothing to do with a group that is there, but for what an attach that was killed left. */
+        if (existing && session->bound_to.pid != 0 && !(session->reserves && existing->pid == 0)) {
+            existing = NULL;
+        }
         snprintf(usual, sizeof usual, "manual-%d", card_groups_next(application->groups, group, -1));
         identity->name = memory_copy_text(existing ? existing->name : given ? given : usual);
         identity->existed = existing;
@@ -134,7 +138,9 @@ static int admit_all(const struct application *application, struct error *err)
                          : policy_admit(application->session, &applicant, ppu, true, err);
         }
         if (result < 0) {
-            return error_wrap(err, "group '%s' is not isolated", application->identities[group].name);
+            return application->session->reserves
+                       ? -1
+                       : error_wrap(err, "group '%s' is not isolated", application->identities[group].name);
         }
     }
     for (int group = 0; group < groups->count; group++) {
@@ -209,7 +215,8 @@ static int cut(const struct application *application, struct error *err)
     for (int group = 0; group < application->groups->count; group++) {
         const struct group_identity *identity = &application->identities[group];
         const struct owner *owner = owners_find(&session->owners, identity->uuid);
-        if (record_claim(session, owner, CLAIM_SEEN, !identity->existed, err) < 0) {
+        enum claim_event event = session->reserves ? CLAIM_ADMITTED : CLAIM_SEEN;
+        if (record_claim(session, owner, event, !identity->existed, err) < 0) {
             return -1;
         }
     }
@@ -245,7 +252,9 @@ static void undo(const struct application *application, struct group_report *rep
         notes_add(&session->notes, NOTE_WARNING, NOTE_CARD, -1, NULL, "%s", trouble.text);
     }
     session_list_writes(session, &report->writes, &report->write_count);
-    error_append(err, "; no group of this call is isolated, so correct that, then apply it again");
+    if (!session->reserves) {
+        error_append(err, "; no group of this call is isolated, so correct that, then apply it again");
+    }
 }
 
 static int apply_groups(const struct application *application, struct group_report *report, struct error *err)

@@ -47,7 +47,7 @@ static int check_group_unused(const struct session *session, const struct owner 
 {
     if (group->pid != 0) {
         return error_set(err, STATUS_CONFLICT,
-                         "the group '%s' ends with process %ld, for which `icn-hook run` made it; end that process",
+                         "the group '%s' lasts as long as process %ld, for which icn-hook made it; end that process",
                          group->name, (long)group->pid);
     }
     for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
@@ -136,6 +136,13 @@ static int check_released(struct session *session, const struct turn *turn, stru
     return 0;
 }
 
+int groups_give_back(struct session *session, struct turn *turn, struct group_report *report, struct error *err)
+{
+    turn->intent = INTENT_END;
+    policy_decide(session, turn);
+    return give_cards_back(session, turn, report, err) < 0 ? -1 : check_released(session, turn, err);
+}
+
 int groups_release(struct session *session, const char *name, bool if_exists, struct group_report *report,
                    struct error *err)
 {
@@ -156,23 +163,13 @@ int groups_release(struct session *session, const char *name, bool if_exists, st
     if (check_group_unused(session, group, err) < 0 || record_end(session, group, turn, err) < 0) {
         return -1;
     }
-    turn->intent = INTENT_END;
-    policy_decide(session, turn);
-    if (give_cards_back(session, turn, report, err) < 0) {
-        return -1;
-    }
-    return check_released(session, turn, err);
+    return groups_give_back(session, turn, report, err);
 }
 
 int groups_catch_up(struct session *session, struct group_report *report, struct error *err)
 {
     CLEANUP_FREE struct turn *turn = memory_alloc(1, sizeof *turn);
-    if (record_catch_up(session, turn, err) < 0) {
-        return -1;
-    }
-    turn->intent = INTENT_END;
-    policy_decide(session, turn);
-    return give_cards_back(session, turn, report, err) < 0 ? -1 : check_released(session, turn, err);
+    return record_catch_up(session, turn, err) < 0 ? -1 : groups_give_back(session, turn, report, err);
 }
 
 static void find_exposed(struct parties *exposed, const struct session *session)

@@ -12,5 +12,9 @@ void party_add_card(struct party *party, int ppu);
 void parties_add_owner(struct parties *parties, const struct session *session, const struct owner *owner,
                        bool only_held);
 
+/* The end of a session that has made owners end: gives the cards of TURN back.  What stays owed is an error. */
+MUST_CHECK int groups_give_back(struct session *session, struct turn *turn, struct group_report *report,
+                                struct error *err);
+
 /* Appends the plan's writes that were made, or, in a session that looks, all of them. */
 void session_list_writes(const struct session *session, struct plan_write **writes, size_t *count);

@@ -11,6 +11,9 @@
  *   2. a claim that is starting or running, as long as core/ownership.h lets it count
  *   3. a card that is held open and that 1 and 2 do not explain has an unknown holder
  *
+ * Cards on their way to a VM that runs (hot-plug) have a claim of their own, a group that is starting: it counts
+ * as the claim of a VM that starts, until the VM's status file lists them.
+ *
  * A claim is not void as long as its domain's own status file is there and cannot be used.
  */
 #include "engine/owners.h"
@@ -252,11 +255,27 @@ static bool bound_process_lives(const struct claim *claim)
     return is_bound_group(claim) && process_daemon_state(claim->process) != DAEMON_GONE;
 }
 
+static bool is_reservation(const struct claim *claim)
+{
+    return claim->is_group && claim->phase == CLAIM_STARTING;
+}
+
+static bool all_explained(const struct session *session, const struct claim *claim, const bool explained[])
+{
+    for (size_t i = 0; i < claim->card_count; i++) {
+        int ppu = machine_ppu_at(session->machine, claim->cards[i].bdf);
+        if (ppu < 0 || !explained[ppu]) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static enum claim_verdict judge_claim(const struct session *session, const struct claim *claim, const bool explained[])
 {
     const struct running_vm *vm = running_vms_find(&session->running, claim->uuid);
     bool lives = vm && vm->lives;
-    const struct claim_facts facts = {
+    struct claim_facts facts = {
         .phase = claim->phase,
         .is_group = claim->is_group,
         .names_process = is_bound_group(claim),
@@ -268,6 +287,11 @@ static enum claim_verdict judge_claim(const struct session *session, const struc
         .process_lives = claim->is_group ? bound_process_lives(claim)
                                          : lives || (claim->process.pid != 0 && process_lives(claim->process)),
     };
+    if (is_reservation(claim)) {
+        facts.is_group = false;
+        facts.has_status_file = all_explained(session, claim, explained);
+        facts.age_ms = facts.process_lives ? 0 : facts.age_ms;
+    }
     return claim_judge(&facts);
 }
 

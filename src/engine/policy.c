@@ -139,8 +139,8 @@ static int refuse_owned(const struct session *session, const struct owner *owner
     }
     if (owner->kind == OWNER_KIND_GROUP && owner->pid != 0) {
         return error_set(err, STATUS_CONFLICT,
-                         "%s is in the group '%s', which lasts as long as process %ld (icn-hook run); end that or %s",
-                         card, owner->name, (long)owner->pid, other_card(by_hand));
+                         "%s is in the group '%s', which lasts as long as process %ld; end that or %s", card,
+                         owner->name, (long)owner->pid, other_card(by_hand));
     }
     if (owner->kind == OWNER_KIND_GROUP) {
         return error_set(err, STATUS_CONFLICT,

@@ -62,7 +62,6 @@ static void begin_claim(const struct session *session, struct claim *claim, cons
     claim->since = time(NULL);
     claim->has_daemon = session->has_daemon;
     claim->daemon = session->daemon;
-    claim->process = claim->is_group ? session->bound_to : (struct process_identity){0};
 }
 
 int record_claim(struct session *session, const struct owner *owner, enum claim_event event, bool anew,
@@ -79,6 +78,9 @@ int record_claim(struct session *session, const struct owner *owner, enum claim_
     }
     if (begins || event == CLAIM_ADMITTED) {
         claim->boottime_ms = state_boottime_ms(); /* the gate is a step of the start: it has its time from there on */
+    }
+    if (claim->is_group && (begins || event == CLAIM_ADMITTED)) {
+        claim->process = session->bound_to;
     }
     claim->phase = claim_next(claim->phase, event);
     claim->verdict = CLAIM_COUNTS;
@@ -134,6 +136,18 @@ int record_end(struct session *session, const struct owner *owner, struct turn *
     }
     note_change(session, uuid, claim->name, claim->is_group, true, trail_claim_cards(session, claim));
     return state_end_claim(&session->state, uuid, err);
+}
+
+void record_hand_over(struct session *session, const char *from, const struct owner *owner)
+{
+    for (size_t i = 0; i < session->state.card_count; i++) {
+        struct evidence *evidence = &session->state.cards[i].evidence;
+        int ppu = machine_ppu_at(session->machine, session->state.cards[i].bdf);
+        if (evidence->owner_count == 1 && strcmp(evidence->owners[0], from) == 0 && ppu >= 0 &&
+            owners_sole(&session->owners, ppu) == owner) {
+            memcpy(evidence->owners[0], owner->uuid, UUID_SIZE);
+        }
+    }
 }
 
 struct owner *record_restore_owner(struct session *session, const struct claim *claim)
@@ -284,7 +298,8 @@ int record_result(struct session *session, const struct turn *turn, bool gate, s
             memory->written = session->goals[ppu].want;
             memory->has_written = true;
         }
-        if (gate && turn->near[ppu]) {
+        /* Before a vfio driver has the card, its registers are within reach of the host's. */
+        if (gate && turn->near[ppu] && (!session->reserves || session->cards[ppu].state.on_vfio)) {
             keep_evidence(session, memory, ppu);
         }
         bool is_reset = turn->intent == INTENT_RESET && session_wrote(session, ppu);

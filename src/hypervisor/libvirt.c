@@ -5,6 +5,9 @@
  * pipe; this one reads until the end or the deadline, and then kills it.  So a daemon that
  * hangs, libvirt's threads, and what it prints stay out of our way.  The first byte says
  * whether an answer or a reason follows; without it the process died.
+ *
+ * What was asked to be attached or detached may be done although no answer comes: the daemon goes on
+ * without us.  So a lost connection is told apart from a refusal, after which nothing has changed.
  */
 #include "hypervisor/libvirt.h"
 
@@ -28,12 +31,19 @@
 #endif
 
 enum { DEADLINE_MS = 5000, ANSWER_LIMIT = 256 << 20 };
-enum { ANSWER = 'a', REASON = 'r' };
+enum { ANSWER = 'a', REASON = 'r', NONE = 'n', LOST = 'l' };
+
+/* What libvirt is asked for. */
+enum wish { WISH_CONFIGURED, WISH_RUNNING, WISH_UUID, WISH_ATTACH, WISH_DETACH };
 
 /* What a question to libvirt comes down to, in the process that loads it. */
 struct question {
+    enum wish wish;
     const char *uri;
-    const char *name; /* the domain to describe; NULL: all that run */
+    const char *name;   /* of the domain; WISH_RUNNING: all that run */
+    const char *uuid;   /* its own, of WISH_ATTACH and WISH_DETACH */
+    const char *device; /* likewise: the device's XML */
+    int64_t deadline;
 };
 
 #ifdef HAVE_LIBVIRT
@@ -41,7 +51,14 @@ struct question {
 /* The functions of libvirt that are used. */
 struct library {
     __typeof__(virConnectOpenReadOnly) *connect;
+    __typeof__(virConnectOpen) *connect_to_change;
     __typeof__(virConnectClose) *close;
+    __typeof__(virConnectIsAlive) *is_connected;
+    __typeof__(virDomainLookupByUUIDString) *look_up_uuid;
+    __typeof__(virDomainIsActive) *is_active;
+    __typeof__(virDomainAttachDeviceFlags) *attach;
+    __typeof__(virDomainDetachDeviceFlags) *detach;
+    __typeof__(virGetLastErrorCode) *code;
     __typeof__(virDomainLookupByName) *look_up;
     __typeof__(virConnectListAllDomains) *list;
     __typeof__(virDomainGetName) *name;
@@ -57,7 +74,14 @@ static const struct {
     size_t offset;
 } libvirt_symbols[] = {
     {"virConnectOpenReadOnly", offsetof(struct library, connect)},
+    {"virConnectOpen", offsetof(struct library, connect_to_change)},
     {"virConnectClose", offsetof(struct library, close)},
+    {"virConnectIsAlive", offsetof(struct library, is_connected)},
+    {"virDomainLookupByUUIDString", offsetof(struct library, look_up_uuid)},
+    {"virDomainIsActive", offsetof(struct library, is_active)},
+    {"virDomainAttachDeviceFlags", offsetof(struct library, attach)},
+    {"virDomainDetachDeviceFlags", offsetof(struct library, detach)},
+    {"virGetLastErrorCode", offsetof(struct library, code)},
     {"virDomainLookupByName", offsetof(struct library, look_up)},
     {"virConnectListAllDomains", offsetof(struct library, list)},
     {"virDomainGetName", offsetof(struct library, name)},
@@ -105,31 +129,30 @@ static int libvirt_describe(const struct library *library, virDomainPtr domain, 
     return is_fine ? 0 : -1;
 }
 
-static int libvirt_complain(const struct library *library, const struct question *question, FILE *answer)
+static char libvirt_complain(const struct library *library, const struct question *question, FILE *answer)
 {
     rewind(answer);
     fprintf(answer, "libvirt (%s): %s", question->uri, library->message());
-    return -1;
+    return REASON;
 }
 
-static int libvirt_ask_for_one(const struct library *library, virConnectPtr connection, const struct question *question,
-                               FILE *answer)
+static char libvirt_describe_one(const struct library *library, virConnectPtr connection,
+                                 const struct question *question, FILE *answer)
 {
     virDomainPtr domain = library->look_up(connection, question->name);
     if (!domain) {
         return libvirt_complain(library, question, answer);
     }
-    int result = libvirt_describe(library, domain, VIR_DOMAIN_XML_INACTIVE, answer);
-    if (result < 0) {
-        libvirt_complain(library, question, answer);
-    }
+    char result = libvirt_describe(library, domain, VIR_DOMAIN_XML_INACTIVE, answer) < 0
+                      ? libvirt_complain(library, question, answer)
+                      : ANSWER;
     library->release(domain);
     return result;
 }
 
 /* A domain that ends meanwhile is none that runs. */
-static int libvirt_ask_for_all(const struct library *library, virConnectPtr connection, const struct question *question,
-                               FILE *answer)
+static char libvirt_describe_all(const struct library *library, virConnectPtr connection,
+                                 const struct question *question, FILE *answer)
 {
     virDomainPtr *domains = NULL;
     int count = library->list(connection, &domains, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
@@ -141,34 +164,80 @@ static int libvirt_ask_for_all(const struct library *library, virConnectPtr conn
         library->release(domains[i]);
     }
     free(domains);
-    return 0;
+    return ANSWER;
 }
 
-/* Writes the answer to ANSWER: name, UUID and XML of each domain, each text with its zero
- * byte.  Returns 0, or -1 after the reason was written instead. */
-static int libvirt_answer(const struct question *question, FILE *answer)
+/* The uuid of a domain that runs. */
+static char libvirt_find(const struct library *library, virConnectPtr connection, const struct question *question,
+                         FILE *answer)
+{
+    char uuid[VIR_UUID_STRING_BUFLEN];
+    virDomainPtr domain = library->look_up(connection, question->name);
+    if (!domain && library->code() == VIR_ERR_NO_DOMAIN) {
+        fprintf(answer, "there is no VM '%s' (libvirt, %s)", question->name, question->uri);
+        return NONE;
+    }
+    int active = domain ? library->is_active(domain) : -1;
+    char result = ANSWER;
+    if (active < 0 || library->uuid(domain, uuid) < 0) {
+        result = libvirt_complain(library, question, answer);
+    } else if (active == 0) {
+        fprintf(answer, "VM '%s' is shut off; give it cards in its configuration (virsh edit)", question->name);
+        result = NONE;
+    } else {
+        fprintf(answer, "%s%c", uuid, '\0');
+    }
+    if (domain) {
+        library->release(domain);
+    }
+    return result;
+}
+
+static char libvirt_change(const struct library *library, virConnectPtr connection, const struct question *question,
+                           FILE *answer)
+{
+    virDomainPtr domain = library->look_up_uuid(connection, question->uuid);
+    if (!domain) {
+        return libvirt_complain(library, question, answer);
+    }
+    int result = question->wish == WISH_ATTACH ? library->attach(domain, question->device, VIR_DOMAIN_AFFECT_LIVE)
+                                               : library->detach(domain, question->device, VIR_DOMAIN_AFFECT_LIVE);
+    if (result < 0) {
+        libvirt_complain(library, question, answer);
+    }
+    bool is_lost = result < 0 && library->is_connected(connection) != 1;
+    library->release(domain);
+    return result == 0 ? ANSWER : is_lost ? LOST : REASON;
+}
+
+/* Writes the answer to ANSWER, each text with its zero byte: name, UUID and XML of each domain; or the UUID; or
+ * nothing. Returns what it is; if that is not ANSWER, the reason was written instead. */
+static char libvirt_answer(const struct question *question, FILE *answer)
 {
     struct library library;
+    bool changes = question->wish == WISH_ATTACH || question->wish == WISH_DETACH;
     if (libvirt_load(&library, answer) < 0) {
-        return -1;
+        return REASON;
     }
-    virConnectPtr connection = library.connect(question->uri);
+    virConnectPtr connection = changes ? library.connect_to_change(question->uri) : library.connect(question->uri);
     if (!connection) {
         return libvirt_complain(&library, question, answer);
     }
-    int result = question->name ? libvirt_ask_for_one(&library, connection, question, answer)
-                                : libvirt_ask_for_all(&library, connection, question, answer);
+    char result = changes                             ? libvirt_change(&library, connection, question, answer)
+                  : question->wish == WISH_UUID       ? libvirt_find(&library, connection, question, answer)
+                  : question->wish == WISH_CONFIGURED ? libvirt_describe_one(&library, connection, question, answer)
+                                                      : libvirt_describe_all(&library, connection, question, answer);
     library.close(connection);
     return result;
 }
 
 #else
 
-static int libvirt_answer(const struct question *question, FILE *answer)
+static char libvirt_answer(const struct question *question, FILE *answer)
 {
     (void)question;
     fputs("this icn-hook was built without libvirt", answer);
-    return -1;
+    return REASON;
 }
 
 #endif
@@ -184,9 +253,9 @@ static void answer_in_child(const struct question *question, int fd)
     if (!memory || !out || silence < 0 || dup3(silence, STDOUT_FILENO, 0) < 0 || dup3(silence, STDERR_FILENO, 0) < 0) {
         _exit(1);
     }
-    int result = libvirt_answer(question, memory);
+    char result = libvirt_answer(question, memory);
     fclose(memory);
-    fputc(result == 0 ? ANSWER : REASON, out);
+    fputc(result, out);
     fwrite(text, 1, length, out);
     fclose(out);
     _exit(0);
@@ -194,6 +263,7 @@ static void answer_in_child(const struct question *question, int fd)
 
 static int libvirt_ask(const struct question *question, struct buffer *answer, struct error *err)
 {
+    int64_t began = deadline_after_ms(0);
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) < 0) {
         return error_set_errno(err, STATUS_HARDWARE, errno, "cannot ask libvirt");
@@ -209,12 +279,12 @@ static int libvirt_ask(const struct question *question, struct buffer *answer, s
     if (child < 0) {
         return error_set_errno(err, STATUS_HARDWARE, number, "cannot ask libvirt");
     }
-    int result = file_read_fd(from, "libvirt's answer", ANSWER_LIMIT, deadline_after_ms(DEADLINE_MS), answer, err);
+    int result = file_read_fd(from, "libvirt's answer", ANSWER_LIMIT, question->deadline, answer, err);
     kill(child, SIGKILL);
     waitpid(child, NULL, 0);
     if (result < 0 && err->status == STATUS_BUSY) {
-        return error_set(err, STATUS_BUSY, "libvirt (%s) did not answer within %d s", question->uri,
-                         DEADLINE_MS / 1000);
+        return error_set(err, STATUS_BUSY, "libvirt (%s) did not answer within %lld s", question->uri,
+                         (long long)(deadline_after_ms(0) - began + 500) / 1000);
     }
     return result;
 }
@@ -226,7 +296,7 @@ static int libvirt_check(const struct question *question, struct buffer *answer,
         return 0;
     }
     if (answer->length > 0) {
-        error_set(err, STATUS_HARDWARE, "%s", answer->data + 1);
+        error_set(err, answer->data[0] == NONE ? STATUS_INVALID : STATUS_HARDWARE, "%s", answer->data + 1);
     } else {
         error_set(err, STATUS_HARDWARE, "libvirt (%s) gave no answer", question->uri);
     }
@@ -284,7 +354,7 @@ void libvirt_domains_free(struct libvirt_domains *domains)
 
 int libvirt_running(const char *uri, struct libvirt_domains *domains, struct error *err)
 {
-    const struct question question = {.uri = uri};
+    const struct question question = {.wish = WISH_RUNNING, .uri = uri, .deadline = deadline_after_ms(DEADLINE_MS)};
     struct buffer answer = {0};
     if (libvirt_ask(&question, &answer, err) < 0 || libvirt_check(&question, &answer, err) < 0) {
         return -1;
@@ -296,7 +366,8 @@ int libvirt_running(const char *uri, struct libvirt_domains *domains, struct err
 
 int libvirt_domain_xml(const char *uri, const char *name, struct buffer *xml, struct error *err)
 {
-    const struct question question = {.uri = uri, .name = name};
+    const struct question question = {
+        .wish = WISH_CONFIGURED, .uri = uri, .name = name, .deadline = deadline_after_ms(DEADLINE_MS)};
     struct libvirt_domains domains;
     struct buffer answer = {0};
     if (libvirt_ask(&question, &answer, err) < 0 || libvirt_check(&question, &answer, err) < 0) {
@@ -311,4 +382,36 @@ int libvirt_domain_xml(const char *uri, const char *name, struct buffer *xml, st
     *xml = (struct buffer){.data = memory_copy_text(domains.items[0].xml), .length = strlen(domains.items[0].xml)};
     libvirt_domains_free(&domains);
     return 0;
+}
+
+int libvirt_find_running(const char *uri, const char *name, char uuid[UUID_SIZE], struct error *err)
+{
+    const struct question question = {
+        .wish = WISH_UUID, .uri = uri, .name = name, .deadline = deadline_after_ms(DEADLINE_MS)};
+    struct buffer answer = {0};
+    if (libvirt_ask(&question, &answer, err) < 0 || libvirt_check(&question, &answer, err) < 0) {
+        return -1;
+    }
+    size_t position = 1;
+    const char *text = next_text(&answer, &position);
+    bool is_fine = text && text_parse_uuid(text, uuid);
+    buffer_free(&answer);
+    return is_fine ? 0 : error_set(err, STATUS_HARDWARE, "libvirt (%s) gave no uuid of VM '%s'", uri, name);
+}
+
+enum libvirt_outcome libvirt_change_device(const char *uri, const char *uuid, const char *device, bool attach,
+                                           int64_t deadline, struct error *err)
+{
+    const struct question question = {
+        .wish = attach ? WISH_ATTACH : WISH_DETACH, .uri = uri, .uuid = uuid, .device = device, .deadline = deadline};
+    struct buffer answer = {0};
+    if (libvirt_ask(&question, &answer, err) < 0) {
+        return LIBVIRT_UNKNOWN;
+    }
+    bool is_refused = answer.length > 0 && (answer.data[0] == REASON || answer.data[0] == NONE);
+    if (libvirt_check(&question, &answer, err) < 0) {
+        return is_refused ? LIBVIRT_REFUSED : LIBVIRT_UNKNOWN;
+    }
+    buffer_free(&answer);
+    return LIBVIRT_DONE;
 }

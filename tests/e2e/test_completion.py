@@ -10,7 +10,7 @@ from interactive_shell import InteractiveShell
 from libvirt_player import Libvirt
 from simhost import GUIDE_BDFS, SimHost
 
-VERBS = ["plan", "status", "check", "explain", "topo", "suggest", "doctor", "setup", "apply", "release", "reset", "repair", "confirm", "help"]
+VERBS = ["plan", "status", "check", "explain", "topo", "suggest", "doctor", "setup", "apply", "release", "run", "attach", "detach", "reset", "repair", "confirm", "help"]
 CARDS = [word for ppu, bdf in enumerate(GUIDE_BDFS) for word in (str(ppu), bdf)]
 EVERYWHERE = ["--json", "--config", "--color", "--verbose", "--help", "--version"]
 ON_ALL = ["--vm_devices", "--check_devices", "--reset", "--gen_topo"]
@@ -58,6 +58,10 @@ BOTH = {
     "icn-hook release ro": ["rot"],
     "icn-hook plan --domain ": ["vm1", "vm2"],
     "icn-hook apply --name ": [],
+    "icn-hook attach ": ["vm1", "vm2"],
+    "icn-hook attach vm1 0000:7": ["0000:7e:00.0"],
+    "icn-hook detach vm1 0 0001:c": ["0001:ce:00.0"],
+    "icn-hook run 0,": cards_behind("0,", "0"),
     "icn-hook topo --validate /etc/icn/": ["/etc/icn/one.cfg", "/etc/icn/two.cfg"],
     "icn-hook setup --map /etc/icn/t": ["/etc/icn/two.cfg"],
     "icn-hook plan /etc/icn/o": ["/etc/icn/one.cfg"],
@@ -76,7 +80,7 @@ ONLY_BASH = {
     "icn-hook status --": [*EVERYWHERE, "--connect", "--prometheus", "--output"],
     "icn-hook reset --": [*EVERYWHERE, "--dry-run", "--force", "--isolate"],
     "icn-hook -r --": [*EVERYWHERE, "--dry-run", "--force", "--isolate"],
-    "icn-hook release -": [*EVERYWHERE, "--dry-run"],
+    "icn-hook release -": [*EVERYWHERE, "--dry-run", "--if-exists"],
     "icn-hook --": None,
     "icn-hook check 1,0000:08:00.0,2,": [
         "1,0000:08:00.0,2,0",

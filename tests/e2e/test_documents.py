@@ -209,7 +209,9 @@ def test_every_key_of_the_json(page, host, libvirt):
         printed.add(found["schema"])
         missing = keys_of(found) - documented.get(found["schema"], set()) - {"schema"}
         assert missing == set(), found["schema"]
-    assert printed | {"icn-hook/generate/1"} == set(documented)
+    # attach and detach ask libvirt: test_hotplug.py has all that they print
+    others = {"icn-hook/generate/1", "icn-hook/attach/1", "icn-hook/detach/1"}
+    assert printed | others == set(documented)
 
 
 # The READMEs

@@ -233,10 +233,10 @@ def test_killed_run_leaves_the_command_and_its_isolation(host):
     run.process.kill()
     run.process.wait()
     assert fine(host.engine("repair")) and (host.masks(), groups_of(host)) == (ALONE, {"red": [0, 1]})
-    line = f"the group 'red' ends with process {command}, for which `icn-hook run` made it; end that process"
+    line = f"the group 'red' lasts as long as process {command}, for which icn-hook made it; end that process"
     assert_error(host.engine("release", "red"), 4, line, json=False)
     line = (f"group 'manual-1' is not isolated: {card_text(1)} is in the group 'red', which lasts as long as process "
-            f"{command} (icn-hook run); end that or choose another card")
+            f"{command}; end that or choose another card")
     assert_error(host.engine("apply", "1"), 4, line, json=False)
     assert host.engine("reset").status == 4
     assert (host.masks(), groups_of(host)) == (ALONE, {"red": [0, 1]})
