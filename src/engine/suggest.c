@@ -26,7 +26,10 @@ static void look_at_cards(struct offer *offer)
 {
     const struct machine *machine = offer->session->machine;
     for (int ppu = 0; ppu < machine->topology.ppu_count; ppu++) {
-        const struct card *card = &offer->session->cards[ppu];
+        struct card *card = &offer->session->cards[ppu];
+        if (offer->session->access == SESSION_CHANGE && machine->mapped[ppu] && card->state.present) {
+            sysfs_read_place(machine->card[ppu], &card->state); /* which hooks have no use for */
+        }
         bool is_on_node = offer->numa_node == ANY_NODE || card->state.numa_node == offer->numa_node;
         CLEANUP_FREE struct bdf *functions = NULL;
         size_t count = 0;
