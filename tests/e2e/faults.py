@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,8 +119,17 @@ def errors_of(points, program):
     ]
 
 
-@functools.cache
+STRIKE_LOCK = threading.Lock()
+
+
 def strike_directory():
+    """The same for all threads: a second one would take the first one's away."""
+    with STRIKE_LOCK:
+        return make_strike_directory()
+
+
+@functools.cache
+def make_strike_directory():
     """With strike(1) in it, as long as this process lives."""
     directory = tempfile.TemporaryDirectory(prefix="icn-hook-strike-")
     compiler = os.environ.get("CC", "cc").split()
