@@ -142,8 +142,8 @@ static int become_engine(void *context)
     const struct channels *channels = start->channels;
     int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
     /* The descriptors are all above stderr, and the first ones are in place before VERDICT_FD may replace one. */
-    if (null >= 0 && dup2(channels->text, STDIN_FILENO) >= 0 && dup2(null, STDOUT_FILENO) >= 0 &&
-        dup2(channels->stderr_copy, STDERR_FILENO) >= 0 && dup2(channels->verdict[1], VERDICT_FD) >= 0) {
+    if (null >= 0 && dup3(channels->text, STDIN_FILENO, 0) >= 0 && dup3(null, STDOUT_FILENO, 0) >= 0 &&
+        dup3(channels->stderr_copy, STDERR_FILENO, 0) >= 0 && dup3(channels->verdict[1], VERDICT_FD, 0) >= 0) {
         execve(start->path, start->arguments, start->environment);
     }
     start->number = errno;
