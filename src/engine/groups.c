@@ -114,7 +114,7 @@ static bool is_range(const struct member *member, uint64_t *first, uint64_t *las
     return has_ids && text_parse_number(text, INT_MAX, first) && text_parse_number(dash + 1, INT_MAX, last);
 }
 
-static int add_card(const struct member *member, int ppu, struct card_groups *groups, struct error *err)
+static int add_member_card(const struct member *member, int ppu, struct card_groups *groups, struct error *err)
 {
     char what[128];
     if (groups->of[ppu] != IN_NO_GROUP) {
@@ -134,7 +134,7 @@ static int add_member(const struct machine *machine, const struct member *member
     int ppu;
     char what[128];
     if (!is_range(member, &first, &last)) {
-        return find_member_card(machine, member, &ppu, err) < 0 ? -1 : add_card(member, ppu, groups, err);
+        return find_member_card(machine, member, &ppu, err) < 0 ? -1 : add_member_card(member, ppu, groups, err);
     }
     if (first > last) {
         return refuse_member(member, STATUS_USAGE, "runs backwards; write the lower id first", err);
@@ -149,7 +149,7 @@ static int add_member(const struct machine *machine, const struct member *member
             snprintf(what, sizeof what, "includes %d, which has no card: no line of [map] names it", ppu);
             return refuse_member(member, STATUS_INVALID, what, err);
         }
-        if (add_card(member, ppu, groups, err) < 0) {
+        if (add_member_card(member, ppu, groups, err) < 0) {
             return -1;
         }
     }
