@@ -53,7 +53,8 @@ static void test_options(void **state)
                                       "-h\t-\thelp, of the verb if one is given\n"
                                       "--version\t-\tthe version\n"
                                       "--dry-run\t-\tmake no changes (without a verb: same as plan)\n"
-                                      "-n\t-\tmake no changes (without a verb: same as plan)\n");
+                                      "-n\t-\tmake no changes (without a verb: same as plan)\n"
+                                      "--if-exists\t-\texit status 0 if there is no such group\n");
     assert_offers("options:", "\n--vm_devices\tLIST\t", true);
     assert_offers("options:apply", "--vm_devices", false);
 }

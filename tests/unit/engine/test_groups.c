@@ -86,7 +86,7 @@ static void test_next(void **state)
     assert_int_equal(card_groups_next(&groups, 2, -1), -1);
 }
 
-#define JUNK " is neither an id nor a PCI address; write LIST as \"0,1|2,3\""
+#define JUNK " is neither an id, nor a range of ids, nor a PCI address; write LIST as \"0,1|4-7\""
 #define NO_ADDRESS " is not a PCI address; write it as 0000:08:00.0 or 08:00.0"
 
 static void test_syntax(void **state)
