@@ -116,7 +116,7 @@ static int match_function(struct pci *pci, int directory, const char *path, cons
                           struct error *err)
 {
     struct pci_dev device = {.known_fields = PCI_FILL_IDENT | PCI_FILL_CLASS | PCI_FILL_CLASS_EXT};
-    uint64_t device_id;
+    uint64_t device_id = 0;
     uint64_t vendor_id;
     uint64_t class = 0;
     if (read_id(directory, path, name, "/device", 0xffff, &device_id, err) < 0) {
