@@ -19,7 +19,8 @@
 struct group_identity {
     char *name; /* owned */
     char uuid[UUID_SIZE];
-    bool existed; /* the group is there already, with these very cards */
+    bool is_given; /* the name, by the caller */
+    bool existed;  /* the group is there already, with these very cards */
 };
 
 struct application {
@@ -77,6 +78,7 @@ static int identify_all(const struct application *application, const char *const
         }
         snprintf(usual, sizeof usual, "manual-%d", card_groups_next(application->groups, group, -1));
         identity->name = memory_copy_text(existing ? existing->name : given ? given : usual);
+        identity->is_given = given;
         identity->existed = existing;
         if (existing) {
             memcpy(identity->uuid, existing->uuid, sizeof identity->uuid);
@@ -115,14 +117,14 @@ static int check_not_its_namesake(const struct application *application, int gro
     const struct owners *owners = &application->session->owners;
     const struct owner *namesake = owners_named(owners, identity->name);
     char card[CARD_TEXT_SIZE];
-    if (identity->existed || !namesake || namesake->kind != OWNER_KIND_GROUP || !owners_has(owners, namesake, ppu)) {
+    if (!identity->is_given || identity->existed || !namesake || namesake->kind != OWNER_KIND_GROUP ||
+        namesake->pid != 0 || !owners_has(owners, namesake, ppu)) {
         return 0;
     }
-    return error_set(
-        err, STATUS_CONFLICT,
-        "there is a group '%s' already, with %s and not just the cards of LIST; end it first with `icn-hook "
-        "release %s`, then apply it again",
-        identity->name, machine_card_text(application->session->machine, ppu, card), identity->name);
+    return error_set(err, STATUS_CONFLICT,
+                     "there is a group '%s' already, which has %s; end it first with `icn-hook release %s`, or choose "
+                     "another name",
+                     identity->name, machine_card_text(application->session->machine, ppu, card), identity->name);
 }
 
 static int admit_all(const struct application *application, struct error *err)

@@ -136,8 +136,8 @@ def test_a_card_that_may_be_another_is_not_chosen(host):
 def test_other_cards_under_the_same_name(host):
     apply(host, "5", "--name", "red")
     line = (
-        f"group 'red' is not isolated: there is a group 'red' already, with {card_text(5)} and not just the cards of "
-        "LIST; end it first with `icn-hook release red`, then apply it again"
+        f"group 'red' is not isolated: there is a group 'red' already, which has {card_text(5)}; end it first with "
+        "`icn-hook release red`, or choose another name"
     )
     refused(host, 4, line, "apply", "5,7", "--name", "red")
     apply(host, "5", "--name", "red")

@@ -157,8 +157,8 @@ def test_no_cards_to_be_had(host):
                     "end that with `icn-hook release red`, or choose another card"),
         # just the cards of a group that is there: that one is not ours to end
         ("0-6", "--name", "red"): (
-            4, f"group 'red' is not isolated: there is a group 'red' already, with {card_text(0)} and not just the "
-               "cards of LIST; end it first with `icn-hook release red`, then apply it again"),
+            4, f"group 'red' is not isolated: there is a group 'red' already, which has {card_text(0)}; end it "
+               "first with `icn-hook release red`, or choose another name"),
         ("--count", "2"): (4, "1 of the 8 PPUs of this host are idle, not 2; PPU 0-6 owned by red"),
         ("8",): (3, "LIST, column 1: '8' is not a card of this host: its ids are 0 to 7"),
     }

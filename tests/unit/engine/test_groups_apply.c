@@ -164,8 +164,8 @@ static void test_again(void **state)
     assert_masks(alone);
     assert_refused(
         apply_groups("0"), STATUS_CONFLICT,
-        "group 'manual-0' is not isolated: there is a group 'manual-0' already, with PPU 0 (0000:08:00.0) and not just "
-        "the cards of LIST; end it first with `icn-hook release manual-0`, then apply it again");
+        "group 'manual-0' is not isolated: PPU 0 (0000:08:00.0) is in the group 'manual-0', which was isolated "
+        "by hand; end that with `icn-hook release manual-0`, or choose another card");
     assert_refused(
         apply_as(SESSION_CHANGE, "0,1", "blue"), STATUS_CONFLICT,
         "group 'blue' is not isolated: PPU 0 (0000:08:00.0) is in the group 'manual-0', which was isolated by "
