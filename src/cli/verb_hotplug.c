@@ -98,7 +98,8 @@ static int hotplug_parse(struct change *change, struct error *err)
         return -1;
     }
     if (strchr(list, '|')) {
-        return command_usage_error(err, "the cards are for one VM: '%s'", list);
+        command_usage_error(err, "the cards are for one VM: '%s'", list);
+        return -1;
     }
     change->deadline = deadline_after_ms(wait_ms);
     struct card_groups cards;

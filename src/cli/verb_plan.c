@@ -26,7 +26,7 @@ static char *wrap_devices(const struct buffer *text)
         at = end + 2;
         at += strspn(at, blanks);
     }
-    if (strncmp(at, "<hostdev", 8) != 0 || !at[8] || !strchr(" \t\r\n/>", at[8]) ||
+    if (!text->data || strncmp(at, "<hostdev", 8) != 0 || !at[8] || !strchr(" \t\r\n/>", at[8]) ||
         strlen(text->data) != text->length) {
         return NULL;
     }

@@ -120,13 +120,10 @@ static void keep_group(struct runner *runner, const struct session *session, con
 static void run_log(const struct runner *runner, struct session *session, enum log_event event, const struct error *err,
                     const char *what)
 {
-    verb_log_session("run", session,
-                     (struct trail){.event = event,
-                                    .uuid = runner->uuid,
-                                    .name = runner->name,
-                                    .is_group = true,
-                                    .err = err,
-                                    .what = what});
+    verb_log_session(
+        "run", session,
+        (struct trail){
+            .event = event, .uuid = runner->uuid, .name = runner->name, .is_group = true, .err = err, .what = what});
 }
 
 static int run_isolate(struct runner *runner, struct error *err)
@@ -138,7 +135,7 @@ static int run_isolate(struct runner *runner, struct error *err)
                      ? groups_isolate(&session, runner->options, command, &report, err)
                      : error_set(err, STATUS_HARDWARE, "the start of process %ld cannot be read; is /proc mounted?",
                                  (long)runner->pid);
-    if (result == 0) {
+    if (result == 0 && report.groups.count > 0) {
         keep_group(runner, &session, &report.groups.items[0]);
     }
     run_log(runner, &session, EVENT_CARDS_GIVEN, result < 0 ? err : NULL, runner->name);

@@ -33,8 +33,11 @@ def waiting_for_lock(hook):
 
     def has_lock_open():
         pids = children.read_text().split()
-        files = Path(f"/proc/{pids[0]}/fd").iterdir() if pids else []
-        return any(os.readlink(file).endswith("/icn-hook/lock") for file in files)
+        try:
+            files = list(Path(f"/proc/{pids[0]}/fd").iterdir()) if pids else []
+            return any(os.readlink(file).endswith("/icn-hook/lock") for file in files)
+        except FileNotFoundError:  # closed meanwhile
+            return False
 
     until(has_lock_open)
     return int(children.read_text())
