@@ -4,6 +4,7 @@ they hold open is played."""
 
 import os
 import re
+import select
 import signal
 import subprocess
 import time
@@ -27,6 +28,15 @@ def wait_until(condition):
         time.sleep(0.02)
 
 
+@pytest.fixture(autouse=True)
+def signals_as_at_a_terminal():
+    """What a script starts with `&` ignores two signals, and no program can trap what was ignored before it."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGQUIT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 class Run:
     """A run in the background.  Its command says `ready`, and waits for a line or a signal."""
 
@@ -39,7 +49,12 @@ class Run:
             [str(word) for word in words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env=host.environment(), cwd="/", text=True,
         )
-        self.said = self.process.stdout.readline()
+        self.said = self.says()
+
+    def says(self):
+        """Its next line."""
+        assert select.select([self.process.stdout], [], [], DEADLINE)[0], "it says nothing"
+        return self.process.stdout.readline()
 
     def end(self, line="\n"):
         """LINE: None for a command that ends without being told."""
@@ -189,7 +204,7 @@ def test_signals_are_passed_on(host):
     assert run.said == "ready\n"
     for name in PASSED:
         run.process.send_signal(getattr(signal, f"SIG{name}"))
-        assert run.process.stdout.readline() == f"{name}\n"
+        assert run.says() == f"{name}\n"
     assert run.end() == (3, "", "")
     assert host.claims() == {}
 
