@@ -135,7 +135,7 @@ struct start {
     int number; /* 0, or errno of what kept it from becoming the engine */
 };
 
-/* The child, in our memory until it has become the engine. */
+/* The child, in our memory until it has become the engine.  Returns its exit status if it has not: clone(2). */
 static int become_engine(void *context)
 {
     struct start *start = context;
@@ -147,7 +147,7 @@ static int become_engine(void *context)
         execve(start->path, start->arguments, start->environment);
     }
     start->number = errno;
-    _exit(EXEC_FAILED);
+    return EXEC_FAILED;
 }
 
 /*

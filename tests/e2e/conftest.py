@@ -6,6 +6,7 @@ missing, the tests fail.
 """
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,15 @@ def no_sanitizer_reports(tmp_path, monkeypatch):
     yield
     found = [path.read_text() for path in tmp_path.glob("sanitizer.*")]
     assert not found, "\n".join(found)
+
+
+def pytest_collection_modifyitems(items):
+    """ICN_TEST_SHARE=N: of each function's tests the first and every N-th, for builds that are slow."""
+    share, seen = int(os.environ.get("ICN_TEST_SHARE", "1")), Counter()
+    chosen = []
+    for item in items:
+        name = item.nodeid.split("[")[0]
+        if seen[name] % share == 0:
+            chosen.append(item)
+        seen[name] += 1
+    items[:] = chosen
