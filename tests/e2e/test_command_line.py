@@ -62,8 +62,8 @@ def as_ordinary_user(scene, tmp_path, program, *arguments, xml=""):
     copies = {}
     for path in (scene.host.hook_program, scene.host.engine_program):
         copies[path] = tmp_path / f"copy-of-{path.name}"
-        copies[path].write_bytes(path.read_bytes())
-        copies[path].chmod(0o755)
+        # A thread of ours that forks meanwhile would hold a copy open that we write, and exec would find it busy.
+        subprocess.run(["install", "-m", "755", path, copies[path]], check=True)
     identity = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
     environment = scene.host.environment(
         ICN_ENGINE=str(copies[scene.host.engine_program]),
