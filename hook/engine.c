@@ -18,7 +18,7 @@
 #include "base/memory.h"
 #include "base/paths.h"
 #include "base/text.h"
-#include "base/wait.h"
+#include "base/spawn.h"
 
 /*
  * Theory of operation: why the engine is a child and not an exec.

@@ -7,10 +7,10 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/hook_call.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
-#include "base/tombstone.h"
 #include "hook/claim.h"
 #include "hook/engine.h"
 #include "hook/plain.h"
@@ -27,7 +27,7 @@
  *                     refused, any other goes on;
  *   everything else   the VM runs, or is gone: a failure would kill it or help
  *                     nobody, so the exit status is 0 and the log says why.
- * The end of a domain that has cards is noted all the same (base/tombstone.h): its claim
+ * The end of a domain that has cards is noted all the same (base/hook_call.h): its claim
  * would hold them against other VMs.
  * stdout never gets a byte: libvirt would take it for XML in some operations.
  */

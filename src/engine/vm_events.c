@@ -14,7 +14,7 @@
  *
  * What ends is what the claim says, under the domain's uuid, never what the XML says: that of a domain
  * that was refused lists cards of another one.  An end is never lost: if it cannot be recorded under
- * the lock it is noted without (base/tombstone.h), and the next call that has the lock carries it out.
+ * the lock it is noted without (base/hook_call.h), and the next call that has the lock carries it out.
  */
 #include "engine/vm_events.h"
 

@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 
 #include "base/error.h"
-#include "base/tombstone.h"
+#include "base/hook_call.h"
 #include "host/state.h"
 
 /* What the parts of host/state share.  A path is for messages, where it is not opened. */

@@ -14,9 +14,9 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/hook_call.h"
 #include "base/memory.h"
 #include "base/paths.h"
-#include "base/tombstone.h"
 #include "host/state.h"
 #include "host/state_files.h"
 

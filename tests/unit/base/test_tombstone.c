@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "base/tombstone.h"
+#include "base/hook_call.h"
 #include "child.h"
 
 #define UUID "c7a5fdbd-edaf-9455-926a-d65c16db1809"

@@ -13,7 +13,7 @@
 
 #include "alarms.h"
 #include "base/file.h"
-#include "base/wait.h"
+#include "base/spawn.h"
 
 enum { SHORT_MS = 200, LONG_MS = 20000 };
 
