@@ -143,7 +143,8 @@ static void log_changes(const struct session *session, const struct trail *trail
 {
     for (size_t i = 0; i < session->change_count; i++) {
         const struct owner_change *change = &session->changes[i];
-        bool is_told = is_about_cards(trail->event) && trail->uuid && strcmp(change->uuid, trail->uuid) == 0;
+        bool is_told = is_about_cards(trail->event) && trail->uuid && strcmp(change->uuid, trail->uuid) == 0 &&
+                       change->has_ended == (trail->event == EVENT_ENDED);
         char line[2048];
         const struct log_field fields[] = {
             {"ICN_VM_UUID", change->uuid},
