@@ -93,6 +93,7 @@ _icn_hook_offer_value()
     *:DIR) _icn_hook_offer_files "$prefix" "$typed" ;;
     *:*LIST*) _icn_hook_offer_list "$prefix" "$typed" ;;
     *:*WHEN*) candidates+=("${prefix}auto" "${prefix}always" "${prefix}never") ;;
+    *:T) candidates+=("${prefix}today" "${prefix}yesterday") ;;
     *:NODE) _icn_hook_offer nodes "$prefix" ;;
     *:URI) candidates+=("${prefix}qemu:///system") ;;
     *:*VERB*) _icn_hook_offer verbs "$prefix" ;;

@@ -223,6 +223,19 @@ const struct verb command_verbs[VERB_COUNT] = {
             .examples = "icn-hook confirm\n"
                         "icn-hook confirm --wait 10 4,5",
         },
+    [VERB_HISTORY] =
+        {
+            .name = "history",
+            .run = verb_history,
+            .argument = "[CARD|NAME|A-B]",
+            .what = "who had which cards, and which links were open, when",
+            .more = "From the journal, with journalctl: what hooks and verbs logged there. NAME is that\n"
+                    "of a VM or group, or its uuid. T is a time as journalctl takes it. What no event\n"
+                    "tells is unknown, never cut.",
+            .examples = "icn-hook history --since yesterday\n"
+                        "icn-hook history vm1\n"
+                        "icn-hook history 0-6 --since 2026-11-24 --until 2026-11-25",
+        },
     [VERB_HELP] =
         {
             .name = "help",
@@ -279,6 +292,9 @@ const struct option_row command_options[] = {
     {"output", 'o', "FILE", ON_OUTPUT, SET_TEXT, FIELD(output), VERB_NONE, "write to FILE; it is replaced as a whole"},
     {"numa", 0, "NODE", BIT(VERB_SUGGEST) | BIT(VERB_APPLY) | BIT(VERB_RUN), SET_TEXT, FIELD(numa), VERB_NONE,
      "only cards of this NUMA node"},
+    {"since", 0, "T", BIT(VERB_HISTORY), SET_TEXT, FIELD(since), VERB_NONE,
+     "what began before T and lasted counts too"},
+    {"until", 0, "T", BIT(VERB_HISTORY), SET_TEXT, FIELD(until), VERB_NONE, "as it was known at T"},
     {"wait", 0, "SECONDS", BIT(VERB_CONFIRM) | BIT(VERB_ATTACH) | BIT(VERB_DETACH), SET_TEXT, FIELD(wait), VERB_NONE,
      "for a link to settle (5); for libvirt (120)"},
     {"xml", 0, NULL, BIT(VERB_SUGGEST), SET_FLAG, FIELD(xml), VERB_NONE, "<hostdev> elements for virsh attach-device"},

@@ -28,6 +28,7 @@ enum verb_id {
     VERB_RESET,
     VERB_REPAIR,
     VERB_CONFIRM,
+    VERB_HISTORY,
     VERB_HELP,
     VERB_COMPLETE,
     VERB_COUNT,

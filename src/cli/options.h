@@ -45,6 +45,8 @@ struct options {
     bool dot;
     bool prometheus;
     const char *numa;
-    const char *wait; /* seconds */
+    const char *wait;  /* seconds */
+    const char *since; /* times as journalctl takes them */
+    const char *until;
     bool xml;
 };

@@ -71,5 +71,6 @@ verb_function verb_detach;
 verb_function verb_reset;
 verb_function verb_repair;
 verb_function verb_confirm;
+verb_function verb_history;
 verb_function verb_help;
 verb_function verb_complete;

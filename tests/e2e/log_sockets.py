@@ -41,6 +41,7 @@ class Listener:
             os.chdir(here)
         self.got = []
         self.files = 0  # how many came as a file
+        self.marked = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
@@ -49,6 +50,9 @@ class Listener:
             data, control, _, _ = self.socket.recvmsg(1 << 20, socket.CMSG_SPACE(4))
             if data == b"end":
                 return
+            if data == b"mark":
+                self.marked.set()
+                continue
             for level, kind, content in control:
                 if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                     fds = array.array("i")
@@ -58,14 +62,22 @@ class Listener:
                     self.files += 1
             self.got.append(data)
 
+    def _send(self, data):
+        directory = os.open(self.path.parent, os.O_PATH)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.sendto(data, f"/proc/self/fd/{directory}/{self.path.name}")
+        os.close(directory)
+
+    def wait(self):
+        """Until all that was sent has been read."""
+        self.marked.clear()
+        self._send(b"mark")
+        assert self.marked.wait(30)
+
     def close(self):
         """All that was sent until now has been read then."""
         if self.thread.is_alive():
-            sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            with sender:
-                directory = os.open(self.path.parent, os.O_PATH)
-                sender.sendto(b"end", f"/proc/self/fd/{directory}/{self.path.name}")
-                os.close(directory)
+            self._send(b"end")
             self.thread.join()
         self.socket.close()
         self.path.unlink(missing_ok=True)
@@ -75,6 +87,12 @@ class Listener:
 class JournalSocket(Listener):
     def __init__(self, host):
         super().__init__(host, "/run/systemd/journal/socket")
+
+    def take(self):
+        """What came since the last time."""
+        self.wait()
+        taken, self.got = self.got, []
+        return [{name: values[0].decode() for name, values in parse_native(data).items()} for data in taken]
 
     def entries(self):
         """Ends the listening.  Each entry as name -> text; no field came twice."""

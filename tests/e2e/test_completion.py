@@ -10,7 +10,7 @@ from interactive_shell import InteractiveShell
 from libvirt_player import Libvirt
 from simhost import GUIDE_BDFS, SimHost
 
-VERBS = ["plan", "status", "check", "explain", "topo", "suggest", "doctor", "setup", "apply", "release", "run", "attach", "detach", "reset", "repair", "confirm", "help"]
+VERBS = ["plan", "status", "check", "explain", "topo", "suggest", "doctor", "setup", "apply", "release", "run", "attach", "detach", "reset", "repair", "confirm", "history", "help"]
 CARDS = [word for ppu, bdf in enumerate(GUIDE_BDFS) for word in (str(ppu), bdf)]
 EVERYWHERE = ["--json", "--config", "--color", "--verbose", "--help", "--version"]
 ON_ALL = ["--vm_devices", "--check_devices", "--reset", "--gen_topo"]
@@ -73,6 +73,9 @@ BOTH = {
     "icn-hook -g --do": ["--dot"],
     "icn-hook --vm_devices 0 --dr": ["--dry-run"],
     "icn-hook check --f": [],
+    "icn-hook history --since y": ["yesterday"],
+    "icn-hook history --until t": ["today"],
+    "icn-hook history web": ["web1"],
 }
 
 # readline replaces what stands behind a sign or colon, and repeats only that.

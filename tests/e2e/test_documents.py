@@ -12,7 +12,9 @@ import pytest
 
 from bystander import vm
 from domain_xml import PREPARE
+from log_sockets import JournalSocket
 from simhost import SimHost
+from stored_journal import StoredJournal
 
 TREE = Path(__file__).resolve().parent.parent.parent
 PAGES = {name: TREE / "doc/man" / name for name in ("icn-hook.8", "icn-hook.conf.5", "icn_topo.cfg.5")}
@@ -165,6 +167,7 @@ def objects_of_every_verb(host, libvirt):
     file = host.write("/root/vm.xml", vm("web", 4, 5).xml(PREPARE))
     topology = host.path("/etc/icn-hook/icn_topo.cfg")
     yield host.engine("setup", "--dry-run", "--topology", topology, "--ids-by-address", "--json").json()
+    listener = JournalSocket(host)
     assert libvirt.start(vm("web", 4, 5)).running
     for arguments in (
         ("help",),
@@ -188,6 +191,10 @@ def objects_of_every_verb(host, libvirt):
         yield host.engine(*arguments, "--json").json()
     host.write_register(4, 0)
     yield host.engine("check", "--json").json()
+    journal = StoredJournal(host)
+    for at, entry in enumerate(listener.entries()):
+        journal.store(entry, 1764072000 + at)
+    yield host.engine("history", "--json").json()
 
 
 def schema_sections(page):

@@ -113,7 +113,7 @@ check_includes
 check_core
 check_library libpci 'pci/' 'src/host/pci\.c'
 check_library libxml2 'libxml/' 'src/host/domain[a-z_]*\.[ch]'
-check_library json-c 'json' 'src/host/(state_|strict_json|confirmed)[a-z_]*\.[ch]|src/cli/json[a-z_]*\.[ch]'
+check_library json-c 'json' 'src/host/(state_|strict_json|confirmed|journal_events)[a-z_]*\.[ch]|src/cli/json[a-z_]*\.[ch]'
 check_library libvirt 'libvirt/' 'src/hypervisor/libvirt\.c'
 check_linking hook/qemu 'libc'
 check_linking icn-hook 'libc|libpci|libxml2|libjson-c'
