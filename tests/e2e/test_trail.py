@@ -111,6 +111,18 @@ def test_whose_end_nobody_called_is_logged_when_it_is_noticed(host, journal):
     assert entries[0]["ICN_CARDS"] == f"0={host.bdfs[0]}"
 
 
+def test_the_lost_end_of_a_vm_that_starts_again(host, journal):
+    libvirt = Libvirt(host, watch=False)
+    libvirt.start(host.vm("a", 0))
+    host.end_process(libvirt.running.pop("a").pid)
+    host.remove_status("a")
+    host.let_go(host.bdfs[0])
+    libvirt.start(host.vm("a", 4))
+    entries = journal.entries()[3:5]
+    assert events(entries) == [("prepare", "ended"), ("prepare", "given")]
+    assert [entry["ICN_CARDS"] for entry in entries] == [f"0={host.bdfs[0]}", f"4={host.bdfs[4]}"]
+
+
 def test_verbs(host, journal):
     host.write("/proc/self/loginuid", "1000\n")
     assert host.engine("apply", "--name", "red", "--name", "blue", "0,1|4").status == 0
