@@ -35,6 +35,11 @@ int text_hex_digit(char character);
  * the number (no blanks, sign or junk). */
 MUST_CHECK bool text_parse_number(const char *text, uint64_t max, uint64_t *value);
 
+enum { TIME_TEXT_SIZE = 32 };
+
+/* Date and time, local, of SECONDS since the epoch; returns TEXT. */
+const char *text_format_time(int64_t seconds, char text[TIME_TEXT_SIZE]);
+
 /* An owned list of owned strings: warnings, findings. */
 struct text_list {
     char **items;

@@ -99,7 +99,7 @@ _icn_hook_offer_value()
     *:*VERB*) _icn_hook_offer verbs "$prefix" ;;
     --domain:* | *:VM*) _icn_hook_offer_domains "$prefix" ;;
     release:*) _icn_hook_offer groups "$prefix" ;;
-    *:CARD*)
+    *:*CARD*)
         _icn_hook_offer cards "$prefix"
         [[ $value != *NAME* ]] || _icn_hook_offer names "$prefix"
         [[ $value != *A-B* || $typed != *-* ]] || _icn_hook_offer cards "$prefix${typed%-*}-"

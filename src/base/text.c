@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/memory.h"
@@ -144,6 +145,16 @@ static void text_list_take(struct text_list *list, char *text)
 {
     list->items = memory_grow(list->items, list->count + 1, sizeof *list->items);
     list->items[list->count++] = text;
+}
+
+const char *text_format_time(int64_t seconds, char text[TIME_TEXT_SIZE])
+{
+    time_t moment = (time_t)seconds;
+    struct tm local;
+    if (!localtime_r(&moment, &local) || strftime(text, TIME_TEXT_SIZE, "%Y-%m-%d %H:%M:%S", &local) == 0) {
+        snprintf(text, TIME_TEXT_SIZE, "an unknown time");
+    }
+    return text;
 }
 
 void text_list_add(struct text_list *list, const char *format, ...)

@@ -229,9 +229,9 @@ const struct verb command_verbs[VERB_COUNT] = {
             .run = verb_history,
             .argument = "[CARD|NAME|A-B]",
             .what = "who had which cards, and which links were open, when",
-            .more = "From the journal, with journalctl: what hooks and verbs logged there. NAME is that\n"
-                    "of a VM or group, or its uuid. T is a time as journalctl takes it. What no event\n"
-                    "tells is unknown, never cut.",
+            .more = "From the journal, with journalctl: what hooks and verbs logged there. NAME\n"
+                    "is that of a VM or group, or its uuid. T is a time as journalctl takes it.\n"
+                    "What no event tells is unknown, never cut.",
             .examples = "icn-hook history --since yesterday\n"
                         "icn-hook history vm1\n"
                         "icn-hook history 0-6 --since 2026-11-24 --until 2026-11-25",

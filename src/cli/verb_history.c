@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/memory.h"
@@ -13,7 +12,7 @@
 #include "cli/verbs.h"
 #include "engine/history.h"
 
-enum { NO_ID = -1, SECOND = 1000000, MOMENT_SIZE = 32 };
+enum { NO_ID = -1, SECOND = 1000000 };
 
 /* What is asked about: a card, a pair of cards, an owner, or (all unset) everything. */
 struct question {
@@ -238,16 +237,6 @@ static void history_print_json(const struct journal_events *events, const struct
 
 /* -- Text --------------------------------------------------------------------------------- */
 
-static const char *moment_text(int64_t at, char text[MOMENT_SIZE])
-{
-    time_t seconds = (time_t)(at / SECOND);
-    struct tm local;
-    if (!localtime_r(&seconds, &local) || strftime(text, MOMENT_SIZE, "%Y-%m-%d %H:%M:%S", &local) == 0) {
-        snprintf(text, MOMENT_SIZE, "an unknown time");
-    }
-    return text;
-}
-
 static void print_owners(const struct journal_events *events, const struct history *history,
                          const struct question *question, const struct output *output)
 {
@@ -259,14 +248,14 @@ static void print_owners(const struct journal_events *events, const struct histo
     }
     for (size_t i = 0; i < history->tenure_count; i++) {
         const struct tenure *tenure = &history->tenures[i];
-        char moment[MOMENT_SIZE];
+        char moment[TIME_TEXT_SIZE];
         if (!is_asked_tenure(question, tenure, events->first)) {
             continue;
         }
         table_add(&table, COLOUR_PLAIN, "%s%s", tenure->is_begin_known ? "" : "before ",
-                  moment_text(tenure->from, moment));
+                  text_format_time(tenure->from / SECOND, moment));
         table_add(&table, COLOUR_PLAIN, "%s",
-                  tenure->until > 0                 ? moment_text(tenure->until, moment)
+                  tenure->until > 0                 ? text_format_time(tenure->until / SECOND, moment)
                   : tenure->end == TENURE_RESTARTED ? "the host's restart"
                                                     : "now");
         table_add(&table, COLOUR_PLAIN, "%s%s", tenure->is_group ? "group " : "",
@@ -299,7 +288,7 @@ static void print_links(const struct journal_events *events, const struct histor
     }
     for (size_t i = 0; i < history->period_count; i++) {
         const struct period *period = &history->periods[i];
-        char moment[MOMENT_SIZE];
+        char moment[TIME_TEXT_SIZE];
         if (!is_asked_period(question, period, events->first)) {
             continue;
         }
@@ -308,9 +297,9 @@ static void print_links(const struct journal_events *events, const struct histor
             continue;
         }
         shown++;
-        table_add(&table, COLOUR_PLAIN, "%s", moment_text(period->from, moment));
+        table_add(&table, COLOUR_PLAIN, "%s", text_format_time(period->from / SECOND, moment));
         table_add(&table, COLOUR_PLAIN, "%s",
-                  period->until > 0      ? moment_text(period->until, moment)
+                  period->until > 0      ? text_format_time(period->until / SECOND, moment)
                   : period->is_restarted ? "the host's restart"
                                          : "now");
         if (period->b == EXTERNAL_PEER) {
@@ -340,13 +329,13 @@ static void print_links(const struct journal_events *events, const struct histor
 static void history_print_text(const struct journal_events *events, const struct history *history,
                                const struct question *question, const struct options *options)
 {
-    char moment[MOMENT_SIZE];
+    char moment[TIME_TEXT_SIZE];
     struct output output;
     output_open(&output, options);
     if (events->count == 0) {
         puts("The journal has no event of icn-hook.");
     } else {
-        printf("The journal has events since %s.\n\n", moment_text(events->items[0].at, moment));
+        printf("The journal has events since %s.\n\n", text_format_time(events->items[0].at / SECOND, moment));
         print_owners(events, history, question, &output);
         print_links(events, history, question, &output);
     }
@@ -362,7 +351,7 @@ static void history_print_text(const struct journal_events *events, const struct
                 snprintf(caller, sizeof caller, " (uid %lld)",
                          (long long)(event->caller_login >= 0 ? event->caller_login : event->caller));
             }
-            printf("%s%s %s\n", moment_text(event->at, moment), caller, text);
+            printf("%s%s %s\n", text_format_time(event->at / SECOND, moment), caller, text);
         }
     }
     if (events->unusable > 0) {

@@ -5,9 +5,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/text.h"
 #include "doctor/examination.h"
-
-enum { TIME_TEXT_SIZE = 32 };
 
 int view_open(struct session *session, const struct options *options, struct error *err)
 {
@@ -68,13 +67,12 @@ static void view_time_text(int64_t seconds, char text[TIME_TEXT_SIZE])
     time_t now = time(NULL);
     struct tm then;
     struct tm today;
-    if (!localtime_r(&moment, &then) || !localtime_r(&now, &today)) {
-        snprintf(text, TIME_TEXT_SIZE, "an unknown time");
-        return;
-    }
-    bool is_today = then.tm_year == today.tm_year && then.tm_yday == today.tm_yday;
-    if (strftime(text, TIME_TEXT_SIZE, is_today ? "%H:%M:%S" : "%Y-%m-%d %H:%M:%S", &then) == 0) {
-        snprintf(text, TIME_TEXT_SIZE, "an unknown time");
+    const char *date_and_time = text_format_time(seconds, text);
+    bool is_today = localtime_r(&moment, &then) && localtime_r(&now, &today) && then.tm_year == today.tm_year &&
+                    then.tm_yday == today.tm_yday;
+    const char *time_of_day = is_today ? strchr(date_and_time, ' ') : NULL;
+    if (time_of_day) {
+        memmove(text, time_of_day + 1, strlen(time_of_day));
     }
 }
 

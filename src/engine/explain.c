@@ -4,9 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
-enum { TIME_SIZE = 64 };
+#include "base/text.h"
 
 static PRINTF_LIKE(2, 3) void say(struct explanation *explanation, const char *format, ...)
 {
@@ -15,16 +14,6 @@ static PRINTF_LIKE(2, 3) void say(struct explanation *explanation, const char *f
     va_start(arguments, format);
     vsnprintf(explanation->text + used, sizeof explanation->text - used, format, arguments);
     va_end(arguments);
-}
-
-static const char *moment_text(int64_t seconds, char text[TIME_SIZE])
-{
-    time_t moment = (time_t)seconds;
-    struct tm local;
-    if (!localtime_r(&moment, &local) || strftime(text, TIME_SIZE, "%Y-%m-%d %H:%M:%S", &local) == 0) {
-        snprintf(text, TIME_SIZE, "a time that cannot be shown");
-    }
-    return text;
 }
 
 static enum link_rule rule_of(const struct session *session, int ppu, int peer)
@@ -48,9 +37,9 @@ static enum link_rule rule_of(const struct session *session, int ppu, int peer)
 
 static void say_who(struct explanation *explanation, const struct owner *owner)
 {
-    char since[TIME_SIZE];
+    char since[TIME_TEXT_SIZE];
     say(explanation, "%s '%s' (since %s)", owner->kind == OWNER_KIND_GROUP ? "group" : "VM", owner->name,
-        owner->since == 0 ? "when is not known" : moment_text(owner->since, since));
+        owner->since == 0 ? "when is not known" : text_format_time(owner->since, since));
 }
 
 /* "PPU 0 belongs to VM 'vm1' (since 2026-11-21 10:02:11)" */
@@ -98,7 +87,7 @@ static void say_state(struct explanation *explanation)
     bool is_external = view->peer == EXTERNAL_PEER;
     int cut = view->near == END_CUT ? view->ppu : view->peer;
     int other = view->near == END_CUT ? view->peer : view->ppu;
-    char since[TIME_SIZE];
+    char since[TIME_TEXT_SIZE];
     if (view->verdict == VERDICT_LEAK) {
         say(explanation, is_external ? "LEAK: OPEN" : "LEAK: OPEN at both ends");
     } else if (is_external && view->live != LIVE_UNKNOWN) {
@@ -112,7 +101,7 @@ static void say_state(struct explanation *explanation)
         say(explanation, "OPEN at both ends");
     } else if (view->verdict == VERDICT_GATED) {
         say(explanation, "CUT when it was read back at %s, before QEMU opened the card",
-            moment_text(view->since, since));
+            text_format_time(view->since, since));
     } else if (is_external) {
         say(explanation, "UNKNOWN (the card cannot be read)");
     } else if (view->near == view->far) {

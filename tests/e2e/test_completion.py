@@ -75,7 +75,7 @@ BOTH = {
     "icn-hook check --f": [],
     "icn-hook history --since y": ["yesterday"],
     "icn-hook history --until t": ["today"],
-    "icn-hook history web": ["web1"],
+    "icn-hook history we": ["web1", "web\\&2"],
 }
 
 # readline replaces what stands behind a sign or colon, and repeats only that.
