@@ -35,12 +35,6 @@ VALGRIND="valgrind -q --leak-check=full --errors-for-leak-kinds=definite --error
 # shellcheck disable=SC2016
 VALGRIND_UNIT_TESTS='$(filter-out %/test_all_partitions %/test_random_machines %/test_small_scope, $(unit_tests))'
 
-# For builds that are slow: every fourth test, and of the faults in it every thirtieth.
-shorten_e2e()
-{
-    export ICN_TEST_SHARE=4 ICN_TEST_SAMPLE=30
-}
-
 # Debian's Python, for which python3-pytest is installed.
 run_e2e()
 {
@@ -112,7 +106,8 @@ step_sanitizers()
     # Instrumented code makes gcc warn of what cannot happen: no --enable-werror.
     build_tree build-asan --prefix=/usr --sysconfdir=/etc --enable-sanitizers
     make_tree build-asan check
-    shorten_e2e
+    # The unit tests and the corpus see every parser; of the end-to-end tests each second function's.
+    export ICN_TEST_VARIANTS=${ICN_TEST_VARIANTS:-4} ICN_TEST_SHARE=${ICN_TEST_SHARE:-2} ICN_TEST_SAMPLE=30
     # The unit tests look for leaks, and valgrind does; at the end of each program it would double the time.
     ASAN_OPTIONS+=:detect_leaks=0
     # AddressSanitizer takes the xdr functions of glibc for those of libtirpc, with
@@ -166,7 +161,7 @@ step_coverage()
     build_tree build-coverage --prefix=/usr --sysconfdir=/etc --enable-coverage
     find build-coverage -name '*.gcda' -delete
     make_tree build-coverage check
-    shorten_e2e
+    export ICN_TEST_VARIANTS=4 ICN_TEST_SAMPLE=30
     run_e2e build-coverage tests/e2e
     run_on build-coverage tests/torture/run 10
     local -a report=(gcovr --root "$ROOT" --object-directory build-coverage build-coverage)

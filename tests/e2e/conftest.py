@@ -74,12 +74,14 @@ def no_sanitizer_reports(tmp_path, monkeypatch):
 
 
 def pytest_collection_modifyitems(items):
-    """ICN_TEST_SHARE=N: of each function's tests the first and every N-th, for builds that are slow."""
-    share, seen = int(os.environ.get("ICN_TEST_SHARE", "1")), Counter()
+    """For builds that are slow.  ICN_TEST_VARIANTS=N: of each function's tests the first and every N-th.
+    ICN_TEST_SHARE=N: every N-th of what is left."""
+    variants, share = (int(os.environ.get(f"ICN_TEST_{name}", "1")) for name in ("VARIANTS", "SHARE"))
+    seen = Counter()
     chosen = []
     for item in items:
         name = item.nodeid.split("[")[0]
-        if seen[name] % share == 0:
+        if seen[name] % variants == 0:
             chosen.append(item)
         seen[name] += 1
-    items[:] = chosen
+    items[:] = chosen[::share]

@@ -2,6 +2,7 @@
 """A host whose first process is systemd boots with all links cut, and its libvirtd
 starts a VM by itself."""
 
+import json
 import shutil
 import subprocess
 
@@ -80,6 +81,25 @@ def test_links_are_cut_before_libvirt_starts_a_vm(boot, vm):
     boot.expect({**every_link(boot.topology), 0: 0x19, 1: 0x31}, "autostarted")
     assert 0 < moment(boot, UNIT, "ExecMainExit") < moment(boot, "libvirtd.service", "ExecMainStart")
     assert boot.icn("check").status == 0
+
+
+def test_the_journal_answers_who_could_see_whom(boot, vm):
+    """By journald and journalctl themselves, for all that the boot has done."""
+    answer = boot.icn("history --json")
+    assert answer.status == 0, answer.output
+    history = json.loads(answer.stdout)
+    assert [(owner["name"], owner["uuid"], [card["ppu"] for card in owner["cards"]], owner["until"])
+            for owner in history["owners"]] == [(vm.name, vm.uuid, [0, 1], None)]
+    assert not [link for link in history["links"] if link["exposed"]]
+    states = {(link["a"], link["b"]): link["state"] for link in history["links"] if link["until"] is None}
+    assert states[0, 2] == states[1, 3] == "cut", states
+    assert states[0, 1] == "open", states
+    assert history["unusable"] == 0
+    told = boot.machine.must("journalctl -o cat -x _COMM=icn-hook")
+    assert "Documentation: man:icn-hook(8)" in told, told
+    # Last Tuesday there was no such host.
+    nothing = json.loads(boot.icn("history --json --until '2 days ago'").stdout)
+    assert (nothing["owners"], nothing["links"]) == ([], [])
 
 
 def test_the_unit_fails_without_the_policy(boot):
