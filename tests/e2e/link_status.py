@@ -12,7 +12,6 @@ right, and ends with its standard input.
 
 import mmap
 import os
-import struct
 import subprocess
 import sys
 import threading
@@ -30,16 +29,18 @@ class Page:
 
     def __init__(self, path, offset):
         self.path = path
-        self.place = offset % mmap.PAGESIZE
+        begin = offset - offset % mmap.PAGESIZE
+        self.word = (offset - begin) // 4
         with open(path, "r+b") as resource:
-            self.page = mmap.mmap(resource.fileno(), mmap.PAGESIZE, offset=offset - self.place)
+            # Words that are stored at once: struct.pack_into() makes the place zero first.
+            self.words = memoryview(mmap.mmap(resource.fileno(), mmap.PAGESIZE, offset=begin)).cast("I")
 
     def get(self):
         """None if the card is gone."""
-        return struct.unpack_from("<I", self.page, self.place)[0] if os.path.exists(self.path) else None
+        return self.words[self.word] if os.path.exists(self.path) else None
 
     def set(self, value):
-        struct.pack_into("<I", self.page, self.place, value)
+        self.words[self.word] = value
 
 
 class Player:

@@ -12,7 +12,6 @@ import mmap
 import os
 import shlex
 import socket
-import struct
 import subprocess
 import threading
 import time
@@ -81,26 +80,24 @@ class Card:
         self.path = path
         with open(path, "w+b") as file:
             file.truncate(CARD_SIZE)
-            self.memory = mmap.mmap(file.fileno(), CARD_SIZE)
-
-    def _read(self, offset):
-        return struct.unpack_from("<I", self.memory, offset)[0]
+            # Words that are stored at once: struct.pack_into() makes the place zero first.
+            self.words = memoryview(mmap.mmap(file.fileno(), CARD_SIZE)).cast("I")
 
     @property
     def mask(self):
-        return self._read(LINK_CONFIG)
+        return self.words[LINK_CONFIG // 4]
 
     @mask.setter
     def mask(self, value):
-        struct.pack_into("<I", self.memory, LINK_CONFIG, value)
+        self.words[LINK_CONFIG // 4] = value
 
     @property
     def owner(self):
-        return self._read(OWNER)
+        return self.words[OWNER // 4]
 
     @owner.setter
     def owner(self, value):
-        struct.pack_into("<I", self.memory, OWNER, value)
+        self.words[OWNER // 4] = value
 
 
 class Monitor:

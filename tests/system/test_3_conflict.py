@@ -9,10 +9,10 @@ REFUSAL = "icn-hook: VM 'vm-2' is not started: PPU 1 (0000:02:00.0) is owned by 
 def test_a_running_vms_card_is_refused(scene):
     owner, thief = VM(1, [0, 1]), VM(2, [1, 2])
     scene.start(owner)
-    before = [bytes(card.memory) for card in scene.machine.cards]
+    before = [bytes(card.words) for card in scene.machine.cards]
     message = scene.refused_start(thief)
     assert REFUSAL in message, message
-    assert [bytes(card.memory) for card in scene.machine.cards] == before
+    assert [bytes(card.words) for card in scene.machine.cards] == before
     assert scene.running() == {"vm-1"}
     assert scene.icn("check").status == 0
     scene.end(owner)

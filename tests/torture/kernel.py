@@ -37,13 +37,15 @@ class Registers:
         for path in paths:
             with open(path, "r+b") as resource:
                 page = REGISTER - REGISTER % mmap.PAGESIZE
-                self.pages.append(mmap.mmap(resource.fileno(), mmap.PAGESIZE, offset=page))
+                # Words that are stored at once: struct.pack_into() makes the place zero first.
+                mapping = mmap.mmap(resource.fileno(), mmap.PAGESIZE, offset=page)
+                self.pages.append(memoryview(mapping).cast("I"))
 
     def read(self, ppu):
-        return struct.unpack_from("<I", self.pages[ppu], REGISTER % mmap.PAGESIZE)[0]
+        return self.pages[ppu][REGISTER % mmap.PAGESIZE // 4]
 
     def write(self, ppu, mask):
-        struct.pack_into("<I", self.pages[ppu], REGISTER % mmap.PAGESIZE, mask)
+        self.pages[ppu][REGISTER % mmap.PAGESIZE // 4] = mask
 
     def all(self):
         return {ppu: self.read(ppu) for ppu in range(len(self.pages))}

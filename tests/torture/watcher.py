@@ -18,7 +18,8 @@ from kernel import Registers
 # it was unplugged; then for each tenant until when its start counts; then what the
 # watcher reports: looks, looks with somebody let through, and a violation.
 CARDS, TABLES, TENANTS = 8, 4, 5
-LAYOUT = struct.Struct(f"<I{TABLES * CARDS}B{TENANTS}d")
+LAYOUT = struct.Struct(f"={TABLES * CARDS}B{TENANTS}d")
+SEQUENCE_SIZE = 4
 REPORT = struct.Struct("<QQ")
 REPORT_AT, TEXT_AT = 128, 160
 PAUSE = 0.0005  # seconds; the programs are to run too
@@ -27,19 +28,20 @@ PAUSE = 0.0005  # seconds; the programs are to run too
 class Board:
     def __init__(self):
         self.page = mmap.mmap(-1, mmap.PAGESIZE)
-        self.sequence = 0
+        # Stored at once: struct.pack_into() makes the place zero first.
+        self.words = memoryview(self.page).cast("I")
 
     def publish(self, tables, deadlines):
         """Lists with a number for each card, 0 = nobody, and with a time of the monotonic clock for
         each tenant, whose number is one more than its index."""
-        self.sequence += 2
-        struct.pack_into("<I", self.page, 0, self.sequence - 1)
+        self.words[0] += 1
         numbers = (number for table in tables for number in table)
-        LAYOUT.pack_into(self.page, 0, self.sequence - 1, *numbers, *deadlines)
-        struct.pack_into("<I", self.page, 0, self.sequence)
+        LAYOUT.pack_into(self.page, SEQUENCE_SIZE, *numbers, *deadlines)
+        self.words[0] += 1
 
     def read(self):
-        return self.page[: LAYOUT.size]
+        """The sequence number and the content."""
+        return self.words[0], self.page[SEQUENCE_SIZE : SEQUENCE_SIZE + LAYOUT.size]
 
     def report(self):
         """(looks, looks with somebody let through, the violation or "")."""
@@ -56,9 +58,9 @@ def in_time(tables, deadlines):
 
 
 def unpack(content):
-    sequence, *numbers = LAYOUT.unpack(content)
-    tables = [numbers[CARDS * table : CARDS * (table + 1)] for table in range(TABLES)]
-    return sequence, in_time(tables, numbers[CARDS * TABLES :])
+    numbers = LAYOUT.unpack(content)
+    tables = [list(numbers[CARDS * table : CARDS * (table + 1)]) for table in range(TABLES)]
+    return in_time(tables, numbers[CARDS * TABLES :])
 
 
 def watch(board, wires, paths):
@@ -66,13 +68,11 @@ def watch(board, wires, paths):
     fine = None  # what was last found to be right
     while os.getppid() == parent:
         time.sleep(PAUSE)
-        before = board.read()
+        sequence, content = before = board.read()
         masks = registers.all()
-        if board.read() != before:
+        if sequence % 2 or board.read() != before:
             continue
-        sequence, tables = unpack(before)
-        if sequence % 2:
-            continue
+        tables = unpack(content)
         looks += 1
         judged += any(tables[1])
         found = rules.forbidden_links(wires, masks, *tables) if (tables, masks) != fine else []
