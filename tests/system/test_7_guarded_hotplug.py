@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A card plugged into a running VM by `attach`: what virsh opens for a while stays cut."""
+
+from scene import VM
+from test_7_hotplug import NATIVE_HOTPLUG, SPARE_PORTS
+
+
+def bind(scene, ppu):
+    """To vfio-pci, as an administrator binds a card that is to be plugged in."""
+    bdf = scene.bdfs[ppu]
+    scene.machine.must(
+        f"echo vfio-pci >/sys/bus/pci/devices/{bdf}/driver_override; echo {bdf} >/sys/bus/pci/drivers_probe"
+    )
+    return bdf
+
+
+def test_an_attached_card_is_cut_before_qemu_opens_it(scene):
+    """Watched from outside: no link to another VM is live at any time."""
+    first, second = VM(1, [0, 1]), VM(2, [4, 5])
+    scene.start(first)
+    scene.start(second)
+    bind(scene, 2)
+    attached = scene.icn(f"attach {first.name} 2")
+    assert attached.status == 0, attached.output
+    # What QEMU holds already stays as it was, so the VM's links to its new card stay cut until its next start.
+    scene.expect(scene.golden([0, 1], [2], [4, 5]), "attached")
+    assert "stay cut" in attached.output, attached.output
+    assert scene.owners() == [["vm-1"], ["vm-1"], ["vm-1"], [], ["vm-2"], ["vm-2"], [], []]
+    assert not scene.findings("no-gate")
+    scene.check(0)
+    scene.end(first)
+    scene.expect(scene.golden([4, 5]), "the first one stopped")
+    scene.end(second)
+    scene.expect_idle("stopped")
+
+
+def test_a_refused_attach_leaves_nothing(scene):
+    first, second = VM(1, [0, 1]), VM(2, [4, 5])
+    scene.start(first)
+    scene.start(second)
+    before = scene.machine.masks()
+    taken = scene.icn(f"attach {first.name} 4")
+    assert taken.status == 4 and "is owned by VM 'vm-2'" in taken.output, taken.output
+    missing = scene.icn("attach nobody 2")
+    assert missing.status != 0 and "nobody" in missing.output, missing.output
+    assert scene.machine.masks() == before
+    # QEMU itself says no: the card is another process's.
+    bdf = bind(scene, 3)
+    scene.machine.must(
+        f"exec 9<>/dev/vfio/$(basename $(readlink /sys/bus/pci/devices/{bdf}/iommu_group));"
+        f"icn-hook attach {first.name} 3 >/run/attach.out 2>&1; echo $? >/run/attach.status"
+    )
+    assert scene.machine.must("cat /run/attach.status") != "0\n", scene.machine.must("cat /run/attach.out")
+    scene.expect({ppu: mask for ppu, mask in enumerate(before)}, "the card is free again")
+    assert scene.owners()[3] == []
+    scene.end(first)
+    scene.end(second)
+    scene.expect_idle("stopped")
+
+
+def test_a_detached_card_is_free_for_another_vm(scene):
+    vm = VM(0, [0, 1], machine="q35", devices=SPARE_PORTS, more=NATIVE_HOTPLUG)
+    scene.start(vm)
+    attached = scene.icn(f"attach {vm.name} 3")
+    assert attached.status == 0, attached.output
+    # libvirt bound the card, and reset it: what was read back before says nothing of it.
+    scene.check(7)
+    assert [finding["ppu"] for finding in scene.findings("no-gate")] == [3]
+    detached = scene.icn(f"detach {vm.name} 3")
+    assert detached.status == 0, detached.output
+    assert scene.owners()[:4] == [["doomed"], ["doomed"], [], []]
+    scene.expect(scene.golden([0, 1]), "detached")
+    scene.check(0)
+    other = VM(2, [3, 5])
+    scene.start(other)
+    scene.expect(scene.golden([0, 1], [3, 5]), "another VM has it")
+    scene.end(other)
+    scene.end(vm)
+    scene.expect_idle("stopped")
