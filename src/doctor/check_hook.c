@@ -82,12 +82,17 @@ static void look_at(struct hook_file *hook, const char *path)
     buffer_free(&program);
 }
 
+static bool is_executable(const struct hook_file *hook)
+{
+    return S_ISREG(hook->facts.st_mode) && (hook->facts.st_mode & 0111) != 0;
+}
+
 static void check_mode(struct report *report, const struct hook_file *hook)
 {
     enum { EVERYBODY = 0555 };
     char remedy[2 * HOOK_PATH_SIZE + 64];
     snprintf(remedy, sizeof remedy, "chmod 0755 %s", hook->path);
-    if (!S_ISREG(hook->facts.st_mode) || (hook->facts.st_mode & 0111) == 0) {
+    if (!is_executable(hook)) {
         report_add(report, GROUP, "executable", RESULT_FAIL, remedy,
                    "not executable: libvirt skips it and starts VMs with all links open");
     } else if ((hook->facts.st_mode & EVERYBODY) != EVERYBODY) {
@@ -126,30 +131,47 @@ static void check_engine(struct report *report, const struct hook_file *hook)
     }
 }
 
-/* Whether a daemon was reloaded nobody tells afterwards; so a hook that is newer
- * than its daemon is only a warning. */
+enum knowledge { KNOWN_BY_CALL, KNOWN_BY_AGE, KNOWN_UNTIL_CHANGED, KNOWN_NO_TIME };
+
+/* Whether a daemon was reloaded nobody tells afterwards; so of a hook that is newer than its daemon nothing is
+ * known.  SESSION is NULL if the state could not be looked at. */
+static enum knowledge judge_known(const struct session *session, const struct hook_file *hook,
+                                  const struct daemon *daemon)
+{
+    /* A claim names the daemon whose hook made it. */
+    for (size_t i = 0; session && i < session->state.claim_count; i++) {
+        const struct claim *claim = &session->state.claims[i];
+        if (claim->has_daemon && claim->daemon.pid == daemon->pid && claim->daemon.start == daemon->ticks) {
+            return KNOWN_BY_CALL;
+        }
+    }
+    if (daemon->started < 0) {
+        return KNOWN_NO_TIME;
+    }
+    return hook->facts.st_ctim.tv_sec > daemon->started ? KNOWN_UNTIL_CHANGED : KNOWN_BY_AGE;
+}
+
 static void check_known(struct examination *examination, const struct hook_file *hook, const struct daemon *daemon)
 {
     struct report *report = &examination->report;
     char remedy[128];
     snprintf(remedy, sizeof remedy, "systemctl reload %s, unless that was done since", daemon->name);
-    /* A claim names the daemon whose hook made it. */
-    bool has_called_us = false;
-    for (size_t i = 0; examination->is_looked_at && i < examination->session.state.claim_count; i++) {
-        const struct claim *claim = &examination->session.state.claims[i];
-        has_called_us |= claim->has_daemon && claim->daemon.pid == daemon->pid && claim->daemon.start == daemon->ticks;
-    }
-    if (has_called_us) {
+    switch (judge_known(examination->is_looked_at ? &examination->session : NULL, hook, daemon)) {
+    case KNOWN_BY_CALL:
         report_pass(report, GROUP, "known", "%s (pid %ld) has called it", daemon->name, (long)daemon->pid);
-    } else if (daemon->started < 0) {
+        break;
+    case KNOWN_NO_TIME:
         report_add(report, GROUP, "known", RESULT_WARN, remedy, "when %s (pid %ld) looked for hooks is not known",
                    daemon->name, (long)daemon->pid);
-    } else if (hook->facts.st_ctim.tv_sec > daemon->started) {
+        break;
+    case KNOWN_UNTIL_CHANGED:
         report_add(report, GROUP, "known", RESULT_WARN, remedy,
                    "changed after %s (pid %ld) started, which may not know of it", daemon->name, (long)daemon->pid);
-    } else {
+        break;
+    case KNOWN_BY_AGE:
         report_pass(report, GROUP, "known", "older than %s (pid %ld), which knows of it", daemon->name,
                     (long)daemon->pid);
+        break;
     }
 }
 
