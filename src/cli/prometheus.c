@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "cli/view.h"
 
+#include "doctor/examination.h"
+#include "engine/confirm.h"
 #include "engine/policy.h"
 
 static void metrics_put_head(FILE *stream, const char *name, const char *help)
@@ -73,6 +75,63 @@ static int count_vms_without_gate(const struct session *session)
     return count;
 }
 
+/* What cannot be seen has no line. */
+static void metrics_put_answer(FILE *stream, const char *name, const char *help, enum answer answer)
+{
+    metrics_put_head(stream, name, help);
+    if (answer != ANSWER_NOT_TOLD) {
+        fprintf(stream, "%s %d\n", name, answer == ANSWER_YES);
+    }
+}
+
+static void metrics_put_hook(const struct session *session, FILE *stream)
+{
+    struct hook_answers answers = doctor_ask_about_hook(session);
+    metrics_put_answer(stream, "icn_hook_hook_installed",
+                       "libvirt finds the hook, and can execute it. No line: only root can tell.",
+                       answers.is_installed);
+    metrics_put_answer(stream, "icn_hook_hook_known",
+                       "The daemon of libvirt knows the hook: 0 if the hook has changed since it started. No line: "
+                       "nothing shows it.",
+                       answers.is_known);
+}
+
+static void metrics_put_confirmed(const struct session *session, FILE *stream)
+{
+    struct confirmed confirmed;
+    char why[512];
+    enum confirmation state = confirmation_look(session->machine, &confirmed, why);
+    confirmed_free(&confirmed);
+    metrics_put_number(stream, "icn_hook_confirmed",
+                       "icn-hook confirm tried the registers, map and topology that are in force, and they are right.",
+                       state == CONFIRMATION_FINE);
+}
+
+/* An idle card may be joined with every other one, so one of the two has an owner. */
+static void metrics_put_leaks_by_kind(const struct session *session, FILE *stream, int external)
+{
+    static const char name[] = "icn_hook_leaks_by_kind";
+    int count = session->machine->topology.ppu_count;
+    int with_idle = 0;
+    int between_vms = 0;
+    for (int a = 0; a < count; a++) {
+        for (int b = a + 1; b < count; b++) {
+            struct pair pair = pair_look(session, a, b);
+            if (pair.wired > 0 && pair.verdict == VERDICT_LEAK) {
+                bool has_idle = session->owners.of[a] == OWNER_IDLE || session->owners.of[b] == OWNER_IDLE;
+                with_idle += has_idle;
+                between_vms += !has_idle;
+            }
+        }
+    }
+    metrics_put_head(stream, name,
+                     "The leaks by what they join: pairs of cards of two VMs, a VM's with an idle one, and external "
+                     "links of a VM.");
+    fprintf(stream, "%s{kind=\"vm-vm\"} %d\n", name, between_vms);
+    fprintf(stream, "%s{kind=\"vm-idle\"} %d\n", name, with_idle);
+    fprintf(stream, "%s{kind=\"vm-external\"} %d\n", name, external);
+}
+
 static void put_up(FILE *stream, bool is_up)
 {
     metrics_put_number(stream, "icn_hook_up", "The host could be looked at: 0 if nothing is known about its links.",
@@ -96,11 +155,16 @@ void prometheus_print(const struct session *session, FILE *stream)
         owed += policy_owes(session, ppu, &unused);
     }
     put_up(stream, true);
+    metrics_put_head(stream, "icn_hook_build_info", "The version of icn-hook.");
+    fputs("icn_hook_build_info{version=\"" PACKAGE_VERSION "\"} 1\n", stream);
+    metrics_put_hook(session, stream);
+    metrics_put_confirmed(session, stream);
     metrics_put_number(stream, "icn_hook_leaks", "Pairs of cards between which a link is open that must not be.",
                        view_count_leaks(session));
     struct coverage coverage = coverage_count(session);
     metrics_put_number(stream, "icn_hook_external_leaks", "External links that are open and must not be.",
                        coverage.external_leaks);
+    metrics_put_leaks_by_kind(session, stream, coverage.external_leaks);
     metrics_put_number(stream, "icn_hook_drift_cards", "Cards that lack cuts which they should have.", drifting);
     metrics_put_number(stream, "icn_hook_owners_known",
                        "The owner of every card is known: 0 if part of the state cannot be read.",

@@ -198,6 +198,33 @@ bool doctor_finds_hook(void)
     return hook.path[0] != '\0' || hook.is_hidden;
 }
 
+struct hook_answers doctor_ask_about_hook(const struct session *session)
+{
+    struct hook_answers answers = {.is_installed = ANSWER_NO, .is_known = ANSWER_NOT_TOLD};
+    struct hook_file hook = {0};
+    struct daemon daemons[DAEMON_MAX];
+    find_hook(&hook);
+    if (hook.path[0] == '\0') {
+        answers.is_installed = hook.is_hidden ? ANSWER_NOT_TOLD : ANSWER_NO;
+        return answers;
+    }
+    answers.is_installed = is_executable(&hook) ? ANSWER_YES : ANSWER_NO;
+    int count = daemon_find(daemons);
+    int known = 0;
+    bool is_newer = false;
+    for (int i = 0; i < count; i++) {
+        enum knowledge knowledge = judge_known(session, &hook, &daemons[i]);
+        known += knowledge == KNOWN_BY_CALL || knowledge == KNOWN_BY_AGE;
+        is_newer |= knowledge == KNOWN_UNTIL_CHANGED;
+    }
+    if (is_newer) {
+        answers.is_known = ANSWER_NO;
+    } else if (count > 0 && known == count) {
+        answers.is_known = ANSWER_YES;
+    }
+    return answers;
+}
+
 void check_hook(struct examination *examination)
 {
     struct report *report = &examination->report;

@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""status as people and as Prometheus see it; its JSON is tested in test_verbs.py."""
+"""status as people and as Prometheus see it; its JSON is tested in test_verbs.py, and what
+Prometheus itself makes of the metrics in test_monitoring.py."""
 
 import json
 import os
 import re
+import shutil
 from datetime import datetime, timezone
 
 import pytest
 
+import confirmed
 from bystander import CARDS_OF_B, vm
+from doctor_report import HOOK, HOUR, LIBVIRTD, healthy_host, install_hook, start_daemon
 from domain_xml import Domain, Hostdev
 from errors import assert_error
+from metrics import samples, version
 from simhost import GUIDE_BDFS
 from terminal import plain, run_on_terminal
 
@@ -30,7 +35,6 @@ nothing shows that registers, map and topology are right: run icn-hook confirm
 6 links must be cut: 6 read now, 0 read back before QEMU opened the cards, 0 unverified
 Every link that must be cut is verified.
 """
-SAMPLE = re.compile(r'([a-z_]+)(\{(?:[a-z_]+="(?:[^"\\\n]|\\[\\"n])*"(?:,(?!\})|(?=\})))*\})? (-?[0-9]+)')
 
 
 def engine_on_terminal(host, *arguments, width=80, **environment):
@@ -114,30 +118,17 @@ def test_long_names(scene):
 # Prometheus
 
 
-def samples(text):
-    """A strict reading: every line, HELP and TYPE before the samples of their metric."""
-    found, described, lines = {}, None, text.split("\n")
-    assert lines.pop() == ""
-    while lines:
-        line = lines.pop(0)
-        if line.startswith("# HELP "):
-            described = line.split(" ")[2]
-            assert lines.pop(0) == f"# TYPE {described} gauge"
-            assert described not in found
-            found[described] = {}
-            continue
-        match = SAMPLE.fullmatch(line)
-        assert match and match[1] == described, line
-        assert match[2] not in found[described]
-        found[described][match[2]] = int(match[3])
-    return found
-
-
 def test_prometheus(scene):
     result = scene.host.engine("status", "--prometheus")
     assert (result.status, result.stderr) == (0, "")
     found = samples(result.stdout.decode())
     assert found["icn_hook_leaks"] == {None: 0}
+    assert found["icn_hook_leaks_by_kind"] == {
+        '{kind="vm-vm"}': 0, '{kind="vm-idle"}': 0, '{kind="vm-external"}': 0
+    }
+    assert found["icn_hook_build_info"] == {f'{{version="{version()}"}}': 1}
+    assert (found["icn_hook_hook_installed"], found["icn_hook_hook_known"]) == ({None: 0}, {})
+    assert found["icn_hook_confirmed"] == {None: 0}
     assert found["icn_hook_drift_cards"] == {None: 0}
     assert found["icn_hook_owners_known"] == {None: 1}
     assert found["icn_hook_unknown_holders"] == {None: 0}
@@ -182,9 +173,67 @@ def test_prometheus_of_a_leak(scene):
     (scene.host.device(GUIDE_BDFS[7]) / "resource0").unlink()
     found = samples(scene.host.engine("status", "--prometheus").stdout.decode())
     assert (found["icn_hook_leaks"], found["icn_hook_drift_cards"]) == ({None: 1}, {None: 2})
+    assert found["icn_hook_leaks_by_kind"] == {
+        '{kind="vm-vm"}': 0, '{kind="vm-idle"}': 1, '{kind="vm-external"}': 0
+    }
     assert found["icn_hook_link_open"]['{a="0",b="6"}'] == 1
     assert found["icn_hook_links"]['{evidence="unverified"}'] == 1
     assert [labels for labels in found["icn_hook_link_open"] if '"7"' in labels] == ['{a="1",b="7"}']
+
+
+def test_prometheus_of_a_leak_between_vms(scene):
+    assert scene.call("prepare").status == 0
+    for ppu in CARDS_OF_B:
+        scene.host.set_driver(GUIDE_BDFS[ppu], None)
+    scene.host.set_masks({0: 0, 1: 0x01, 2: 0, 3: 0, 6: 0})
+    found = samples(scene.host.engine("status", "--prometheus").stdout.decode())
+    leaks = scene.host.leaks(scene.masks(), {0: {"a"}, 1: {"a"}, 2: {"b"}, 3: {"b"}})
+    between = [pair for pair in leaks if set(pair) <= {0, 1, 2, 3}]
+    assert (len(leaks), len(between)) == (5, 4) and found["icn_hook_leaks"] == {None: 5}
+    assert found["icn_hook_leaks_by_kind"] == {
+        '{kind="vm-vm"}': 4, '{kind="vm-idle"}': 1, '{kind="vm-external"}': 0
+    }
+
+
+def of_the_hook(host):
+    found = samples(host.engine("status", "--prometheus").stdout.decode())
+    return found["icn_hook_hook_installed"].get(None), found["icn_hook_hook_known"].get(None)
+
+
+def test_prometheus_of_the_hook(tmp_path):
+    """As doctor judges it."""
+    host = healthy_host(tmp_path / "host")
+    assert of_the_hook(host) == (1, 1)
+    host.path(HOOK).chmod(0o644)
+    assert of_the_hook(host)[0] == 0
+    host.path(HOOK).unlink()
+    assert of_the_hook(host) == (0, None)
+    install_hook(host)
+    start_daemon(host, ago=HOUR)
+    assert of_the_hook(host) == (1, 0)
+    start_daemon(host, "virtqemud", LIBVIRTD + 1, ago=HOUR)
+    host.path("/run/libvirtd.pid").unlink()
+    shutil.rmtree(host.path(f"/proc/{LIBVIRTD}"))
+    assert of_the_hook(host) == (1, 0)
+    shutil.rmtree(host.path(f"/proc/{LIBVIRTD + 1}"))
+    assert of_the_hook(host) == (1, None)
+    start_daemon(host)
+    host.path("/proc/stat").unlink()
+    assert of_the_hook(host) == (1, None)
+
+
+def test_prometheus_of_what_confirm_found(tmp_path):
+    host = healthy_host(tmp_path / "host")
+
+    def is_confirmed():
+        return samples(host.engine("status", "--prometheus").stdout.decode())["icn_hook_confirmed"][None]
+
+    assert is_confirmed() == 1
+    confirmed.write(host, {(0, 0): {"verdict": "contradicted"}})
+    assert is_confirmed() == 0
+    confirmed.write(host)
+    host.configure("[registers]\nstride = 8\n")
+    assert is_confirmed() == 0
 
 
 def test_prometheus_labels(scene):
