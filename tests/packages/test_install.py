@@ -170,6 +170,8 @@ def test_boot(host):
     assert host.must("stat -c '%a %U %G' /run/icn-hook") == "700 root root\n"
     assert host.run("systemctl is-enabled icn-hook-isolate.service").stdout == "disabled\n"
     assert host.must(f"systemd-analyze verify --man=no {unit}") == ""
+    assert host.run("systemctl is-enabled icn-hook-check.timer").stdout == "enabled\n"
+    assert host.must("systemd-analyze verify --man=no /usr/lib/systemd/system/icn-hook-check.timer") == ""
     host.must("systemctl preset icn-hook-isolate.service")
     assert host.run("systemctl is-enabled icn-hook-isolate.service").stdout == "disabled\n"
     host.must("systemctl enable icn-hook-isolate.service")

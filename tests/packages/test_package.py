@@ -12,6 +12,8 @@ FILES = """\
 -rw-r--r-- ./etc/icn-hook/icn_topo.cfg.example
 -rw-r--r-- ./usr/lib/systemd/catalog/icn-hook.catalog
 -rw-r--r-- ./usr/lib/systemd/system-preset/50-icn-hook.preset
+-rw-r--r-- ./usr/lib/systemd/system/icn-hook-check.service
+-rw-r--r-- ./usr/lib/systemd/system/icn-hook-check.timer
 -rw-r--r-- ./usr/lib/systemd/system/icn-hook-isolate.service
 -rw-r--r-- ./usr/lib/tmpfiles.d/icn-hook.conf
 -rw-r--r-- ./usr/share/bash-completion/completions/icn-hook
@@ -22,6 +24,7 @@ FILES = """\
 -rwxr-xr-x ./usr/bin/icn-hook
 -rwxr-xr-x ./usr/libexec/icn-hook/hook-place
 -rwxr-xr-x ./usr/libexec/icn-hook/qemu
+-rwxr-xr-x ./usr/libexec/icn-hook/write-metrics
 """.splitlines()
 DOCUMENTS = ("./usr/share/doc/", "./usr/share/lintian/")
 
