@@ -11,7 +11,7 @@ PACKAGES_SYSTEM="python3 python3-pytest python3-pytest-xdist qemu-system-x86 deb
 PACKAGES_PACKAGES="$PACKAGES_SYSTEM"
 PACKAGES_CHECK="python3-pytest-xdist libseccomp-dev libvirt-dev libvirt0 valgrind strace gcovr cppcheck clang-tidy
     shellcheck binutils mandoc zsh graphviz git rpm rpmlint secilc apparmor
-    systemd"
+    systemd prometheus prometheus-node-exporter"
 
 # Debian 12 has Frama-C; elsewhere the proofs run in a chroot of it.
 has_prover()

@@ -17,6 +17,10 @@ FILES = """\
 -rw-r--r-- ./usr/lib/systemd/system/icn-hook-isolate.service
 -rw-r--r-- ./usr/lib/tmpfiles.d/icn-hook.conf
 -rw-r--r-- ./usr/share/bash-completion/completions/icn-hook
+-rw-r--r-- ./usr/share/icn-hook/monitoring/icn-hook-dashboard.json
+-rw-r--r-- ./usr/share/icn-hook/monitoring/icn-hook.rules.yml
+-rw-r--r-- ./usr/share/icn-hook/monitoring/icn-hook.rules_test.yml
+-rw-r--r-- ./usr/share/icn-hook/monitoring/runbook.md
 -rw-r--r-- ./usr/share/man/man5/icn-hook.conf.5.gz
 -rw-r--r-- ./usr/share/man/man5/icn_topo.cfg.5.gz
 -rw-r--r-- ./usr/share/man/man8/icn-hook.8.gz
