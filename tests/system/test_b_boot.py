@@ -13,7 +13,8 @@ from scene import Scene, VM
 from watch import Watcher, describe
 
 ISOLATE = "\n[policy]\nidle = isolate\n"
-UNIT = "icn-hook-isolate.service"
+UNIT, CHECK = "icn-hook-isolate.service", "icn-hook-check.service"
+METRICS = "/var/lib/prometheus/node-exporter"
 # Nothing finds devices here, so nobody would offer a login there.
 SYSTEMD = "first_process=/lib/systemd/systemd systemd.mask=serial-getty@ttyS0.service"
 
@@ -98,6 +99,20 @@ def test_the_journal_answers_who_could_see_whom(boot, vm):
     # Last Tuesday there was no such host.
     nothing = json.loads(boot.icn("history --json --until '2 days ago'").stdout)
     assert (nothing["owners"], nothing["links"]) == ([], [])
+
+
+def test_the_check_repairs_and_measures(boot):
+    """With no more rights than the unit has.  What it has to cut is a link between idle cards."""
+    cut = boot.machine.masks()
+    boot.machine.cards[4].mask = 0
+    boot.machine.must(f"systemctl start {CHECK}")
+    assert boot.machine.masks() == cut
+    assert f"there is no directory {METRICS}: no metrics are written" in boot.machine.must(f"journalctl -u {CHECK}")
+    boot.machine.must(f"mkdir -p {METRICS} && systemctl start {CHECK}")
+    written = boot.machine.must(f"cat {METRICS}/icn-hook.prom").splitlines()
+    assert "icn_hook_up 1" in written and "icn_hook_drift_cards 0" in written
+    assert 'icn_hook_links{evidence="unverified"} 0' in written
+    assert [line for line in written if line.startswith("icn_hook_card_owner_info")] != []
 
 
 def test_the_unit_fails_without_the_policy(boot):
