@@ -219,7 +219,9 @@ int verb_repair(const struct options *options, struct error *err)
     if (result == 0) {
         result = repair_host(&session, &report, err);
     }
-    if (!options->dry_run) {
+    /* A timer calls it every minute: what changed nothing is no event. */
+    bool has_changed = session.writing_count > 0 || session.change_count > 0 || notes_have(&session.notes, NOTE_CHANGE);
+    if (!options->dry_run && (result < 0 || has_changed)) {
         verb_log_session(
             "repair", &session,
             (struct trail){.event = EVENT_REPAIRED, .err = result < 0 ? err : NULL, .what = "the whole host"});
