@@ -248,7 +248,7 @@ def test_the_readmes_link_each_other():
 @pytest.mark.parametrize("readme", READMES)
 def test_what_the_readmes_link_is_there(readme):
     links = re.findall(r"\]\(([^)#:]+)\)", readme.read_text())
-    assert len(links) == 7 and all((TREE / link).is_file() for link in links)
+    assert len(links) == 8 and all((TREE / link).is_file() for link in links)
 
 
 @pytest.mark.parametrize("readme", READMES)
