@@ -138,7 +138,7 @@ step_valgrind()
     build_checked
     make_tree build-check check TESTS_ENVIRONMENT="$VALGRIND" TESTS="$VALGRIND_UNIT_TESTS"
     make_valgrind_tree
-    run_e2e build-check/valgrind tests/e2e/test_main_job.py -k 'not random_life and not odd_names'
+    ICN_TEST_VARIANTS=4 run_e2e build-check/valgrind tests/e2e/test_main_job.py -k 'not random_life and not odd_names'
     if [[ -z $(ls build-check/valgrind/words) ]]; then
         echo "no program ran under valgrind" >&2
         return 1
