@@ -11,8 +11,9 @@ import urllib.parse
 import urllib.request
 
 EXPORTER, PROMETHEUS = "prometheus-node-exporter", "prometheus"
+SERVICE_UNAVAILABLE = 503  # it listens, but has not read its storage yet
 CONFIGURATION = """\
-global: {{scrape_interval: 200ms, scrape_timeout: 200ms, evaluation_interval: 200ms}}
+global: {{scrape_interval: 500ms, scrape_timeout: 500ms, evaluation_interval: 200ms}}
 rule_files: ["{rules}"]
 scrape_configs:
   - job_name: node
@@ -55,6 +56,8 @@ class FleetView:
             with urllib.request.urlopen(url, timeout=10) as answer:
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as error:
+            if error.code == SERVICE_UNAVAILABLE:
+                raise
             raise AssertionError(f"{parameters}: {error.read().decode()}") from error
 
     def query(self, expression):
@@ -71,7 +74,7 @@ class FleetView:
             try:
                 values = sorted(value for _, value in self.query(expression))
             except OSError:
-                pass  # it has not begun to listen
+                pass  # it has not begun to serve
             if values == sorted(wanted):
                 return
             time.sleep(0.1)
