@@ -18,8 +18,8 @@
 #include "base/hook_call.h"
 #include "base/memory.h"
 #include "base/paths.h"
-#include "base/text.h"
 #include "base/spawn.h"
+#include "base/text.h"
 
 /*
  * Theory of operation: why the engine is a child and not an exec.

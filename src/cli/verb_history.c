@@ -237,15 +237,20 @@ static void history_print_json(const struct journal_events *events, const struct
 
 /* -- Text --------------------------------------------------------------------------------- */
 
+static void table_begin(struct table *table, const char *const titles[], size_t count)
+{
+    table_open(table, count);
+    for (size_t i = 0; i < count; i++) {
+        table_add(table, COLOUR_BOLD, "%s", titles[i]);
+    }
+}
+
 static void print_owners(const struct journal_events *events, const struct history *history,
                          const struct question *question, const struct output *output)
 {
     static const char *const titles[] = {"FROM", "UNTIL", "OWNER", "CARDS"};
     struct table table;
-    table_open(&table, sizeof titles / sizeof titles[0]);
-    for (size_t i = 0; i < sizeof titles / sizeof titles[0]; i++) {
-        table_add(&table, COLOUR_BOLD, "%s", titles[i]);
-    }
+    table_begin(&table, titles, sizeof titles / sizeof titles[0]);
     for (size_t i = 0; i < history->tenure_count; i++) {
         const struct tenure *tenure = &history->tenures[i];
         char moment[TIME_TEXT_SIZE];
@@ -282,10 +287,7 @@ static void print_links(const struct journal_events *events, const struct histor
     size_t exposed = 0;
     size_t shown = 0;
     struct table table;
-    table_open(&table, sizeof titles / sizeof titles[0]);
-    for (size_t i = 0; i < sizeof titles / sizeof titles[0]; i++) {
-        table_add(&table, COLOUR_BOLD, "%s", titles[i]);
-    }
+    table_begin(&table, titles, sizeof titles / sizeof titles[0]);
     for (size_t i = 0; i < history->period_count; i++) {
         const struct period *period = &history->periods[i];
         char moment[TIME_TEXT_SIZE];
