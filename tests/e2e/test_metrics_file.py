@@ -36,7 +36,7 @@ def test_host_that_cannot_be_looked_at(scene, tmp_path):
 def test_no_directory(scene, tmp_path):
     """Nothing fails; it is said once, and anew after there was one."""
     directory, told = tmp_path / "node-exporter", tmp_path / "told"
-    said = f"icn-hook: there is no directory {directory}: no metrics are written; see icn-hook(8), MONITORING\n"
+    said = f"icn-hook: {directory} does not exist, so no metrics are written; see icn-hook(8), MONITORING\n"
     for wanted in (said, "", ""):
         result = write_metrics(scene.host, directory, told)
         assert (result.status, result.stdout, result.stderr) == (0, b"", wanted)

@@ -107,7 +107,7 @@ def test_the_check_repairs_and_measures(boot):
     boot.machine.cards[4].mask = 0
     boot.machine.must(f"systemctl start {CHECK}")
     assert boot.machine.masks() == cut
-    assert f"there is no directory {METRICS}: no metrics are written" in boot.machine.must(f"journalctl -u {CHECK}")
+    assert f"{METRICS} does not exist, so no metrics are written" in boot.machine.must(f"journalctl -u {CHECK}")
     boot.machine.must(f"mkdir -p {METRICS} && systemctl start {CHECK}")
     written = boot.machine.must(f"cat {METRICS}/icn-hook.prom").splitlines()
     assert "icn_hook_up 1" in written and "icn_hook_drift_cards 0" in written
