@@ -126,6 +126,14 @@ class Scene:
     def running(self):
         return set(self.machine.must("virsh -q list --name").split())
 
+    def bind(self, ppu):
+        """A card to vfio-pci, as an administrator without libvirt does it."""
+        bdf = self.bdfs[ppu]
+        self.machine.must(
+            f"echo vfio-pci >/sys/bus/pci/devices/{bdf}/driver_override; echo {bdf} >/sys/bus/pci/drivers_probe;"
+            f"readlink /sys/bus/pci/devices/{bdf}/driver | grep -q vfio-pci"
+        )
+
     def clear(self):
         """Every VM away, every register as a reset leaves it."""
         for name in sorted(self.running()):

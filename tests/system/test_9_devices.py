@@ -6,21 +6,13 @@ import pytest
 from scene import GOLDEN_PAIR, VM, host_address
 
 
-def bind_to_vfio(scene, ppu):
-    bdf = scene.bdfs[ppu]
-    scene.machine.must(
-        f"echo vfio-pci >/sys/bus/pci/devices/{bdf}/driver_override; echo {bdf} >/sys/bus/pci/drivers_probe;"
-        f"readlink /sys/bus/pci/devices/{bdf}/driver | grep -q vfio-pci"
-    )
-
-
 def test_unmanaged_cards(scene):
     refused = VM(0, [0, 1], managed=False)
     message = scene.refused_start(refused)
     assert "must be manually detached" in message, message
     scene.expect_idle("not detached")
-    bind_to_vfio(scene, 0)
-    bind_to_vfio(scene, 1)
+    scene.bind(0)
+    scene.bind(1)
     vm = VM(1, [0, 1], managed=False)
     scene.start(vm)
     scene.expect(GOLDEN_PAIR, "running")
@@ -31,7 +23,7 @@ def test_unmanaged_cards(scene):
 @pytest.fixture(name="holder")
 def fixture_holder(scene):
     """Has card 2 until it is killed: while it lives, nobody can unbind the card."""
-    bind_to_vfio(scene, 2)
+    scene.bind(2)
     bdf = scene.bdfs[2]
     group = scene.machine.must(f"basename $(readlink /sys/bus/pci/devices/{bdf}/iommu_group)").strip()
     holding = scene.machine.begin(f"exec /system-test/vfio-holder {group} {bdf}")
@@ -63,7 +55,7 @@ def test_a_card_held_by_a_program_that_libvirt_does_not_know(scene, holder):
 
 
 def test_a_card_from_the_command_line_is_cut_too(scene):
-    bind_to_vfio(scene, 0)
+    scene.bind(0)
     vm = VM(1, more=f"  <qemu:commandline><qemu:arg value='-device'/>"
                     f"<qemu:arg value='vfio-pci,host={scene.bdfs[0]}'/></qemu:commandline>\n")
     scene.start(vm)

@@ -12,10 +12,8 @@ QEMU = (
 @pytest.fixture(name="passed_through")
 def fixture_passed_through(scene):
     """Cards 0 and 1 on vfio-pci, as an administrator without libvirt binds them."""
-    for bdf in scene.bdfs[:2]:
-        scene.machine.must(
-            f"echo vfio-pci >/sys/bus/pci/devices/{bdf}/driver_override; echo {bdf} >/sys/bus/pci/drivers_probe"
-        )
+    for ppu in (0, 1):
+        scene.bind(ppu)
     devices = "".join(f" -device vfio-pci,host={bdf},rombar=0" for bdf in scene.bdfs[:2])
     return f"{QEMU}{devices}"
 
