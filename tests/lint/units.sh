@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # systemd understands the units, and what they may do is little: an exposure of 3.0 at most.
+# udev's rule starts a unit that there is.
 # ICN_BUILD_DIR names the build directory.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -22,6 +23,9 @@ for unit in "$ICN_BUILD_DIR"/packaging/*.service packaging/*.timer; do
     sed -E 's|^(ExecStart=-?)[^ ]*|\1/bin/true|' "$unit" >"$PLACE/${unit##*/}"
 done
 
+mkdir "$PLACE/icn-hook-.service.d"
+cp packaging/confinement.conf "$PLACE/icn-hook-.service.d"
+
 for service in "$PLACE"/*.service; do
     if ! grep -q '^ExecStart=' "$service" || grep -q '@[a-z]*dir@' "$service"; then
         complain "${service##*/} is not made of its template"
@@ -31,8 +35,13 @@ for service in "$PLACE"/*.service; do
     fi
 done
 for unit in "$PLACE"/*.timer "$PLACE"/*.service; do
+    unit=${unit/@./@1.}
     if ! output=$(systemd-analyze verify --man=no "$unit" 2>&1) || [[ -n $output ]]; then
         complain "${unit##*/}: $output"
     fi
 done
+started=$(sed -nE 's/.*systemctl --no-block start ([a-z-]+@)\$env\{SEQNUM\}(\.service)".*/\1\2/p' packaging/70-icn-hook.rules)
+if [[ -z $started || ! -e $PLACE/$started ]]; then
+    complain "70-icn-hook.rules starts '$started', which is no unit"
+fi
 [[ $failures -eq 0 ]]

@@ -24,6 +24,7 @@ EVERYWHERE = (
     "/usr/bin",
     "/usr/lib/systemd",
     "/usr/lib/tmpfiles.d",
+    "/usr/lib/udev",
     "/usr/libexec",
     "/usr/share/bash-completion",
     "/usr/share/doc",

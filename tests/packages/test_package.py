@@ -12,10 +12,13 @@ FILES = """\
 -rw-r--r-- ./etc/icn-hook/icn_topo.cfg.example
 -rw-r--r-- ./usr/lib/systemd/catalog/icn-hook.catalog
 -rw-r--r-- ./usr/lib/systemd/system-preset/50-icn-hook.preset
+-rw-r--r-- ./usr/lib/systemd/system/icn-hook-.service.d/confinement.conf
 -rw-r--r-- ./usr/lib/systemd/system/icn-hook-check.service
 -rw-r--r-- ./usr/lib/systemd/system/icn-hook-check.timer
 -rw-r--r-- ./usr/lib/systemd/system/icn-hook-isolate.service
+-rw-r--r-- ./usr/lib/systemd/system/icn-hook-repair@.service
 -rw-r--r-- ./usr/lib/tmpfiles.d/icn-hook.conf
+-rw-r--r-- ./usr/lib/udev/rules.d/70-icn-hook.rules
 -rw-r--r-- ./usr/share/bash-completion/completions/icn-hook
 -rw-r--r-- ./usr/share/icn-hook/monitoring/icn-hook-dashboard.json
 -rw-r--r-- ./usr/share/icn-hook/monitoring/icn-hook.rules.yml

@@ -37,7 +37,7 @@ suite_daemon()
 # with libvirt where its name moves.
 suite_packages()
 {
-    local common="libvirt-daemon-system libvirt-clients qemu-system-x86 kmod procps iproute2 pciutils"
+    local common="libvirt-daemon-system libvirt-clients qemu-system-x86 kmod procps iproute2 pciutils udev"
     local libraries="libpci3 libjson-c5"
     case $(suite_release "$1") in
     bookworm) echo "$common $libraries libxml2" ;;

@@ -3,17 +3,20 @@
 starts a VM by itself."""
 
 import json
+import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from machine import MAP, Machine
-from scene import Scene, VM
+from scene import GOLDEN_PAIR, Scene, VM, hostdev
 from watch import Watcher, describe
 
 ISOLATE = "\n[policy]\nidle = isolate\n"
 UNIT, CHECK = "icn-hook-isolate.service", "icn-hook-check.service"
+RULE = "usr/lib/udev/rules.d/70-icn-hook.rules"
 METRICS = "/var/lib/prometheus/node-exporter"
 # Nothing finds devices here, so nobody would offer a login there.
 SYSTEMD = "first_process=/lib/systemd/systemd systemd.mask=serial-getty@ttyS0.service"
@@ -45,6 +48,11 @@ def make_layer(place, vm, bdfs):
     shutil.copy(layer / "system-test/agent.service", layer / "etc/systemd/system")
     enable(layer, "agent.service")
     enable(layer, UNIT)
+    # As the rule says for cards of another id.
+    rule = (layer / RULE).read_text()
+    assert rule.count("0x1ded") == rule.count("0x6001") == 1
+    (layer / "etc/udev/rules.d").mkdir(parents=True)
+    (layer / "etc/udev/rules.d" / Path(RULE).name).write_text(rule.replace("0x1ded", "0x1af4").replace("0x6001", "0x1110"))
     (layer / "etc/modules-load.d").mkdir(parents=True)
     (layer / "etc/modules-load.d/vfio.conf").write_text("vfio-pci\n")
     libvirt = layer / "etc/libvirt"
@@ -123,3 +131,22 @@ def test_the_unit_fails_without_the_policy(boot):
     assert boot.machine.must(f"systemctl show --value -p ExecMainStatus {UNIT}") == "3\n"
     assert "--isolate needs idle = isolate in [policy]" in boot.machine.must(f"journalctl -u {UNIT}")
     assert boot.machine.masks() == before
+
+
+def test_a_card_that_virsh_plugs_is_cut_at_once(boot, vm):
+    """No hook is called.  What nobody holds is cut by udev's rule; with idle = isolate it had been cut before.
+    Printed is the time from the kernel's bind to the event of the repair, which comes after the last write."""
+    boot.machine.must("icn-hook reset")
+    boot.expect(GOLDEN_PAIR, "idle links are open")
+    boot.machine.must("udevadm monitor --kernel --subsystem-match=pci >/run/udev-events 2>&1 &")
+    boot.machine.wait_for("grep -q KERNEL /run/udev-events")
+    boot.machine.write("/run/device.xml", hostdev(boot.bdfs[2]))
+    boot.machine.must(f"virsh -q attach-device {vm.name} /run/device.xml --live")
+    boot.await_masks(boot.golden([0, 1, 2]) | {0: 0x19, 1: 0x31, 2: 0x18}, "what nobody holds is cut", timeout=60)
+    events = boot.machine.must("cat /run/udev-events")
+    bound = float(re.search(rf"KERNEL\[([0-9.]+)\] bind .*/{boot.bdfs[2]} ", events)[1])
+    lines = boot.machine.must("journalctl --sync; journalctl -o json ICN_OPERATION=repair").splitlines()
+    times = [int(event["__MONOTONIC_TIMESTAMP"]) / 1e6 - bound for event in map(json.loads, lines)]
+    seconds = min(time for time in times if time > 0)
+    print(f"a plugged card's links to idle cards were open for {seconds:.2f} s")
+    assert seconds < 30
