@@ -160,8 +160,11 @@ def test_demo_on_the_installed_programs(bare):
     for name in ("demo", "e2e", "lib", "fixtures"):
         shutil.copytree(TOP / "tests" / name, bare.file(f"/sources/tests/{name}"))
     shutil.copytree(TOP / "packaging/debian", bare.file("/sources/debian"))
+    bare.file("/sources/packaging").mkdir()
+    shutil.copy(TOP / "packaging/hook-place", bare.file("/sources/packaging/hook-place"))
     output = bare.must("cd /sources && debian/tests/demo")
     assert "All registers had the golden values." in output
+    assert "All answers of the day were right." in output
 
 
 def test_boot(host):
