@@ -9,7 +9,7 @@ PACKAGES_PROVER="frama-c-base why3 z3 cvc4"
 PACKAGES_BENCH="python3 valgrind strace time"
 PACKAGES_SYSTEM="python3 python3-pytest python3-pytest-xdist qemu-system-x86 debootstrap busybox-static xz-utils e2fsprogs"
 PACKAGES_PACKAGES="$PACKAGES_SYSTEM"
-PACKAGES_CHECK="python3-pytest-xdist libseccomp-dev libvirt-dev libvirt0 valgrind strace gcovr cppcheck clang-tidy
+PACKAGES_CHECK="python3-pytest-xdist python3-jsonschema libseccomp-dev libvirt-dev libvirt0 valgrind strace gcovr cppcheck clang-tidy
     shellcheck binutils mandoc zsh graphviz git rpm rpmlint secilc apparmor
     systemd prometheus prometheus-node-exporter"
 

@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
+import schemas
 from bystander import Scene
 from faults import is_sanitized
 from journal import Journal
 from libvirt_player import Libvirt
-from simhost import SimHost
+from simhost import Result, SimHost
+
+Result.validate = staticmethod(schemas.validate)
 
 
 def pytest_configure(config):

@@ -50,9 +50,15 @@ class Result:
     status: int
     stdout: bytes
     stderr: str
+    # What fails if an object is not as its schema says; conftest.py has it for all end-to-end tests.
+    validate = None
 
     def json(self):
-        return json.loads(self.stdout)
+        """What icn-hook printed."""
+        document = json.loads(self.stdout)
+        if self.validate:
+            self.validate(document)
+        return document
 
 
 class SimHost:
