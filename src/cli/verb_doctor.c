@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <ctype.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "cli/output.h"
@@ -10,33 +12,61 @@
 #include "doctor/examination.h"
 #include "doctor/probe.h"
 
-enum { RESULT_COLUMN = 66 };
-
 static const char *const words[] = {[RESULT_PASS] = "PASS", [RESULT_WARN] = "WARN", [RESULT_FAIL] = "FAIL"};
 
 static const enum colour colours[] = {
     [RESULT_PASS] = COLOUR_GREEN, [RESULT_WARN] = COLOUR_MAGENTA, [RESULT_FAIL] = COLOUR_RED};
 
+/* The longest of all codes, so that a report's columns are where every other one has them. */
+static int code_width(void)
+{
+    size_t width = 0;
+    for (int check = 0; check < CHECK_COUNT; check++) {
+        size_t length = strlen(check_code((enum check)check));
+        width = length > width ? length : width;
+    }
+    return (int)width;
+}
+
 static void doctor_print_text(const struct report *report, const struct options *options, const struct preview *preview)
 {
+    enum { WORD = 4, GAP = 2 };
     bool in_colour = colour_is_wanted(options->colour, stdout);
+    int width = code_width();
     for (size_t i = 0; i < report->count; i++) {
-        if (!options->quiet || report->findings[i].result != RESULT_PASS) {
-            enum colour colour = in_colour ? colours[report->findings[i].result] : COLOUR_PLAIN;
-            int used = printf("  %s: %s", report->findings[i].group, report->findings[i].text);
-            printf("%*s : ", used < RESULT_COLUMN ? RESULT_COLUMN - used : 0, "");
-            colour_begin(stdout, colour);
-            fputs(words[report->findings[i].result], stdout);
-            colour_end(stdout, colour);
-            putchar('\n');
-            if (report->findings[i].remedy) {
-                printf("      (%s)\n", report->findings[i].remedy);
-            }
+        const struct finding *finding = &report->findings[i];
+        if (options->quiet && finding->result == RESULT_PASS) {
+            continue;
+        }
+        enum colour colour = in_colour ? colours[finding->result] : COLOUR_PLAIN;
+        colour_begin(stdout, colour);
+        fputs(words[finding->result], stdout);
+        colour_end(stdout, colour);
+        printf("%*s%-*s%*s%s\n", GAP, "", width, check_code(finding->check), GAP, "", finding->text);
+        if (finding->remedy) {
+            printf("%*s(%s)\n", WORD + GAP + width + GAP, "", finding->remedy);
         }
     }
     if (preview && !options->quiet) {
         preview_print(preview);
     }
+}
+
+/* The code, and, as before there were codes, its two halves in small letters. */
+static void doctor_put_code(struct json_object *entry, const char *code)
+{
+    char small[64];
+    size_t length = 0;
+    while (code[length] && length < sizeof small - 1) {
+        small[length] = (char)tolower((unsigned char)code[length]);
+        length++;
+    }
+    small[length] = '\0';
+    char *half = strchr(small, '-');
+    *half = '\0';
+    json_put_text(entry, "code", code);
+    json_put_text(entry, "group", small);
+    json_put_text(entry, "check", half + 1);
 }
 
 /* PREVIEW: of the domain that it was about, or NULL. */
@@ -52,8 +82,7 @@ static void doctor_print_json(const struct report *report, const struct options 
             continue;
         }
         struct json_object *entry = json_object_new_object();
-        json_put_text(entry, "group", finding->group);
-        json_put_text(entry, "check", finding->check);
+        doctor_put_code(entry, check_code(finding->check));
         json_put_text(entry, "result", result_text(finding->result));
         json_put_text(entry, "text", finding->text);
         json_put_text(entry, "remedy", finding->remedy);
@@ -112,9 +141,9 @@ int verb_doctor(const struct options *options, struct error *err)
     if (is_of_domain) {
         examination_check_domain(&examination, &preview.placement);
         if (preview.is_refused) {
-            report_add(report, "domain", "plan", RESULT_FAIL, NULL, "%s", preview.reason.text);
+            report_add(report, CHECK_DOMAIN_PLAN, RESULT_FAIL, NULL, "%s", preview.reason.text);
         } else {
-            report_pass(report, "domain", "plan",
+            report_pass(report, CHECK_DOMAIN_PLAN,
                         preview.plan.isolates ? "VM '%s' would be isolated" : "VM '%s' uses no PPU",
                         preview.domain.name);
         }

@@ -9,8 +9,6 @@
 #include "doctor/facts.h"
 #include "engine/links.h"
 
-#define GROUP "cards"
-
 /* "vfio-pci 2, none 6", in the order of the cards. */
 static void check_drivers(struct examination *examination)
 {
@@ -33,7 +31,7 @@ static void check_drivers(struct examination *examination)
         }
     }
     if (text[0]) {
-        report_pass(&examination->report, GROUP, "driver", "drivers: %s", text);
+        report_pass(&examination->report, CHECK_CARDS_DRIVER, "drivers: %s", text);
     }
 }
 
@@ -65,12 +63,12 @@ static void check_registers(struct examination *examination)
         }
     }
     if (read == 0 && findings.count == 0) {
-        report_add(&examination->report, GROUP, "registers", RESULT_WARN,
+        report_add(&examination->report, CHECK_CARDS_REGISTERS, RESULT_WARN,
                    "icn-hook check shows what was read back when their VMs started",
                    "no register can be read now: every card is in use, or absent");
         return;
     }
-    card_findings_report(&findings, examination, GROUP, "registers",
+    card_findings_report(&findings, examination, CHECK_CARDS_REGISTERS,
                          held > 0 ? "registers that can be read: %d; cards in use: %d" : "%d registers can be read",
                          read, held);
 }
@@ -111,7 +109,7 @@ static void cards_check_links(struct examination *examination)
             }
         }
     }
-    card_findings_report(&findings, examination, GROUP, "links",
+    card_findings_report(&findings, examination, CHECK_CARDS_LINKS,
                          coverage.required == 0 ? "no link has to be cut"
                                                 : "links that must be cut: %d (proven %d, gated %d)",
                          coverage.required, coverage.proven, coverage.gated);
@@ -152,7 +150,7 @@ void check_virtual_functions(struct examination *examination)
                               "%d virtual functions are enabled", count);
         }
     }
-    card_findings_report(&findings, examination, GROUP, "sriov", "no virtual functions are enabled");
+    card_findings_report(&findings, examination, CHECK_CARDS_SRIOV, "no virtual functions are enabled");
 }
 
 void check_cards(struct examination *examination)
@@ -167,7 +165,7 @@ void check_cards(struct examination *examination)
                               "not on the PCI bus");
         }
     }
-    card_findings_report(&findings, examination, GROUP, "present", "%d on the PCI bus", card_count(examination));
+    card_findings_report(&findings, examination, CHECK_CARDS_PRESENT, "%d on the PCI bus", card_count(examination));
     check_drivers(examination);
     check_registers(examination);
     cards_check_links(examination);

@@ -20,7 +20,6 @@
 #include "doctor/checks.h"
 #include "doctor/facts.h"
 
-#define GROUP "hook"
 #define MAIN_HOOK "/etc/libvirt/hooks/qemu"
 #define MORE_HOOKS "/etc/libvirt/hooks/qemu.d"
 #define LOCAL_PROFILE "/etc/apparmor.d/local/usr.sbin.libvirtd"
@@ -93,19 +92,19 @@ static void check_mode(struct report *report, const struct hook_file *hook)
     char remedy[2 * HOOK_PATH_SIZE + 64];
     snprintf(remedy, sizeof remedy, "chmod 0755 %s", hook->path);
     if (!is_executable(hook)) {
-        report_add(report, GROUP, "executable", RESULT_FAIL, remedy,
+        report_add(report, CHECK_HOOK_EXECUTABLE, RESULT_FAIL, remedy,
                    "not executable: libvirt skips it and starts VMs with all links open");
     } else if ((hook->facts.st_mode & EVERYBODY) != EVERYBODY) {
-        report_add(report, GROUP, "executable", RESULT_WARN, remedy,
+        report_add(report, CHECK_HOOK_EXECUTABLE, RESULT_WARN, remedy,
                    "not executable by everybody: no VM of qemu:///session can start");
     } else {
-        report_pass(report, GROUP, "executable", "executable");
+        report_pass(report, CHECK_HOOK_EXECUTABLE, "executable");
     }
     if (fact_is_safe(hook->path)) {
-        report_pass(report, GROUP, "protected", "only root can change it");
+        report_pass(report, CHECK_HOOK_PROTECTED, "only root can change it");
     } else {
         snprintf(remedy, sizeof remedy, "chown root: %s; chmod 0755 %s", hook->path, hook->path);
-        report_add(report, GROUP, "protected", RESULT_FAIL, remedy, "users other than root can change it");
+        report_add(report, CHECK_HOOK_PROTECTED, RESULT_FAIL, remedy, "users other than root can change it");
     }
 }
 
@@ -118,16 +117,16 @@ static void check_engine(struct report *report, const struct hook_file *hook)
         return;
     }
     if (access(engine, X_OK) < 0) {
-        report_add(report, GROUP, "engine", RESULT_FAIL, "reinstall icn-hook; until then VMs with cards cannot start",
+        report_add(report, CHECK_HOOK_ENGINE, RESULT_FAIL, "reinstall icn-hook; until then VMs with cards cannot start",
                    "%s, which it starts, cannot be executed", is_named ? named : hook->engine);
     } else if (!security_lets_hook_run(hook->engine)) {
         char remedy[2 * HOOK_PATH_SIZE];
         snprintf(remedy, sizeof remedy, "add the line `%s PUx,` to " LOCAL_PROFILE ", and reload the profile",
                  hook->engine);
-        report_add(report, GROUP, "engine", RESULT_FAIL, remedy, "libvirtd's AppArmor profile does not let it start %s",
-                   hook->engine);
+        report_add(report, CHECK_HOOK_ENGINE, RESULT_FAIL, remedy,
+                   "libvirtd's AppArmor profile does not let it start %s", hook->engine);
     } else {
-        report_pass(report, GROUP, "engine", "the program that it starts can be executed");
+        report_pass(report, CHECK_HOOK_ENGINE, "the program that it starts can be executed");
     }
 }
 
@@ -158,18 +157,18 @@ static void check_known(struct examination *examination, const struct hook_file 
     snprintf(remedy, sizeof remedy, "systemctl reload %s, unless that was done since", daemon->name);
     switch (judge_known(examination->is_looked_at ? &examination->session : NULL, hook, daemon)) {
     case KNOWN_BY_CALL:
-        report_pass(report, GROUP, "known", "%s (pid %ld) has called it", daemon->name, (long)daemon->pid);
+        report_pass(report, CHECK_HOOK_KNOWN, "%s (pid %ld) has called it", daemon->name, (long)daemon->pid);
         break;
     case KNOWN_NO_TIME:
-        report_add(report, GROUP, "known", RESULT_WARN, remedy, "when %s (pid %ld) looked for hooks is not known",
+        report_add(report, CHECK_HOOK_KNOWN, RESULT_WARN, remedy, "when %s (pid %ld) looked for hooks is not known",
                    daemon->name, (long)daemon->pid);
         break;
     case KNOWN_UNTIL_CHANGED:
-        report_add(report, GROUP, "known", RESULT_WARN, remedy,
+        report_add(report, CHECK_HOOK_KNOWN, RESULT_WARN, remedy,
                    "changed after %s (pid %ld) started, which may not know of it", daemon->name, (long)daemon->pid);
         break;
     case KNOWN_BY_AGE:
-        report_pass(report, GROUP, "known", "older than %s (pid %ld), which knows of it", daemon->name,
+        report_pass(report, CHECK_HOOK_KNOWN, "older than %s (pid %ld), which knows of it", daemon->name,
                     (long)daemon->pid);
         break;
     }
@@ -232,21 +231,21 @@ void check_hook(struct examination *examination)
     find_hook(&hook);
     if (hook.path[0] == '\0') {
         if (hook.is_hidden) {
-            report_add(report, GROUP, "installed", RESULT_WARN, NEEDS_ROOT, "installed at " MAIN_HOOK " or not");
+            report_add(report, CHECK_HOOK_INSTALLED, RESULT_WARN, NEEDS_ROOT, "installed at " MAIN_HOOK " or not");
         } else if (hook.other_main) {
-            report_add(report, GROUP, "installed", RESULT_FAIL,
+            report_add(report, CHECK_HOOK_INSTALLED, RESULT_FAIL,
                        "put icn-hook's hook program into " MORE_HOOKS ", or call it from there",
                        MAIN_HOOK " is another program, and ours is not in qemu.d");
         } else {
-            report_add(report, GROUP, "installed", RESULT_FAIL,
+            report_add(report, CHECK_HOOK_INSTALLED, RESULT_FAIL,
                        "install icn-hook; until then VMs start with all links open", "not installed at " MAIN_HOOK);
         }
         return;
     }
-    report_pass(report, GROUP, "installed", "installed at %s", hook.path);
+    report_pass(report, CHECK_HOOK_INSTALLED, "installed at %s", hook.path);
     if (hook.count > 1) {
-        report_add(report, GROUP, "once", RESULT_WARN, "remove all but one", "%d hooks in " MAIN_HOOK "* call icn-hook",
-                   hook.count);
+        report_add(report, CHECK_HOOK_ONCE, RESULT_WARN, "remove all but one",
+                   "%d hooks in " MAIN_HOOK "* call icn-hook", hook.count);
     }
     check_mode(report, &hook);
     check_engine(report, &hook);
@@ -256,7 +255,7 @@ void check_hook(struct examination *examination)
         check_known(examination, &hook, &daemons[i]);
     }
     if (count == 0) {
-        report_add(report, GROUP, "known", RESULT_WARN, "start libvirt",
+        report_add(report, CHECK_HOOK_KNOWN, RESULT_WARN, "start libvirt",
                    "neither libvirtd nor virtqemud is running; they will find it when they start");
     }
 }

@@ -26,8 +26,6 @@
 #include "doctor/checks.h"
 #include "doctor/facts.h"
 
-#define GROUP "iommu"
-#define CARDS "cards"
 #define GROUPS "/sys/kernel/iommu_groups"
 
 /* The kernel makes an entry for every IOMMU that it uses: dmar0, ivhd0, smmu3.… */
@@ -57,19 +55,19 @@ void check_iommu(struct examination *examination)
     struct report *report = &examination->report;
     int count = count_entries("/sys/class/iommu");
     if (count > 0) {
-        report_pass(report, GROUP, "on", "the kernel uses %d IOMMU%s", count, count > 1 ? "s" : "");
+        report_pass(report, CHECK_IOMMU_ON, "the kernel uses %d IOMMU%s", count, count > 1 ? "s" : "");
     } else {
-        report_add(report, GROUP, "on", RESULT_FAIL,
+        report_add(report, CHECK_IOMMU_ON, RESULT_FAIL,
                    "switch it on in the firmware; on Intel also boot with intel_iommu=on", "the kernel uses no IOMMU");
     }
     CLEANUP_FREE char *release = fact_text(PATH_PROC "/sys/kernel/osrelease");
     if (fact_exists("/sys/module/vfio_pci") || fact_exists(PATH_SYSFS_PCI "/drivers/vfio-pci")) {
-        report_pass(report, GROUP, "vfio", "vfio-pci is loaded");
+        report_pass(report, CHECK_IOMMU_VFIO, "vfio-pci is loaded");
     } else if (release &&
                (module_is_available("modules.dep", release) || module_is_available("modules.builtin", release))) {
-        report_pass(report, GROUP, "vfio", "vfio-pci is available");
+        report_pass(report, CHECK_IOMMU_VFIO, "vfio-pci is available");
     } else {
-        report_add(report, GROUP, "vfio", RESULT_FAIL, "install the kernel's modules; modprobe vfio-pci",
+        report_add(report, CHECK_IOMMU_VFIO, RESULT_FAIL, "install the kernel's modules; modprobe vfio-pci",
                    "vfio-pci is neither loaded nor installed");
     }
     /* Two switches that make groups or interrupts look safer than they are. */
@@ -77,15 +75,15 @@ void check_iommu(struct examination *examination)
     CLEANUP_FREE char *command_line = fact_text(PATH_PROC "/cmdline");
     bool overrides = command_line && strstr(command_line, "pcie_acs_override");
     if (unsafe && unsafe[0] == 'Y') {
-        report_add(report, GROUP, "safe", RESULT_WARN, "take allow_unsafe_interrupts=1 out of modprobe.d",
+        report_add(report, CHECK_IOMMU_SAFE, RESULT_WARN, "take allow_unsafe_interrupts=1 out of modprobe.d",
                    "vfio lets guests forge interrupts (allow_unsafe_interrupts)");
     }
     if (overrides) {
-        report_add(report, GROUP, "safe", RESULT_WARN, "boot without pcie_acs_override",
+        report_add(report, CHECK_IOMMU_SAFE, RESULT_WARN, "boot without pcie_acs_override",
                    "IOMMU groups are split by force (pcie_acs_override)");
     }
     if (!overrides && !(unsafe && unsafe[0] == 'Y')) {
-        report_pass(report, GROUP, "safe", "neither pcie_acs_override nor allow_unsafe_interrupts is set");
+        report_pass(report, CHECK_IOMMU_SAFE, "neither pcie_acs_override nor allow_unsafe_interrupts is set");
     }
 }
 
@@ -135,7 +133,7 @@ void check_group_members(struct examination *examination)
         }
         free(names);
     }
-    card_findings_report(&findings, examination, CARDS, "alone",
+    card_findings_report(&findings, examination, CHECK_CARDS_ALONE,
                          examination->cards ? "all that is in their IOMMU groups is passed"
                                             : "nothing else in their IOMMU groups blocks passthrough");
 }
@@ -192,7 +190,7 @@ void check_iommu_groups(struct examination *examination)
                               "in no IOMMU group");
         }
     }
-    card_findings_report(&findings, examination, CARDS, "group", "each in an IOMMU group");
+    card_findings_report(&findings, examination, CHECK_CARDS_GROUP, "each in an IOMMU group");
     check_group_members(examination);
     for (int ppu = 0; ppu < examination->machine->topology.ppu_count; ppu++) {
         if (!card_is_looked_at(examination, ppu)) {
@@ -209,5 +207,5 @@ void check_iommu_groups(struct examination *examination)
                               card_at(examination, ppu)->state.iommu_group);
         }
     }
-    card_findings_report(&findings, examination, CARDS, "viable", "every IOMMU group offered by vfio is viable");
+    card_findings_report(&findings, examination, CHECK_CARDS_VIABLE, "every IOMMU group offered by vfio is viable");
 }

@@ -9,8 +9,6 @@
 #include "host/process.h"
 #include "hypervisor/libvirt.h"
 
-#define GROUP "libvirt"
-
 static void note_difference(struct session *session, const char *vm, const char *format, ...) PRINTF_LIKE(3, 4);
 static void note_difference(struct session *session, const char *vm, const char *format, ...)
 {
@@ -121,18 +119,18 @@ void check_libvirt(struct examination *examination)
         return;
     }
     if (cross_check(uri, &examination->session, &count, &err) < 0) {
-        report_add(report, GROUP, "reachable", RESULT_WARN, "nothing was compared with libvirt", "%s", err.text);
+        report_add(report, CHECK_LIBVIRT_REACHABLE, RESULT_WARN, "nothing was compared with libvirt", "%s", err.text);
         return;
     }
-    report_pass(report, GROUP, "reachable", "%s answers; VMs with cards that run: %d", uri, count);
+    report_pass(report, CHECK_LIBVIRT_REACHABLE, "%s answers; VMs with cards that run: %d", uri, count);
     for (size_t i = 0; i < notes->count; i++) {
         if (notes->items[i].code == NOTE_LIBVIRT) {
-            report_add(report, GROUP, "agrees", RESULT_WARN,
+            report_add(report, CHECK_LIBVIRT_AGREES, RESULT_WARN,
                        "icn-hook status shows what is known; icn-hook repair, or restart that VM", "%s",
                        notes->items[i].text);
         }
     }
     if (!notes_have(notes, NOTE_LIBVIRT)) {
-        report_pass(report, GROUP, "agrees", "libvirt and icn-hook agree");
+        report_pass(report, CHECK_LIBVIRT_AGREES, "libvirt and icn-hook agree");
     }
 }

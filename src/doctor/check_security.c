@@ -8,7 +8,6 @@
 #include "doctor/checks.h"
 #include "doctor/facts.h"
 
-#define GROUP "security"
 #define HOOK "/etc/libvirt/hooks/qemu"
 
 static bool is_confined(void)
@@ -53,9 +52,9 @@ static void check_selinux(struct examination *examination)
     }
     ssize_t length = getxattr(path, "security.selinux", label, sizeof label - 1);
     if (length > 0 && strstr(label, "virt_hook")) {
-        report_pass(&examination->report, GROUP, "selinux", "SELinux is enforced, and the hook has its label");
+        report_pass(&examination->report, CHECK_SECURITY_SELINUX, "SELinux is enforced, and the hook has its label");
     } else {
-        report_add(&examination->report, GROUP, "selinux", RESULT_WARN, "restorecon -v " HOOK,
+        report_add(&examination->report, CHECK_SECURITY_SELINUX, RESULT_WARN, "restorecon -v " HOOK,
                    "SELinux is enforced, and the hook is not labelled virt_hook_t");
     }
 }
@@ -67,12 +66,12 @@ void check_security(struct examination *examination)
     CLEANUP_FREE char *levels = fact_text("/sys/kernel/security/lockdown");
     bool is_locked = levels && (strstr(levels, "[integrity]") || strstr(levels, "[confidentiality]"));
     if (is_locked && examination->machine && examination->machine->settings.backend == BACKEND_MMIO) {
-        report_add(report, GROUP, "lockdown", RESULT_FAIL, "boot without lockdown (often: Secure Boot off)",
+        report_add(report, CHECK_SECURITY_LOCKDOWN, RESULT_FAIL, "boot without lockdown (often: Secure Boot off)",
                    "the kernel is locked down: no register can be mapped");
     } else if (is_locked) {
-        report_pass(report, GROUP, "lockdown", "the kernel is locked down; no register is mapped here");
+        report_pass(report, CHECK_SECURITY_LOCKDOWN, "the kernel is locked down; no register is mapped here");
     } else {
-        report_pass(report, GROUP, "lockdown", "the kernel is not locked down");
+        report_pass(report, CHECK_SECURITY_LOCKDOWN, "the kernel is not locked down");
     }
     /* With IO_STRICT_DEVMEM a BAR that a driver claimed cannot be mapped: masks of cards
      * in use stay unread, and a root process cannot rewrite them either. */
@@ -80,15 +79,15 @@ void check_security(struct examination *examination)
     CLEANUP_FREE char *command_line = fact_text(PATH_PROC "/cmdline");
     CLEANUP_FREE char *config = release ? fact_text("/boot/config-%s", release) : NULL;
     if (command_line && strstr(command_line, "iomem=relaxed")) {
-        report_add(report, GROUP, "devmem", RESULT_WARN, "boot without iomem=relaxed",
+        report_add(report, CHECK_SECURITY_DEVMEM, RESULT_WARN, "boot without iomem=relaxed",
                    "registers of cards in use are open to every root process");
     } else if (config && strstr(config, "\nCONFIG_IO_STRICT_DEVMEM=y")) {
-        report_pass(report, GROUP, "devmem", "registers of cards in use are closed (IO_STRICT_DEVMEM)");
+        report_pass(report, CHECK_SECURITY_DEVMEM, "registers of cards in use are closed (IO_STRICT_DEVMEM)");
     } else {
-        report_pass(report, GROUP, "devmem", "iomem=relaxed is not set");
+        report_pass(report, CHECK_SECURITY_DEVMEM, "iomem=relaxed is not set");
     }
     if (is_confined()) {
-        report_pass(report, GROUP, "apparmor", "libvirtd's AppArmor profile lets hooks run");
+        report_pass(report, CHECK_SECURITY_APPARMOR, "libvirtd's AppArmor profile lets hooks run");
     }
     check_selinux(examination);
 }

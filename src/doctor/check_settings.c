@@ -14,9 +14,6 @@
 #include "host/topology_file.h"
 #include "registers/ppudbg.h"
 
-#define GROUP "configuration"
-#define TOOL "ppudbg"
-
 /* The topology by itself, then whether the cards have their ids. */
 static void check_topology(struct examination *examination, const struct machine *machine)
 {
@@ -26,15 +23,15 @@ static void check_topology(struct examination *examination, const struct machine
     CLEANUP_FREE struct topology *topology = memory_alloc(1, sizeof *topology);
     struct error err = {.text = ""};
     if (topology_file_load(resolved, topology, &err) < 0) {
-        report_add(report, GROUP, "topology", RESULT_FAIL,
+        report_add(report, CHECK_CONFIGURATION_TOPOLOGY, RESULT_FAIL,
                    "take it from a host of the same model, or write it with icn-hook setup", "%s", err.text);
     } else {
-        report_pass(report, GROUP, "topology", "%s is valid", path);
+        report_pass(report, CHECK_CONFIGURATION_TOPOLOGY, "%s is valid", path);
     }
     const char *reason = examination->survey_error.text;
     bool is_said = err.text[0] && strncmp(reason, err.text, strlen(err.text)) == 0;
     if (!examination->is_surveyed && !is_said) {
-        report_add(report, GROUP, "ids", RESULT_FAIL, "until then no VM with cards can start", "%s", reason);
+        report_add(report, CHECK_CONFIGURATION_IDS, RESULT_FAIL, "until then no VM with cards can start", "%s", reason);
     }
 }
 
@@ -45,13 +42,13 @@ static void check_unpinned(struct examination *examination, const struct machine
     size_t count = 0;
     struct error err;
     if (machine_list_cards(machine, &cards, &count, &err) < 0) {
-        report_add(&examination->report, GROUP, "pins", RESULT_WARN, NULL, "%s", err.text);
+        report_add(&examination->report, CHECK_CONFIGURATION_PINS, RESULT_WARN, NULL, "%s", err.text);
         return;
     }
     for (size_t i = 0; i < count; i++) {
         char bdf[BDF_TEXT_SIZE];
         if (machine_ppu_at(machine, cards[i]) < 0) {
-            report_add(&examination->report, GROUP, "pins", RESULT_WARN, "give it its id in [map]",
+            report_add(&examination->report, CHECK_CONFIGURATION_PINS, RESULT_WARN, "give it its id in [map]",
                        "%s matches %s and has no id: no VM can take it", bdf_format(cards[i], bdf),
                        machine->settings.match);
         }
@@ -66,10 +63,10 @@ static void settings_check_ids(struct examination *examination, const struct mac
         mapped += machine->mapped[ppu];
     }
     if (mapped < machine->topology.ppu_count) {
-        report_add(report, GROUP, "ids", RESULT_WARN, "add lines to [map]", "[map] pins %d of the topology's %d ids",
-                   mapped, machine->topology.ppu_count);
+        report_add(report, CHECK_CONFIGURATION_IDS, RESULT_WARN, "add lines to [map]",
+                   "[map] pins %d of the topology's %d ids", mapped, machine->topology.ppu_count);
     } else {
-        report_pass(report, GROUP, "ids", "[map] pins all %d ids of the topology", mapped);
+        report_pass(report, CHECK_CONFIGURATION_IDS, "[map] pins all %d ids of the topology", mapped);
     }
     check_unpinned(examination, machine);
 }
@@ -81,11 +78,11 @@ static void check_confirmed(struct examination *examination, const struct machin
     enum confirmation state = confirmation_look(machine, &confirmed, why);
     confirmed_free(&confirmed);
     if (state == CONFIRMATION_FINE) {
-        report_pass(&examination->report, GROUP, "confirmed", "%s", why);
+        report_pass(&examination->report, CHECK_CONFIGURATION_CONFIRMED, "%s", why);
         return;
     }
     bool is_failure = state == CONFIRMATION_FAILED || machine->settings.require_confirmed;
-    report_add(&examination->report, GROUP, "confirmed", is_failure ? RESULT_FAIL : RESULT_WARN,
+    report_add(&examination->report, CHECK_CONFIGURATION_CONFIRMED, is_failure ? RESULT_FAIL : RESULT_WARN,
                machine->settings.require_confirmed
                    ? "[policy] require_confirmed = yes: until then VMs with cards may be "
                      "refused"
@@ -101,8 +98,8 @@ static bool settings_path_is_safe(struct examination *examination, const char *p
     }
     char remedy[64];
     snprintf(remedy, sizeof remedy, "chown root: it, and chmod %s", mode);
-    report_add(&examination->report, GROUP, "protected", RESULT_FAIL, remedy, "users other than root can change %s",
-               path);
+    report_add(&examination->report, CHECK_CONFIGURATION_PROTECTED, RESULT_FAIL, remedy,
+               "users other than root can change %s", path);
     return false;
 }
 
@@ -128,7 +125,7 @@ static void check_protected(struct examination *examination)
     }
     is_safe &= settings_path_is_safe(examination, topology, "0644");
     if (is_safe) {
-        report_pass(&examination->report, GROUP, "protected", "only root can change it");
+        report_pass(&examination->report, CHECK_CONFIGURATION_PROTECTED, "only root can change it");
     }
 }
 
@@ -137,12 +134,12 @@ void check_settings(struct examination *examination)
     struct report *report = &examination->report;
     const char *path = examination->config ? examination->config : PATH_SETTINGS;
     if (!examination->machine) {
-        report_add(report, GROUP, "settings", RESULT_FAIL, "correct it; until then no VM with cards can start", "%s",
-                   examination->settings_error.text);
+        report_add(report, CHECK_CONFIGURATION_SETTINGS, RESULT_FAIL,
+                   "correct it; until then no VM with cards can start", "%s", examination->settings_error.text);
     } else if (fact_exists("%s", path)) {
-        report_pass(report, GROUP, "settings", "%s is valid", path);
+        report_pass(report, CHECK_CONFIGURATION_SETTINGS, "%s is valid", path);
     } else {
-        report_pass(report, GROUP, "settings", "no %s: the defaults hold", path);
+        report_pass(report, CHECK_CONFIGURATION_SETTINGS, "no %s: the defaults hold", path);
     }
     check_protected(examination);
     if (examination->machine) {
@@ -165,14 +162,14 @@ static void check_answer(struct examination *examination)
     }
     struct error err;
     if (geteuid() != 0 && !paths_simulated()) {
-        report_add(report, TOOL, "answers", RESULT_WARN, NEEDS_ROOT, "whether it answers");
+        report_add(report, CHECK_PPUDBG_ANSWERS, RESULT_WARN, NEEDS_ROOT, "whether it answers");
     } else if (any_owner) {
-        report_pass(report, TOOL, "answers", "not asked while a VM has cards");
+        report_pass(report, CHECK_PPUDBG_ANSWERS, "not asked while a VM has cards");
     } else if (ppudbg_read_topology(&examination->machine->settings, &output, &err) == 0) {
-        report_pass(report, TOOL, "answers", "ppudbg --topo_read answers");
+        report_pass(report, CHECK_PPUDBG_ANSWERS, "ppudbg --topo_read answers");
         buffer_free(&output);
     } else {
-        report_add(report, TOOL, "answers", RESULT_FAIL, "ppudbg --topo_read needs the vendor's driver", "%s",
+        report_add(report, CHECK_PPUDBG_ANSWERS, RESULT_FAIL, "ppudbg --topo_read needs the vendor's driver", "%s",
                    err.text);
     }
 }
@@ -189,21 +186,21 @@ void check_ppudbg(struct examination *examination)
     CLEANUP_FREE char *path = paths_resolve_tool(examination->machine->settings.ppudbg_path);
     if (access(path, F_OK) < 0) {
         if (is_backend) {
-            report_add(report, TOOL, "installed", RESULT_FAIL, "install it, or set path in [ppudbg]",
+            report_add(report, CHECK_PPUDBG_INSTALLED, RESULT_FAIL, "install it, or set path in [ppudbg]",
                        "%s, which is to write the registers, is not there", name);
         }
         return;
     }
     if (access(path, X_OK) < 0) {
-        report_add(report, TOOL, "installed", is_backend ? RESULT_FAIL : RESULT_WARN, "chmod 0755 it",
+        report_add(report, CHECK_PPUDBG_INSTALLED, is_backend ? RESULT_FAIL : RESULT_WARN, "chmod 0755 it",
                    "%s cannot be executed", name);
         return;
     }
-    report_pass(report, TOOL, "installed", "%s can be executed", name);
+    report_pass(report, CHECK_PPUDBG_INSTALLED, "%s can be executed", name);
     if (fact_is_safe(path)) {
-        report_pass(report, TOOL, "protected", "only root can change it");
+        report_pass(report, CHECK_PPUDBG_PROTECTED, "only root can change it");
     } else {
-        report_add(report, TOOL, "protected", RESULT_FAIL, "chown root: it, and chmod 0755",
+        report_add(report, CHECK_PPUDBG_PROTECTED, RESULT_FAIL, "chown root: it, and chmod 0755",
                    "users other than root can change what root runs");
     }
     if (is_backend) {

@@ -7,7 +7,6 @@
 #include "doctor/checks.h"
 #include "engine/policy.h"
 
-#define GROUP "state"
 #define SWITCHED_OFF "the next start or stop of a VM with cards switches it off, or icn-hook repair"
 
 static void check_faults(struct examination *examination)
@@ -16,25 +15,26 @@ static void check_faults(struct examination *examination)
     for (size_t i = 0; i < state->fault_count; i++) {
         const struct state_fault *fault = &state->faults[i];
         if (fault->kind == FAULT_FOREIGN) {
-            report_add(&examination->report, GROUP, "sound", RESULT_WARN, "it is ignored", "%s", fault->error.text);
+            report_add(&examination->report, CHECK_STATE_SOUND, RESULT_WARN, "it is ignored", "%s", fault->error.text);
         } else if (fault->kind == FAULT_IDENTITY && fault->is_damaged) {
-            report_add(&examination->report, GROUP, "sound", RESULT_FAIL,
+            report_add(&examination->report, CHECK_STATE_SOUND, RESULT_FAIL,
                        "stop the VMs and release the groups that have cards, then icn-hook repair", "%s",
                        fault->error.text);
         } else if (fault->is_damaged) {
-            report_add(&examination->report, GROUP, "sound", RESULT_FAIL, "icn-hook repair", "%s", fault->error.text);
+            report_add(&examination->report, CHECK_STATE_SOUND, RESULT_FAIL, "icn-hook repair", "%s",
+                       fault->error.text);
         } else {
-            report_add(&examination->report, GROUP, "sound", RESULT_FAIL,
+            report_add(&examination->report, CHECK_STATE_SOUND, RESULT_FAIL,
                        "make it readable; until then other VMs with cards cannot start", "%s", fault->error.text);
         }
     }
     if (state->fault_count == 0) {
-        report_pass(&examination->report, GROUP, "sound", "every file can be used; claims: %zu", state->claim_count);
+        report_pass(&examination->report, CHECK_STATE_SOUND, "every file can be used; claims: %zu", state->claim_count);
     }
 }
 
 /* Reports the session's notes with CODE; returns how many these are. */
-static int state_report_notes(struct examination *examination, enum note_code code, const char *check,
+static int state_report_notes(struct examination *examination, enum note_code code, enum check check,
                               const char *remedy)
 {
     int count = 0;
@@ -42,7 +42,7 @@ static int state_report_notes(struct examination *examination, enum note_code co
         const struct note *note = &examination->session.notes.items[i];
         if (note->code == code) {
             count++;
-            report_add(&examination->report, GROUP, check, RESULT_WARN, remedy, "%s", note->text);
+            report_add(&examination->report, check, RESULT_WARN, remedy, "%s", note->text);
         }
     }
     return count;
@@ -59,7 +59,7 @@ static void check_foreign(struct examination *examination)
             char bdf[BDF_TEXT_SIZE];
             if (machine_ppu_at(examination->machine, claim->cards[card].bdf) < 0) {
                 foreign++;
-                report_add(&examination->report, GROUP, "own", RESULT_WARN,
+                report_add(&examination->report, CHECK_STATE_OWN, RESULT_WARN,
                            "give the card its id back in [map], or stop that VM",
                            "the claim of %s '%s' names %s, which has no id", claim->is_group ? "group" : "VM",
                            claim->name, bdf_format(claim->cards[card].bdf, bdf));
@@ -67,7 +67,7 @@ static void check_foreign(struct examination *examination)
         }
     }
     if (foreign == 0) {
-        report_pass(&examination->report, GROUP, "own", "every claimed card is one of this host");
+        report_pass(&examination->report, CHECK_STATE_OWN, "every claimed card is one of this host");
     }
 }
 
@@ -91,7 +91,7 @@ static void check_holders(struct examination *examination)
                               "open through vfio by a process that is not a known VM");
         }
     }
-    card_findings_report(&findings, examination, GROUP, "holders", "no card is held open by an unknown process");
+    card_findings_report(&findings, examination, CHECK_STATE_HOLDERS, "no card is held open by an unknown process");
 }
 
 void check_state(struct examination *examination)
@@ -103,26 +103,26 @@ void check_state(struct examination *examination)
         const struct error *err = &examination->session_error;
         CLEANUP_FREE char *path = paths_resolve(PATH_STATE);
         if (geteuid() != 0 && access(path, R_OK | X_OK) < 0) {
-            report_add(&examination->report, GROUP, "readable", RESULT_WARN, NEEDS_ROOT, "%s", err->text);
+            report_add(&examination->report, CHECK_STATE_READABLE, RESULT_WARN, NEEDS_ROOT, "%s", err->text);
         } else {
-            report_add(&examination->report, GROUP, "readable", RESULT_FAIL,
+            report_add(&examination->report, CHECK_STATE_READABLE, RESULT_FAIL,
                        "correct that; until then no VM with cards can start", "%s", err->text);
         }
         return;
     }
     check_faults(examination);
     if (examination->session.has_old_identity) {
-        report_add(&examination->report, GROUP, "identity", RESULT_FAIL, "until then no VM with cards can start", "%s",
-                   examination->session.identity_doubt.text);
+        report_add(&examination->report, CHECK_STATE_IDENTITY, RESULT_FAIL, "until then no VM with cards can start",
+                   "%s", examination->session.identity_doubt.text);
     } else {
-        report_pass(&examination->report, GROUP, "identity",
+        report_pass(&examination->report, CHECK_STATE_IDENTITY,
                     "the configuration has the ids and links that are in force");
     }
     /* Claims that nothing supports any more, or that are from the future, and ends that were noted of VMs that live. */
-    int over = state_report_notes(examination, NOTE_CLAIM, "current", "icn-hook repair");
-    over += state_report_notes(examination, NOTE_TOMBSTONE, "current", "see who called the hook for it");
+    int over = state_report_notes(examination, NOTE_CLAIM, CHECK_STATE_CURRENT, "icn-hook repair");
+    over += state_report_notes(examination, NOTE_TOMBSTONE, CHECK_STATE_CURRENT, "see who called the hook for it");
     if (over == 0) {
-        report_pass(&examination->report, GROUP, "current", "no claim left over from a VM that has ended");
+        report_pass(&examination->report, CHECK_STATE_CURRENT, "no claim left over from a VM that has ended");
     }
     check_foreign(examination);
     struct card_findings findings = {0};
@@ -134,16 +134,16 @@ void check_state(struct examination *examination)
                               "cuts by icn-hook that nothing needs any more; owed mask 0x%08" PRIx32, owed);
         }
     }
-    card_findings_report(&findings, examination, GROUP, "debts", "no card is owed its links");
+    card_findings_report(&findings, examination, CHECK_STATE_DEBTS, "no card is owed its links");
     check_holders(examination);
     /* A killed hook leaves a note of the card whose decoding it had switched on. */
     size_t count = 0;
     const struct bdf *functions = state_enabled_notes(&examination->session.state, &count);
     for (size_t i = 0; i < count; i++) {
         char bdf[BDF_TEXT_SIZE];
-        report_add(&examination->report, GROUP, "notes", RESULT_WARN, SWITCHED_OFF, "a killed hook left %s enabled",
+        report_add(&examination->report, CHECK_STATE_NOTES, RESULT_WARN, SWITCHED_OFF, "a killed hook left %s enabled",
                    bdf_format(functions[i], bdf));
     }
-    state_report_notes(examination, NOTE_STATUS, "status",
+    state_report_notes(examination, NOTE_STATUS, CHECK_STATE_STATUS,
                        geteuid() == 0 ? "restart that VM, or libvirtd" : NEEDS_ROOT);
 }

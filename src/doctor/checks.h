@@ -48,8 +48,8 @@ void card_findings_add(struct card_findings *findings, int ppu, enum finding_res
                        const char *format, ...) PRINTF_LIKE(5, 6);
 
 /* Reports them, or, if there is none, PASS with the text (formatted).  Frees FINDINGS. */
-void card_findings_report(struct card_findings *findings, struct examination *examination, const char *group,
-                          const char *check, const char *format, ...) PRINTF_LIKE(5, 6);
+void card_findings_report(struct card_findings *findings, struct examination *examination, enum check check,
+                          const char *format, ...) PRINTF_LIKE(4, 5);
 
 /* False if libvirt's daemon is confined by AppArmor, and its hook may not start the
  * program PATH. */

@@ -9,7 +9,6 @@
 #include "doctor/facts.h"
 #include "engine/suggest.h"
 
-#define GROUP "domain"
 #define NODES "/sys/devices/system/node"
 
 enum { CPU_MAX = 8192, NODE_MAX = 1024, LIST_SIZE = 256 };
@@ -106,16 +105,16 @@ static void check_vcpus(struct examination *examination, const struct domain_pla
     char remedy[5 * LIST_SIZE];
     snprintf(remedy, sizeof remedy, "<vcpu cpuset='%s'>, or one <vcpupin> each", nodes->cpus);
     if (placement->is_automatic) {
-        report_add(&examination->report, GROUP, "vcpus", RESULT_WARN, remedy,
+        report_add(&examination->report, CHECK_DOMAIN_VCPUS, RESULT_WARN, remedy,
                    "numad places its vCPUs, and does not know of its cards");
     } else if (!placement->every_vcpu) {
-        report_add(&examination->report, GROUP, "vcpus", RESULT_WARN, remedy,
+        report_add(&examination->report, CHECK_DOMAIN_VCPUS, RESULT_WARN, remedy,
                    "its vCPUs are not pinned to NUMA node %s", nodes->list);
     } else if (!lists_are_within(&placement->cpus, nodes->cpus, CPU_MAX)) {
-        report_add(&examination->report, GROUP, "vcpus", RESULT_WARN, remedy,
+        report_add(&examination->report, CHECK_DOMAIN_VCPUS, RESULT_WARN, remedy,
                    "its vCPUs are pinned outside NUMA node %s", nodes->list);
     } else {
-        report_pass(&examination->report, GROUP, "vcpus", "its vCPUs are pinned to NUMA node %s", nodes->list);
+        report_pass(&examination->report, CHECK_DOMAIN_VCPUS, "its vCPUs are pinned to NUMA node %s", nodes->list);
     }
 }
 
@@ -126,13 +125,13 @@ static void check_memory(struct examination *examination, const struct domain_pl
     struct text_list lists = {.items = (char *[]){placement->memory_nodes}, .count = 1};
     snprintf(remedy, sizeof remedy, "<numatune><memory mode='strict' nodeset='%s'/></numatune>", nodes->list);
     if (!placement->memory_nodes) {
-        report_add(&examination->report, GROUP, "memory", RESULT_WARN, remedy,
+        report_add(&examination->report, CHECK_DOMAIN_MEMORY, RESULT_WARN, remedy,
                    "its memory is not bound to NUMA node %s", nodes->list);
     } else if (!lists_are_within(&lists, nodes->list, NODE_MAX)) {
-        report_add(&examination->report, GROUP, "memory", RESULT_WARN, remedy,
+        report_add(&examination->report, CHECK_DOMAIN_MEMORY, RESULT_WARN, remedy,
                    "its memory is bound to NUMA node %s, its cards are on %s", placement->memory_nodes, nodes->list);
     } else {
-        report_pass(&examination->report, GROUP, "memory", "its memory is bound to NUMA node %s", nodes->list);
+        report_pass(&examination->report, CHECK_DOMAIN_MEMORY, "its memory is bound to NUMA node %s", nodes->list);
     }
 }
 
@@ -155,7 +154,7 @@ static void check_functions(struct examination *examination)
             }
         }
     }
-    card_findings_report(&findings, examination, GROUP, "functions", "all functions of its cards are passed");
+    card_findings_report(&findings, examination, CHECK_DOMAIN_FUNCTIONS, "all functions of its cards are passed");
 }
 
 void examination_check_domain(struct examination *examination, const struct domain_placement *placement)
@@ -169,12 +168,12 @@ void examination_check_domain(struct examination *examination, const struct doma
     int cards = card_count(examination);
     if (nodes.count > 1) {
         snprintf(remedy, sizeof remedy, "icn-hook suggest %d --numa %d names cards of one node", cards, nodes.first);
-        report_add(&examination->report, GROUP, "numa", RESULT_WARN, remedy, "its cards are on NUMA nodes %s",
+        report_add(&examination->report, CHECK_DOMAIN_NUMA, RESULT_WARN, remedy, "its cards are on NUMA nodes %s",
                    nodes.list);
     } else if (nodes.count == 1) {
-        report_pass(&examination->report, GROUP, "numa", "its cards are on NUMA node %s", nodes.list);
+        report_pass(&examination->report, CHECK_DOMAIN_NUMA, "its cards are on NUMA node %s", nodes.list);
     } else {
-        report_pass(&examination->report, GROUP, "numa", "the host reports no NUMA node for its cards");
+        report_pass(&examination->report, CHECK_DOMAIN_NUMA, "the host reports no NUMA node for its cards");
     }
     if (nodes.cpus[0] && fact_exists(NODES "/node1")) {
         check_vcpus(examination, placement, &nodes);
@@ -190,7 +189,7 @@ void examination_check_domain(struct examination *examination, const struct doma
                               "managed='no', and it is not on vfio-pci");
         }
     }
-    card_findings_report(&findings, examination, GROUP, "managed", "libvirt will bind its cards to vfio-pci");
+    card_findings_report(&findings, examination, CHECK_DOMAIN_MANAGED, "libvirt will bind its cards to vfio-pci");
 }
 
 void examination_warn(struct session *session, const struct vm_cards *cards, const struct domain_placement *placement,

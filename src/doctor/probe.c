@@ -32,8 +32,6 @@
 #include "engine/session.h"
 #include "engine/trail.h"
 
-#define GROUP "probe"
-
 /* Firmware may set its registers up again a while after the kernel is done. */
 enum { SETTLE_MS = 300 };
 
@@ -180,9 +178,9 @@ static int probe_forget_intent(struct probe *probe, struct error *err)
     return state_write_cards(&probe->session.state, err);
 }
 
-static void probe_fail(struct probe *probe, const char *check, const char *remedy, const char *text, const char *why)
+static void probe_fail(struct probe *probe, enum check check, const char *remedy, const char *text, const char *why)
 {
-    report_add(probe->report, GROUP, check, RESULT_FAIL, remedy, "%s %s%s%s", probe->name, text, why ? ": " : "",
+    report_add(probe->report, check, RESULT_FAIL, remedy, "%s %s%s%s", probe->name, text, why ? ": " : "",
                why ? why : "");
 }
 
@@ -193,16 +191,16 @@ static void try_cut(struct probe *probe)
     struct error err;
     uint32_t open = probe->address.links & ~probe->before;
     if (open == 0) {
-        report_add(probe->report, GROUP, "cut", RESULT_WARN, "set idle = restore, or try a card that has open links",
+        report_add(probe->report, CHECK_PROBE_CUT, RESULT_WARN, "set idle = restore, or try a card that has open links",
                    "%s has no open link to cut", probe->name);
         return;
     }
     if (probe_write(probe, probe->before | (open & -open), &err) < 0) {
-        probe_fail(probe, "cut", remedy, "does not take a cut", err.text);
+        probe_fail(probe, CHECK_PROBE_CUT, remedy, "does not take a cut", err.text);
     } else if (probe_write(probe, probe->before, &err) < 0) {
-        probe_fail(probe, "cut", remedy, "takes a cut and does not give it back", err.text);
+        probe_fail(probe, CHECK_PROBE_CUT, remedy, "takes a cut and does not give it back", err.text);
     } else {
-        report_pass(probe->report, GROUP, "cut", "%s takes a cut and gives it back", probe->name);
+        report_pass(probe->report, CHECK_PROBE_CUT, "%s takes a cut and gives it back", probe->name);
     }
 }
 
@@ -226,15 +224,15 @@ static void try_reset(struct probe *probe)
     bdf_format(probe->address.bdf, bdf);
     CLEANUP_FREE char *methods = fact_text("%s/%s/reset_method", PATH_PCI_DEVICES, bdf);
     if (!fact_exists("%s/%s/reset", PATH_PCI_DEVICES, bdf)) {
-        report_add(probe->report, GROUP, "reset", RESULT_WARN, "vfio cannot reset it either; see its reset_method",
+        report_add(probe->report, CHECK_PROBE_RESET, RESULT_WARN, "vfio cannot reset it either; see its reset_method",
                    "%s has no reset method: not tried", probe->name);
     } else if (mask_required(&probe->session.machine->topology, probe->session.owners.of, probe->ppu) != 0) {
-        report_add(probe->report, GROUP, "reset", RESULT_WARN, "try a card without links to a VM",
+        report_add(probe->report, CHECK_PROBE_RESET, RESULT_WARN, "try a card without links to a VM",
                    "%s is linked to a card that a VM has: no reset tried", probe->name);
     } else if (probe_write(probe, probe->address.links, &err) < 0) {
-        probe_fail(probe, "reset", NULL, "does not take cuts", err.text);
+        probe_fail(probe, CHECK_PROBE_RESET, NULL, "does not take cuts", err.text);
     } else if (probe_reset(probe, &err) < 0) {
-        report_add(probe->report, GROUP, "reset", RESULT_WARN, "see the kernel's log", "%s was not reset: %s",
+        report_add(probe->report, CHECK_PROBE_RESET, RESULT_WARN, "see the kernel's log", "%s was not reset: %s",
                    probe->name, err.text);
     } else {
         char remedy[512];
@@ -244,17 +242,17 @@ static void try_reset(struct probe *probe)
             snprintf(method, sizeof method, " (%s)", methods);
         }
         if (probe_read(probe, &after, &err) < 0) {
-            probe_fail(probe, "reset", "no VM can take it before it answers", "does not come back from a reset",
-                       err.text);
+            probe_fail(probe, CHECK_PROBE_RESET, "no VM can take it before it answers",
+                       "does not come back from a reset", err.text);
         } else if ((probe->address.links & ~after) == 0) {
-            report_pass(probe->report, GROUP, "reset", "%s keeps its cuts over a reset%s", probe->name, method);
+            report_pass(probe->report, CHECK_PROBE_RESET, "%s keeps its cuts over a reset%s", probe->name, method);
         } else {
             snprintf(
                 remedy, sizeof remedy,
                 "no hook can hold the near end on this card: QEMU resets it; what remains: far ends of idle cards, "
                 "another reset_method%s",
                 method);
-            report_add(probe->report, GROUP, "reset", RESULT_FAIL, remedy,
+            report_add(probe->report, CHECK_PROBE_RESET, RESULT_FAIL, remedy,
                        "%s loses cuts at a reset: 0x%08" PRIx32 " -> 0x%08" PRIx32, probe->name, probe->address.links,
                        after);
         }
@@ -269,12 +267,14 @@ static void probe_put_back(struct probe *probe)
         probe->now = probe->address.links & ~probe->before;
     }
     if (probe_write(probe, probe->before, &err) < 0) {
-        probe_fail(probe, "back", "the next start or stop of a VM with cards tries again, or icn-hook repair",
+        probe_fail(probe, CHECK_PROBE_BACK, "the next start or stop of a VM with cards tries again, or icn-hook repair",
                    "did not take its mask back", err.text);
     } else if (probe_forget_intent(probe, &err) < 0) {
-        probe_fail(probe, "back", "icn-hook repair", "is as before, but is still remembered as being tried", err.text);
+        probe_fail(probe, CHECK_PROBE_BACK, "icn-hook repair", "is as before, but is still remembered as being tried",
+                   err.text);
     } else {
-        report_pass(probe->report, GROUP, "back", "%s has its mask 0x%08" PRIx32 " again", probe->name, probe->before);
+        report_pass(probe->report, CHECK_PROBE_BACK, "%s has its mask 0x%08" PRIx32 " again", probe->name,
+                    probe->before);
     }
 }
 

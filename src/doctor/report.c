@@ -12,6 +12,65 @@
 
 enum { TEXT_SIZE = 1024 };
 
+/* icn-hook(8) lists them. */
+static const char *const codes[CHECK_COUNT] = {
+    [CHECK_HOOK_INSTALLED] = "HOOK-INSTALLED",
+    [CHECK_HOOK_ONCE] = "HOOK-ONCE",
+    [CHECK_HOOK_EXECUTABLE] = "HOOK-EXECUTABLE",
+    [CHECK_HOOK_PROTECTED] = "HOOK-PROTECTED",
+    [CHECK_HOOK_ENGINE] = "HOOK-ENGINE",
+    [CHECK_HOOK_KNOWN] = "HOOK-KNOWN",
+    [CHECK_CONFIGURATION_SETTINGS] = "CONFIGURATION-SETTINGS",
+    [CHECK_CONFIGURATION_PROTECTED] = "CONFIGURATION-PROTECTED",
+    [CHECK_CONFIGURATION_TOPOLOGY] = "CONFIGURATION-TOPOLOGY",
+    [CHECK_CONFIGURATION_IDS] = "CONFIGURATION-IDS",
+    [CHECK_CONFIGURATION_PINS] = "CONFIGURATION-PINS",
+    [CHECK_CONFIGURATION_CONFIRMED] = "CONFIGURATION-CONFIRMED",
+    [CHECK_CARDS_PRESENT] = "CARDS-PRESENT",
+    [CHECK_CARDS_DRIVER] = "CARDS-DRIVER",
+    [CHECK_CARDS_REGISTERS] = "CARDS-REGISTERS",
+    [CHECK_CARDS_LINKS] = "CARDS-LINKS",
+    [CHECK_CARDS_SRIOV] = "CARDS-SRIOV",
+    [CHECK_CARDS_GROUP] = "CARDS-GROUP",
+    [CHECK_CARDS_ALONE] = "CARDS-ALONE",
+    [CHECK_CARDS_VIABLE] = "CARDS-VIABLE",
+    [CHECK_IOMMU_ON] = "IOMMU-ON",
+    [CHECK_IOMMU_VFIO] = "IOMMU-VFIO",
+    [CHECK_IOMMU_SAFE] = "IOMMU-SAFE",
+    [CHECK_PPUDBG_INSTALLED] = "PPUDBG-INSTALLED",
+    [CHECK_PPUDBG_PROTECTED] = "PPUDBG-PROTECTED",
+    [CHECK_PPUDBG_ANSWERS] = "PPUDBG-ANSWERS",
+    [CHECK_SECURITY_LOCKDOWN] = "SECURITY-LOCKDOWN",
+    [CHECK_SECURITY_DEVMEM] = "SECURITY-DEVMEM",
+    [CHECK_SECURITY_APPARMOR] = "SECURITY-APPARMOR",
+    [CHECK_SECURITY_SELINUX] = "SECURITY-SELINUX",
+    [CHECK_STATE_READABLE] = "STATE-READABLE",
+    [CHECK_STATE_SOUND] = "STATE-SOUND",
+    [CHECK_STATE_IDENTITY] = "STATE-IDENTITY",
+    [CHECK_STATE_CURRENT] = "STATE-CURRENT",
+    [CHECK_STATE_OWN] = "STATE-OWN",
+    [CHECK_STATE_DEBTS] = "STATE-DEBTS",
+    [CHECK_STATE_HOLDERS] = "STATE-HOLDERS",
+    [CHECK_STATE_NOTES] = "STATE-NOTES",
+    [CHECK_STATE_STATUS] = "STATE-STATUS",
+    [CHECK_LIBVIRT_REACHABLE] = "LIBVIRT-REACHABLE",
+    [CHECK_LIBVIRT_AGREES] = "LIBVIRT-AGREES",
+    [CHECK_DOMAIN_NUMA] = "DOMAIN-NUMA",
+    [CHECK_DOMAIN_VCPUS] = "DOMAIN-VCPUS",
+    [CHECK_DOMAIN_MEMORY] = "DOMAIN-MEMORY",
+    [CHECK_DOMAIN_FUNCTIONS] = "DOMAIN-FUNCTIONS",
+    [CHECK_DOMAIN_MANAGED] = "DOMAIN-MANAGED",
+    [CHECK_DOMAIN_PLAN] = "DOMAIN-PLAN",
+    [CHECK_PROBE_CUT] = "PROBE-CUT",
+    [CHECK_PROBE_RESET] = "PROBE-RESET",
+    [CHECK_PROBE_BACK] = "PROBE-BACK",
+};
+
+const char *check_code(enum check check)
+{
+    return codes[check];
+}
+
 static char *one_line(const char *text)
 {
     char line[TEXT_SIZE];
@@ -32,19 +91,19 @@ static void report_append(struct report *report, const struct finding *finding, 
     added->remedy = remedy ? one_line(remedy) : NULL;
 }
 
-void report_pass(struct report *report, const char *group, const char *check, const char *format, ...)
+void report_pass(struct report *report, enum check check, const char *format, ...)
 {
-    const struct finding finding = {.group = group, .check = check, .result = RESULT_PASS};
+    const struct finding finding = {.check = check, .result = RESULT_PASS};
     va_list arguments;
     va_start(arguments, format);
     report_append(report, &finding, NULL, format, arguments);
     va_end(arguments);
 }
 
-void report_add(struct report *report, const char *group, const char *check, enum finding_result result,
-                const char *remedy, const char *format, ...)
+void report_add(struct report *report, enum check check, enum finding_result result, const char *remedy,
+                const char *format, ...)
 {
-    const struct finding finding = {.group = group, .check = check, .result = result};
+    const struct finding finding = {.check = check, .result = result};
     va_list arguments;
     va_start(arguments, format);
     report_append(report, &finding, remedy, format, arguments);
@@ -187,15 +246,15 @@ static void name_cards(const struct examination *examination, const struct card_
     }
 }
 
-void card_findings_report(struct card_findings *findings, struct examination *examination, const char *group,
-                          const char *check, const char *format, ...)
+void card_findings_report(struct card_findings *findings, struct examination *examination, enum check check,
+                          const char *format, ...)
 {
     for (size_t i = 0; i < findings->count; i++) {
         const struct card_finding *item = &findings->items[i];
         char name[IDS_SIZE];
         if (!was_reported(findings, i)) {
             name_cards(examination, findings, i, name);
-            report_add(&examination->report, group, check, item->result, item->remedy, "%s: %s", name, item->text);
+            report_add(&examination->report, check, item->result, item->remedy, "%s: %s", name, item->text);
         }
     }
     if (findings->count == 0) {
@@ -203,7 +262,7 @@ void card_findings_report(struct card_findings *findings, struct examination *ex
         va_start(arguments, format);
         CLEANUP_FREE char *text = text_format(format, arguments);
         va_end(arguments);
-        report_pass(&examination->report, group, check, "%s", text);
+        report_pass(&examination->report, check, "%s", text);
     }
     for (size_t i = 0; i < findings->count; i++) {
         free(findings->items[i].text);

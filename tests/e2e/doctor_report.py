@@ -15,35 +15,35 @@ LIBVIRTD = 4000
 HOUR = 3600
 
 HEALTHY = """\
-  hook: installed at /etc/libvirt/hooks/qemu                       : PASS
-  hook: executable                                                 : PASS
-  hook: only root can change it                                    : PASS
-  hook: the program that it starts can be executed                 : PASS
-  hook: older than libvirtd (pid 4000), which knows of it          : PASS
-  configuration: /etc/icn-hook/icn-hook.conf is valid              : PASS
-  configuration: only root can change it                           : PASS
-  configuration: /etc/icn-hook/icn_topo.cfg is valid               : PASS
-  configuration: [map] pins all 8 ids of the topology              : PASS
-  configuration: 16 of 16 links are confirmed, 0 were down (2025-11-27 09:12 UTC) : PASS
-  cards: 8 on the PCI bus                                          : PASS
-  cards: drivers: none 8                                           : PASS
-  cards: 8 registers can be read                                   : PASS
-  cards: no link has to be cut                                     : PASS
-  cards: no virtual functions are enabled                          : PASS
-  cards: each in an IOMMU group                                    : PASS
-  cards: nothing else in their IOMMU groups blocks passthrough     : PASS
-  cards: every IOMMU group offered by vfio is viable               : PASS
-  iommu: the kernel uses 1 IOMMU                                   : PASS
-  iommu: vfio-pci is loaded                                        : PASS
-  iommu: neither pcie_acs_override nor allow_unsafe_interrupts is set : PASS
-  security: the kernel is not locked down                          : PASS
-  security: iomem=relaxed is not set                               : PASS
-  state: every file can be used; claims: 0                         : PASS
-  state: the configuration has the ids and links that are in force : PASS
-  state: no claim left over from a VM that has ended               : PASS
-  state: every claimed card is one of this host                    : PASS
-  state: no card is owed its links                                 : PASS
-  state: no card is held open by an unknown process                : PASS
+PASS  HOOK-INSTALLED           installed at /etc/libvirt/hooks/qemu
+PASS  HOOK-EXECUTABLE          executable
+PASS  HOOK-PROTECTED           only root can change it
+PASS  HOOK-ENGINE              the program that it starts can be executed
+PASS  HOOK-KNOWN               older than libvirtd (pid 4000), which knows of it
+PASS  CONFIGURATION-SETTINGS   /etc/icn-hook/icn-hook.conf is valid
+PASS  CONFIGURATION-PROTECTED  only root can change it
+PASS  CONFIGURATION-TOPOLOGY   /etc/icn-hook/icn_topo.cfg is valid
+PASS  CONFIGURATION-IDS        [map] pins all 8 ids of the topology
+PASS  CONFIGURATION-CONFIRMED  16 of 16 links are confirmed, 0 were down (2025-11-27 09:12 UTC)
+PASS  CARDS-PRESENT            8 on the PCI bus
+PASS  CARDS-DRIVER             drivers: none 8
+PASS  CARDS-REGISTERS          8 registers can be read
+PASS  CARDS-LINKS              no link has to be cut
+PASS  CARDS-SRIOV              no virtual functions are enabled
+PASS  CARDS-GROUP              each in an IOMMU group
+PASS  CARDS-ALONE              nothing else in their IOMMU groups blocks passthrough
+PASS  CARDS-VIABLE             every IOMMU group offered by vfio is viable
+PASS  IOMMU-ON                 the kernel uses 1 IOMMU
+PASS  IOMMU-VFIO               vfio-pci is loaded
+PASS  IOMMU-SAFE               neither pcie_acs_override nor allow_unsafe_interrupts is set
+PASS  SECURITY-LOCKDOWN        the kernel is not locked down
+PASS  SECURITY-DEVMEM          iomem=relaxed is not set
+PASS  STATE-SOUND              every file can be used; claims: 0
+PASS  STATE-IDENTITY           the configuration has the ids and links that are in force
+PASS  STATE-CURRENT            no claim left over from a VM that has ended
+PASS  STATE-OWN                every claimed card is one of this host
+PASS  STATE-DEBTS              no card is owed its links
+PASS  STATE-HOLDERS            no card is held open by an unknown process
 """.splitlines()
 
 
@@ -89,10 +89,9 @@ def changes(host, *, status=0):
     return [line for line in HEALTHY if line not in found], [line for line in found if line not in HEALTHY]
 
 
-def changed(group, text, result, remedy=None):
+def changed(code, text, result, remedy=None):
     """A finding's lines."""
-    head = f"  {group}: {text}".ljust(66) + f" : {result}"
-    return [head] + ([f"      ({remedy})"] if remedy else [])
+    return [f"{result}  {code:<23}  {text}"] + ([f"{'':31}({remedy})"] if remedy else [])
 
 
 def healthy_lines(*texts):

@@ -144,11 +144,12 @@ def confine_with_engine_in_opt(host):
 
 def not_confirmed(was, now):
     text = f"something has changed since icn-hook confirm ran (it was '{was}' and is '{now}' now): run it again"
-    return changed("configuration", text, "WARN")
+    return changed("CONFIGURATION-CONFIRMED", text, "WARN")
 
 
 def no_registers_read():
-    return changed("cards", "PPUs 0-7: backend ppudbg cannot read single registers; set backend = mmio to verify them",
+    return changed("CARDS-REGISTERS",
+                   "PPUs 0-7: backend ppudbg cannot read single registers; set backend = mmio to verify them",
                    "WARN", "it is read when a VM starts; --probe CARD tries an idle card")
 
 
@@ -183,213 +184,223 @@ HELD = healthy_lines("none 8", "8 registers", "has to be cut", "unknown process"
 
 def held(by, remedy):
     return (
-        changed("cards", "drivers: none 7, vfio-pci 1", "PASS")
-        + changed("cards", "registers that can be read: 7; cards in use: 1", "PASS")
-        + changed("cards", "links that must be cut: 4 (proven 4, gated 0)", "PASS")
-        + changed("state", f"{NAMES[4]}: open through vfio by {by}", "WARN", remedy)
+        changed("CARDS-DRIVER", "drivers: none 7, vfio-pci 1", "PASS")
+        + changed("CARDS-REGISTERS", "registers that can be read: 7; cards in use: 1", "PASS")
+        + changed("CARDS-LINKS", "links that must be cut: 4 (proven 4, gated 0)", "PASS")
+        + changed("STATE-HOLDERS", f"{NAMES[4]}: open through vfio by {by}", "WARN", remedy)
     )
 
 
 FAULTS = [
-    case("no hook", lambda host: host.path(HOOK).unlink(), healthy_lines("hook: "),
-         changed("hook", "not installed at /etc/libvirt/hooks/qemu", "FAIL",
+    case("no hook", lambda host: host.path(HOOK).unlink(), healthy_lines("HOOK-"),
+         changed("HOOK-INSTALLED", "not installed at /etc/libvirt/hooks/qemu", "FAIL",
                  "install icn-hook; until then VMs start with all links open"), 1),
-    case("another hook", replace_hook, healthy_lines("hook: "),
-         changed("hook", "/etc/libvirt/hooks/qemu is another program, and ours is not in qemu.d", "FAIL",
+    case("another hook", replace_hook, healthy_lines("HOOK-"),
+         changed("HOOK-INSTALLED", "/etc/libvirt/hooks/qemu is another program, and ours is not in qemu.d", "FAIL",
                  "put icn-hook's hook program into /etc/libvirt/hooks/qemu.d, or call it from there"), 1),
-    case("in qemu.d", move_hook, healthy_lines("hook: installed"),
-         changed("hook", "installed at /etc/libvirt/hooks/qemu.d/50-icn", "PASS")),
+    case("in qemu.d", move_hook, healthy_lines("HOOK-INSTALLED"),
+         changed("HOOK-INSTALLED", "installed at /etc/libvirt/hooks/qemu.d/50-icn", "PASS")),
     case("twice", lambda host: install_hook(host, HOOK + ".d/50-icn"), [],
-         changed("hook", "2 hooks in /etc/libvirt/hooks/qemu* call icn-hook", "WARN", "remove all but one")),
-    case("not executable", lambda host: host.path(HOOK).chmod(0o644), healthy_lines("hook: executable"),
-         changed("hook", "not executable: libvirt skips it and starts VMs with all links open", "FAIL",
+         changed("HOOK-ONCE", "2 hooks in /etc/libvirt/hooks/qemu* call icn-hook", "WARN", "remove all but one")),
+    case("not executable", lambda host: host.path(HOOK).chmod(0o644), healthy_lines("HOOK-EXECUTABLE"),
+         changed("HOOK-EXECUTABLE", "not executable: libvirt skips it and starts VMs with all links open", "FAIL",
                  "chmod 0755 /etc/libvirt/hooks/qemu"), 1),
-    case("executable by root", lambda host: host.path(HOOK).chmod(0o700), healthy_lines("hook: executable"),
-         changed("hook", "not executable by everybody: no VM of qemu:///session can start", "WARN",
+    case("executable by root", lambda host: host.path(HOOK).chmod(0o700), healthy_lines("HOOK-EXECUTABLE"),
+         changed("HOOK-EXECUTABLE", "not executable by everybody: no VM of qemu:///session can start", "WARN",
                  "chmod 0755 /etc/libvirt/hooks/qemu")),
-    case("writable hook", lambda host: host.path(HOOK).chmod(0o775), healthy_lines("hook: only root"),
-         changed("hook", "users other than root can change it", "FAIL",
+    case("writable hook", lambda host: host.path(HOOK).chmod(0o775), healthy_lines("HOOK-PROTECTED"),
+         changed("HOOK-PROTECTED", "users other than root can change it", "FAIL",
                  "chown root: /etc/libvirt/hooks/qemu; chmod 0755 /etc/libvirt/hooks/qemu"), 1),
     case("newer than the daemon", lambda host: start_daemon(host, ago=HOUR), healthy_lines("older than"),
-         changed("hook", "changed after libvirtd (pid 4000) started, which may not know of it", "WARN",
+         changed("HOOK-KNOWN", "changed after libvirtd (pid 4000) started, which may not know of it", "WARN",
                  "systemctl reload libvirtd, unless that was done since")),
     case("no boot time", lambda host: host.write("/proc/stat", "cpu 1\n"), healthy_lines("older than"),
-         changed("hook", "when libvirtd (pid 4000) looked for hooks is not known", "WARN",
+         changed("HOOK-KNOWN", "when libvirtd (pid 4000) looked for hooks is not known", "WARN",
                  "systemctl reload libvirtd, unless that was done since")),
     case("no pid file", lambda host: host.path("/run/libvirtd.pid").unlink(), [], []),
     case("no daemon", lambda host: shutil.rmtree(host.path("/proc/4000")), healthy_lines("older than"),
-         changed("hook", "neither libvirtd nor virtqemud is running; they will find it when they start", "WARN",
+         changed("HOOK-KNOWN", "neither libvirtd nor virtqemud is running; they will find it when they start", "WARN",
                  "start libvirt")),
     case("writable settings", lambda host: host.path("/etc/icn-hook/icn-hook.conf").chmod(0o666),
-         healthy_lines("configuration: only root"),
-         changed("configuration", "users other than root can change /etc/icn-hook/icn-hook.conf", "FAIL",
+         healthy_lines("CONFIGURATION-PROTECTED"),
+         changed("CONFIGURATION-PROTECTED", "users other than root can change /etc/icn-hook/icn-hook.conf", "FAIL",
                  "chown root: it, and chmod 0644"), 1),
-    case("writable drop-in", lambda host: host.path(MAP_FILE).chmod(0o664), healthy_lines("configuration: only root"),
-         changed("configuration", f"users other than root can change {MAP_FILE}", "FAIL",
+    case("writable drop-in", lambda host: host.path(MAP_FILE).chmod(0o664), healthy_lines("CONFIGURATION-PROTECTED"),
+         changed("CONFIGURATION-PROTECTED", f"users other than root can change {MAP_FILE}", "FAIL",
                  "chown root: it, and chmod 0644"), 1),
     case("writable drop-ins", lambda host: host.path(MAP_FILE).parent.chmod(0o777),
-         healthy_lines("configuration: only root"),
-         changed("configuration", "users other than root can change /etc/icn-hook/icn-hook.conf.d", "FAIL",
+         healthy_lines("CONFIGURATION-PROTECTED"),
+         changed("CONFIGURATION-PROTECTED", "users other than root can change /etc/icn-hook/icn-hook.conf.d", "FAIL",
                  "chown root: it, and chmod 0755"), 1),
     case("writable topology", lambda host: host.path("/etc/icn-hook/icn_topo.cfg").chmod(0o646),
-         healthy_lines("configuration: only root"),
-         changed("configuration", "users other than root can change /etc/icn-hook/icn_topo.cfg", "FAIL",
+         healthy_lines("CONFIGURATION-PROTECTED"),
+         changed("CONFIGURATION-PROTECTED", "users other than root can change /etc/icn-hook/icn_topo.cfg", "FAIL",
                  "chown root: it, and chmod 0644"), 1),
     case("no settings", lambda host: host.path("/etc/icn-hook/icn-hook.conf").unlink(),
          healthy_lines("icn-hook.conf"),
-         changed("configuration", "no /etc/icn-hook/icn-hook.conf: the defaults hold", "PASS")),
+         changed("CONFIGURATION-SETTINGS", "no /etc/icn-hook/icn-hook.conf: the defaults hold", "PASS")),
     case("no map", lambda host: host.map_ids({}),
-         healthy_lines("[map]", "are confirmed", "cards: ", "state: "),
-         changed("configuration", "no [map] in the configuration says which card is which PPU; run icn-hook setup", "FAIL",
+         healthy_lines("[map]", "are confirmed", "CARDS-", "STATE-"),
+         changed("CONFIGURATION-IDS", "no [map] in the configuration says which card is which PPU; run icn-hook setup",
+                 "FAIL",
                  "until then no VM with cards can start"), 1),
     case("nothing yet", lambda host: [host.map_ids({}), host.path("/etc/icn-hook/icn_topo.cfg").unlink()],
-         healthy_lines("icn_topo.cfg", "[map]", "are confirmed", "cards: ", "state: "),
-         changed("configuration", "cannot open /etc/icn-hook/icn_topo.cfg: No such file or directory", "FAIL",
+         healthy_lines("icn_topo.cfg", "[map]", "are confirmed", "CARDS-", "STATE-"),
+         changed("CONFIGURATION-TOPOLOGY", "cannot open /etc/icn-hook/icn_topo.cfg: No such file or directory", "FAIL",
                  "take it from a host of the same model, or write it with icn-hook setup")
-         + changed("configuration", "no [map] in the configuration says which card is which PPU; run icn-hook setup",
+         + changed("CONFIGURATION-IDS",
+                   "no [map] in the configuration says which card is which PPU; run icn-hook setup",
                    "FAIL", "until then no VM with cards can start"), 1),
     case("bad settings", lambda host: host.configure("[ppu]\nfoo = 1\n"),
-         healthy_lines("configuration: /etc", "[map]", "are confirmed", "cards: ", "state: "),
-         changed("configuration", "/etc/icn-hook/icn-hook.conf:2: unknown key \"foo\" in [ppu], whose keys are match, "
+         healthy_lines(" is valid", "[map]", "are confirmed", "CARDS-", "STATE-"),
+         changed("CONFIGURATION-SETTINGS",
+                 "/etc/icn-hook/icn-hook.conf:2: unknown key \"foo\" in [ppu], whose keys are match, "
                  "topology; correct the configuration", "FAIL",
                  "correct it; until then no VM with cards can start"), 1),
     case("no topology", lambda host: host.path("/etc/icn-hook/icn_topo.cfg").unlink(),
-         healthy_lines("icn_topo.cfg", "[map]", "are confirmed", "cards: ", "state: "),
-         changed("configuration", "cannot open /etc/icn-hook/icn_topo.cfg: No such file or directory", "FAIL",
+         healthy_lines("icn_topo.cfg", "[map]", "are confirmed", "CARDS-", "STATE-"),
+         changed("CONFIGURATION-TOPOLOGY", "cannot open /etc/icn-hook/icn_topo.cfg: No such file or directory", "FAIL",
                  "take it from a host of the same model, or write it with icn-hook setup"), 1),
     case("ids missing", lambda host: host.configure(map_of(GUIDE_BDFS[:7])),
          healthy_lines("[map]", "are confirmed", "8 on the", "none 8", "8 registers"),
-         changed("configuration", "[map] pins 7 of the topology's 8 ids", "WARN", "add lines to [map]")
-         + changed("configuration", "0001:ce:00.0 matches :6001 and has no id: no VM can take it", "WARN",
+         changed("CONFIGURATION-IDS", "[map] pins 7 of the topology's 8 ids", "WARN", "add lines to [map]")
+         + changed("CONFIGURATION-PINS", "0001:ce:00.0 matches :6001 and has no id: no VM can take it", "WARN",
                    "give it its id in [map]")
          + not_confirmed("PPU 7 = 0001:ce:00.0", "PPU 7 = no card")
-         + changed("cards", "7 on the PCI bus", "PASS") + changed("cards", "drivers: none 7", "PASS")
-         + changed("cards", "7 registers can be read", "PASS")),
+         + changed("CARDS-PRESENT", "7 on the PCI bus", "PASS") + changed("CARDS-DRIVER", "drivers: none 7", "PASS")
+         + changed("CARDS-REGISTERS", "7 registers can be read", "PASS")),
     case("absent", lambda host: host.remove_function(GUIDE_BDFS[3]),
          healthy_lines("8 on the", "none 8", "8 registers"),
-         changed("cards", f"{NAMES[3]}: not on the PCI bus", "FAIL",
+         changed("CARDS-PRESENT", f"{NAMES[3]}: not on the PCI bus", "FAIL",
                  "check that it is plugged in and powered, or correct [map]")
-         + changed("cards", "drivers: none 7", "PASS") + changed("cards", "7 registers can be read", "PASS"), 1),
+         + changed("CARDS-DRIVER", "drivers: none 7", "PASS") + changed("CARDS-REGISTERS", "7 registers can be read",
+                                                                        "PASS"), 1),
     case("drivers", lambda host: [host.set_driver(bdf, "ppu") for bdf in GUIDE_BDFS[1:3]],
          healthy_lines("none 8", "8 registers"),
-         changed("cards", "drivers: none 6, ppu 2", "PASS")
-         + changed("cards", "PPUs 1-2: resource0 cannot be mapped now: a driver or QEMU holds the card's registers "
+         changed("CARDS-DRIVER", "drivers: none 6, ppu 2", "PASS")
+         + changed("CARDS-REGISTERS",
+                   "PPUs 1-2: resource0 cannot be mapped now: a driver or QEMU holds the card's registers "
                    "(EINVAL)", "WARN", "it is read when a VM starts; --probe CARD tries an idle card")),
     case("off the bus", vanish, healthy_lines("8 registers"),
-         changed("cards", f"{NAMES[3]}: the register reads all ones: the card is off the bus or powered down; "
+         changed("CARDS-REGISTERS",
+                 f"{NAMES[3]}: the register reads all ones: the card is off the bus or powered down; "
                  "reset it or replace it", "FAIL", "no VM can take it before it answers"), 1),
     case("no resource", lose_register, healthy_lines("8 registers"),
-         changed("cards", f"{NAMES[3]}: resource0 is missing: the card has no such BAR; check bar in [registers]",
+         changed("CARDS-REGISTERS",
+                 f"{NAMES[3]}: resource0 is missing: the card has no such BAR; check bar in [registers]",
                  "FAIL", "no VM can take it before that is corrected"), 1),
     case("BAR without address", lambda host: set_bar(host, 3, 0, 0x40200), healthy_lines("8 registers"),
-         changed("cards", f"{NAMES[3]}: BAR 0 has no address: the kernel found no room for it; see dmesg, or set bar in "
+         changed("CARDS-REGISTERS",
+                 f"{NAMES[3]}: BAR 0 has no address: the kernel found no room for it; see dmesg, or set bar in "
                  "[registers]", "FAIL", "no VM can take it before that is corrected"), 1),
     case("I/O BAR", lambda host: set_bar(host, 3, 0xE000, 0x40101), healthy_lines("8 registers"),
-         changed("cards", f"{NAMES[3]}: BAR 0 is an I/O BAR; set bar in [registers]", "FAIL",
+         changed("CARDS-REGISTERS", f"{NAMES[3]}: BAR 0 is an I/O BAR; set bar in [registers]", "FAIL",
                  "no VM can take it before that is corrected"), 1),
     case("short BAR", lambda host: os.truncate(host.device(GUIDE_BDFS[3]) / "resource0", 4096),
          healthy_lines("8 registers"),
-         changed("cards", f"{NAMES[3]}: resource0 has 4096 bytes, too few for the register at 0x2f8e08; check bar, "
+         changed("CARDS-REGISTERS",
+                 f"{NAMES[3]}: resource0 has 4096 bytes, too few for the register at 0x2f8e08; check bar, "
                  "link_config and stride in [registers]", "FAIL", "no VM can take it before that is corrected"), 1),
     case("BAR claimed", claim_bar, healthy_lines("8 registers"),
-         changed("cards", f"{NAMES[3]}: resource0 cannot be mapped: 'efifb' has claimed the BAR (/proc/iomem), not a "
+         changed("CARDS-REGISTERS",
+                 f"{NAMES[3]}: resource0 cannot be mapped: 'efifb' has claimed the BAR (/proc/iomem), not a "
                  "driver of the card; keep it off the card (a boot framebuffer: boot with initcall_blacklist=sysfb_init)",
                  "FAIL", "no VM can take it before that is corrected"), 1),
     case("wrong BAR", lambda host: [host.write_register(3, 0xFFFFFFFF, register) for register in (0xBE382, 0xBE383)],
          healthy_lines("8 registers"),
-         changed("cards", f"{NAMES[3]}: all registers read all ones, though the card is on the bus; check bar, "
+         changed("CARDS-REGISTERS", f"{NAMES[3]}: all registers read all ones, though the card is on the bus; check bar, "
                  "link_config, link_status and stride in [registers], or reset the card", "FAIL",
                  "no VM can take it before that is corrected"), 1),
     case("all links cut", lambda host: host.write_register(3, 0xFFFFFFFF), [], []),
     case("decoding off", lambda host: [host.set_memory_decoding(bdf, False) or host.write_register(ppu, 0xFFFFFFFF)
                                        for ppu, bdf in enumerate(GUIDE_BDFS) if ppu in (1, 2, 3, 6)],
          healthy_lines("8 registers"),
-         changed("cards", "PPUs 1-3,6: memory decoding is off", "WARN",
+         changed("CARDS-REGISTERS", "PPUs 1-3,6: memory decoding is off", "WARN",
                  "it is read when a VM starts; --probe CARD tries an idle card")),
     case("virtual functions", lambda host: host.add_vf(5), healthy_lines("no virtual"),
-         changed("cards", f"{NAMES[5]}: 1 virtual functions are enabled", "WARN",
+         changed("CARDS-SRIOV", f"{NAMES[5]}: 1 virtual functions are enabled", "WARN",
                  "echo 0 into its sriov_numvfs before it is passed as a whole")),
     case("virtual functions of a driver", lambda host: [host.add_vf(5), host.set_driver(GUIDE_BDFS[5], "ppu")],
          healthy_lines("none 8", "8 registers", "no virtual"),
-         changed("cards", "drivers: none 7, ppu 1", "PASS")
-         + changed("cards", f"{NAMES[5]}: resource0 cannot be mapped now: a driver or QEMU holds the card's registers "
+         changed("CARDS-DRIVER", "drivers: none 7, ppu 1", "PASS")
+         + changed("CARDS-REGISTERS", f"{NAMES[5]}: resource0 cannot be mapped now: a driver or QEMU holds the card's registers "
                    "(EINVAL)", "WARN", "it is read when a VM starts; --probe CARD tries an idle card")
-         + changed("cards", f"{NAMES[5]}: 1 virtual functions are enabled, and no VM can take one: driver ppu keeps the "
+         + changed("CARDS-SRIOV", f"{NAMES[5]}: 1 virtual functions are enabled, and no VM can take one: driver ppu keeps the "
                    "registers", "WARN",
                    "set backend = ppudbg in [registers]; to pass it as a whole, echo 0 into its sriov_numvfs")),
     case("no group", lambda host: [(host.device(bdf) / "iommu_group").unlink() for bdf in GUIDE_BDFS],
          healthy_lines("each in an"),
-         changed("cards", "PPUs 0-7: in no IOMMU group", "FAIL",
+         changed("CARDS-GROUP", "PPUs 0-7: in no IOMMU group", "FAIL",
                  "switch the IOMMU on in the firmware; on Intel also boot with intel_iommu=on"), 1),
     case("a driver in the group", lambda host: shared_group(host, "0000:08:00.1", "ixgbe"),
          healthy_lines("nothing else in"),
-         changed("cards", f"{NAMES[0]}: 0000:08:00.1 with driver ixgbe is in its IOMMU group 10 too", "WARN",
+         changed("CARDS-ALONE", f"{NAMES[0]}: 0000:08:00.1 with driver ixgbe is in its IOMMU group 10 too", "WARN",
                  "bind it to vfio-pci, or pass it to the same VM")),
     case("vfio in the group", lambda host: shared_group(host, "0000:08:00.1", "vfio-pci"), [], []),
     case("a bridge in the group", lambda host: host.add_function("0000:07:00.0", 0x8086, 1, 0x060400, iommu_group=10),
          [], []),
     case("two cards in a group", two_cards_in_a_group, healthy_lines("nothing else in"),
-         changed("cards", f"{NAMES[0]}: PPU 1 is in its IOMMU group 10 too", "WARN",
+         changed("CARDS-ALONE", f"{NAMES[0]}: PPU 1 is in its IOMMU group 10 too", "WARN",
                  "give both to the same VM, or move one to another slot")
-         + changed("cards", f"{NAMES[1]}: PPU 0 is in its IOMMU group 10 too", "WARN",
+         + changed("CARDS-ALONE", f"{NAMES[1]}: PPU 0 is in its IOMMU group 10 too", "WARN",
                    "give both to the same VM, or move one to another slot")),
     case("no IOMMU", lambda host: shutil.rmtree(host.path("/sys/class/iommu")), healthy_lines("1 IOMMU"),
-         changed("iommu", "the kernel uses no IOMMU", "FAIL",
+         changed("IOMMU-ON", "the kernel uses no IOMMU", "FAIL",
                  "switch it on in the firmware; on Intel also boot with intel_iommu=on"), 1),
     case("no vfio", unload_vfio, healthy_lines("vfio-pci is"),
-         changed("iommu", "vfio-pci is neither loaded nor installed", "FAIL",
+         changed("IOMMU-VFIO", "vfio-pci is neither loaded nor installed", "FAIL",
                  "install the kernel's modules; modprobe vfio-pci"), 1),
     case("vfio installed", install_vfio, healthy_lines("vfio-pci is"),
-         changed("iommu", "vfio-pci is available", "PASS")),
+         changed("IOMMU-VFIO", "vfio-pci is available", "PASS")),
     case("unsafe interrupts",
          lambda host: host.write("/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts", "Y\n"),
          healthy_lines("pcie_acs_override"),
-         changed("iommu", "vfio lets guests forge interrupts (allow_unsafe_interrupts)", "WARN",
+         changed("IOMMU-SAFE", "vfio lets guests forge interrupts (allow_unsafe_interrupts)", "WARN",
                  "take allow_unsafe_interrupts=1 out of modprobe.d")),
     case("ACS override", lambda host: host.write("/proc/cmdline", "quiet pcie_acs_override=downstream\n"),
          healthy_lines("pcie_acs_override"),
-         changed("iommu", "IOMMU groups are split by force (pcie_acs_override)", "WARN",
+         changed("IOMMU-SAFE", "IOMMU groups are split by force (pcie_acs_override)", "WARN",
                  "boot without pcie_acs_override")),
     case("lockdown", lambda host: host.write("/sys/kernel/security/lockdown", "none [integrity] confidentiality\n"),
          healthy_lines("not locked"),
-         changed("security", "the kernel is locked down: no register can be mapped", "FAIL",
+         changed("SECURITY-LOCKDOWN", "the kernel is locked down: no register can be mapped", "FAIL",
                  "boot without lockdown (often: Secure Boot off)"), 1),
     case("relaxed", lambda host: host.write("/proc/cmdline", "quiet iomem=relaxed\n"), healthy_lines("iomem"),
-         changed("security", "registers of cards in use are open to every root process", "WARN",
+         changed("SECURITY-DEVMEM", "registers of cards in use are open to every root process", "WARN",
                  "boot without iomem=relaxed")),
-    case("AppArmor", confine, [], changed("security", "libvirtd's AppArmor profile lets hooks run", "PASS")),
+    case("AppArmor", confine, [], changed("SECURITY-APPARMOR", "libvirtd's AppArmor profile lets hooks run", "PASS")),
     case("AppArmor, ppudbg elsewhere", confine_with_ppudbg_in_opt, healthy_lines("are confirmed", "8 registers"),
          not_confirmed("backend = mmio", "backend = ppudbg") + no_registers_read()
-         + changed("ppudbg", "/opt/vendor/ppudbg can be executed", "PASS")
-         + changed("ppudbg", "only root can change it", "PASS")
-         + changed("ppudbg", "ppudbg --topo_read answers", "PASS")
-         + changed("security", "libvirtd's AppArmor profile lets hooks run", "PASS")),
+         + changed("PPUDBG-INSTALLED", "/opt/vendor/ppudbg can be executed", "PASS")
+         + changed("PPUDBG-PROTECTED", "only root can change it", "PASS")
+         + changed("PPUDBG-ANSWERS", "ppudbg --topo_read answers", "PASS")
+         + changed("SECURITY-APPARMOR", "libvirtd's AppArmor profile lets hooks run", "PASS")),
     case("AppArmor, engine elsewhere", confine_with_engine_in_opt, healthy_lines("the program that it starts"),
-         changed("hook", "libvirtd's AppArmor profile does not let it start /opt/bin/icn-hook", "FAIL",
+         changed("HOOK-ENGINE", "libvirtd's AppArmor profile does not let it start /opt/bin/icn-hook", "FAIL",
                  "add the line `/opt/bin/icn-hook PUx,` to /etc/apparmor.d/local/usr.sbin.libvirtd, "
                  "and reload the profile")
-         + changed("security", "libvirtd's AppArmor profile lets hooks run", "PASS"), 1),
+         + changed("SECURITY-APPARMOR", "libvirtd's AppArmor profile lets hooks run", "PASS"), 1),
     case("SELinux", lambda host: host.write("/sys/fs/selinux/enforce", "1"), [],
-         changed("security", "SELinux is enforced, and the hook is not labelled virt_hook_t", "WARN",
+         changed("SECURITY-SELINUX", "SELinux is enforced, and the hook is not labelled virt_hook_t", "WARN",
                  "restorecon -v /etc/libvirt/hooks/qemu")),
     case("open state", lambda host: host.path("/run/icn-hook").mkdir() or host.path("/run/icn-hook").chmod(0o777),
-         healthy_lines("cards: ", "state: "),
-         ["  state: /run/icn-hook is writable by others (mode 0777); find out what changed it and move it away : FAIL",
-          "      (correct that; until then no VM with cards can start)"], 1),
+         healthy_lines("CARDS-", "STATE-"),
+         changed("STATE-READABLE", "/run/icn-hook is writable by others (mode 0777); find out what changed it and move it "
+                 "away", "FAIL", "correct that; until then no VM with cards can start"), 1),
     case("damaged claim", damage_state, healthy_lines("claims: 0"),
-         changed("state", "/run/icn-hook/00000000-0000-4000-8000-000000000001.json: it is cut short; "
+         changed("STATE-SOUND", "/run/icn-hook/00000000-0000-4000-8000-000000000001.json: it is cut short; "
                  "run: icn-hook repair", "FAIL", "icn-hook repair"), 1),
     case("damaged memory", damage_memory, healthy_lines("claims: 0"),
-         changed("state", "/run/icn-hook/cards.json: it is cut short; run: icn-hook repair", "FAIL",
+         changed("STATE-SOUND", "/run/icn-hook/cards.json: it is cut short; run: icn-hook repair", "FAIL",
                  "icn-hook repair"), 1),
     case("a file of others", leave_file, healthy_lines("claims: 0"),
-         changed("state", "/run/icn-hook/x does not belong to icn-hook; find out what made it and move it away", "WARN",
+         changed("STATE-SOUND", "/run/icn-hook/x does not belong to icn-hook; find out what made it and move it away", "WARN",
                  "it is ignored")),
     case("note", note, [],
-         changed("state", "a killed hook left 0000:a2:00.0 enabled", "WARN",
+         changed("STATE-NOTES", "a killed hook left 0000:a2:00.0 enabled", "WARN",
                  "the next start or stop of a VM with cards switches it off, or icn-hook repair")),
     case("status file", lambda host: host.write("/run/libvirt/qemu/x.xml", "<domstatus"), [],
-         changed("state", "/run/libvirt/qemu/x.xml: line 1: not well-formed XML: "
+         changed("STATE-STATUS", "/run/libvirt/qemu/x.xml: line 1: not well-formed XML: "
                  "Couldn't find end of Start Tag domstatus; its VM, and the cards that it has, are not known", "WARN",
                  "restart that VM, or libvirtd")),
     case("unknown holder", hold_card, HELD,
@@ -400,38 +411,38 @@ FAULTS = [
     case("a stranger with iommufd", hold_through_iommufd, HELD,
          held("process 77 (cloud-hyperv), which is not a known VM", "end it, if it should not have the card")),
     case("every card held", hold_all, HELD,
-         changed("cards", "drivers: vfio-pci 8", "PASS")
-         + changed("cards", "no register can be read now: every card is in use, or absent", "WARN",
+         changed("CARDS-DRIVER", "drivers: vfio-pci 8", "PASS")
+         + changed("CARDS-REGISTERS", "no register can be read now: every card is in use, or absent", "WARN",
                    "icn-hook check shows what was read back when their VMs started")
-         + changed("cards", "PPUs 0-7: links that must be cut, and nothing shows that they are", "WARN",
+         + changed("CARDS-LINKS", "PPUs 0-7: links that must be cut, and nothing shows that they are", "WARN",
                    "icn-hook check names them; restart the VM to have them verified")
-         + changed("state", "PPUs 0-7: open through vfio by a process that is not a known VM", "WARN",
+         + changed("STATE-HOLDERS", "PPUs 0-7: open through vfio by a process that is not a known VM", "WARN",
                    "fuser -v /dev/vfio/* /dev/vfio/devices/* as root names the process")),
     case("ppudbg", ppudbg_backend, healthy_lines("are confirmed", "8 registers"),
          not_confirmed("backend = mmio", "backend = ppudbg") + no_registers_read()
-         + changed("ppudbg", "/usr/bin/ppudbg can be executed", "PASS")
-         + changed("ppudbg", "only root can change it", "PASS")
-         + changed("ppudbg", "ppudbg --topo_read answers", "PASS")),
+         + changed("PPUDBG-INSTALLED", "/usr/bin/ppudbg can be executed", "PASS")
+         + changed("PPUDBG-PROTECTED", "only root can change it", "PASS")
+         + changed("PPUDBG-ANSWERS", "ppudbg --topo_read answers", "PASS")),
     case("ppudbg fails", lambda host: ppudbg_backend(host, text="#!/bin/sh\necho no driver; exit 3\n"),
          healthy_lines("are confirmed", "8 registers"),
          not_confirmed("backend = mmio", "backend = ppudbg") + no_registers_read()
-         + changed("ppudbg", "/usr/bin/ppudbg can be executed", "PASS")
-         + changed("ppudbg", "only root can change it", "PASS")
-         + changed("ppudbg", "ppudbg --topo_read: /usr/bin/ppudbg ended with exit status 3: no driver", "FAIL",
+         + changed("PPUDBG-INSTALLED", "/usr/bin/ppudbg can be executed", "PASS")
+         + changed("PPUDBG-PROTECTED", "only root can change it", "PASS")
+         + changed("PPUDBG-ANSWERS", "ppudbg --topo_read: /usr/bin/ppudbg ended with exit status 3: no driver", "FAIL",
                    "ppudbg --topo_read needs the vendor's driver"), 1),
     case("ppudbg missing", lambda host: host.configure("[registers]\nbackend = ppudbg\n" + map_of(GUIDE_BDFS)),
          healthy_lines("are confirmed", "8 registers"),
          not_confirmed("backend = mmio", "backend = ppudbg") + no_registers_read()
-         + changed("ppudbg", "/usr/bin/ppudbg, which is to write the registers, is not there", "FAIL",
+         + changed("PPUDBG-INSTALLED", "/usr/bin/ppudbg, which is to write the registers, is not there", "FAIL",
                    "install it, or set path in [ppudbg]"), 1),
     case("ppudbg lies there", lambda host: host.write("/usr/bin/ppudbg", "").chmod(0o644), [],
-         changed("ppudbg", "/usr/bin/ppudbg cannot be executed", "WARN", "chmod 0755 it")),
+         changed("PPUDBG-INSTALLED", "/usr/bin/ppudbg cannot be executed", "WARN", "chmod 0755 it")),
     case("ppudbg writable", lambda host: ppudbg_backend(host, mode=0o777), healthy_lines("are confirmed", "8 registers"),
          not_confirmed("backend = mmio", "backend = ppudbg") + no_registers_read()
-         + changed("ppudbg", "/usr/bin/ppudbg can be executed", "PASS")
-         + changed("ppudbg", "users other than root can change what root runs", "FAIL",
+         + changed("PPUDBG-INSTALLED", "/usr/bin/ppudbg can be executed", "PASS")
+         + changed("PPUDBG-PROTECTED", "users other than root can change what root runs", "FAIL",
                    "chown root: it, and chmod 0755")
-         + changed("ppudbg", "ppudbg --topo_read answers", "PASS"), 1),
+         + changed("PPUDBG-ANSWERS", "ppudbg --topo_read answers", "PASS"), 1),
 ]
 
 
@@ -448,7 +459,10 @@ def test_json(healthy):
     result = healthy.engine("doctor", "--json")
     report = result.json()
     assert (result.status, report["schema"], report["ok"]) == (0, "icn-hook/doctor/1", True)
-    assert [changed(found["group"], found["text"], found["result"].upper())[0] for found in report["checks"]] == HEALTHY
+    assert [changed(found["code"], found["text"], found["result"].upper())[0] for found in report["checks"]] == HEALTHY
+    assert [f"{found['group']}-{found['check']}".upper() for found in report["checks"]] == [
+        found["code"] for found in report["checks"]
+    ]
     assert {found["remedy"] for found in report["checks"]} == {None}
     healthy.path(HOOK).chmod(0o644)
     result = healthy.engine("doctor", "--json", "--quiet")
@@ -459,6 +473,7 @@ def test_json(healthy):
             "ok": False,
             "checks": [
                 {
+                    "code": "HOOK-EXECUTABLE",
                     "group": "hook",
                     "check": "executable",
                     "result": "fail",
@@ -474,13 +489,13 @@ def test_a_host_with_nothing(tmp_path, healthy):
     (tmp_path / "nothing").mkdir()
     result = healthy.engine("doctor", "-q", ICN_SYSROOT=str(tmp_path / "nothing"))
     assert (result.status, result.stderr) == (1, "")
-    assert [line for line in result.stdout.decode().splitlines() if line.endswith(": FAIL")] == [
-        changed("hook", "not installed at /etc/libvirt/hooks/qemu", "FAIL")[0],
-        changed("configuration", f"cannot open {tmp_path}/nothing/etc/icn-hook/icn_topo.cfg: "
+    assert [line for line in result.stdout.decode().splitlines() if line.startswith("FAIL ")] == [
+        changed("HOOK-INSTALLED", "not installed at /etc/libvirt/hooks/qemu", "FAIL")[0],
+        changed("CONFIGURATION-TOPOLOGY", f"cannot open {tmp_path}/nothing/etc/icn-hook/icn_topo.cfg: "
                 "No such file or directory", "FAIL")[0],
-        changed("configuration", "no [map] in the configuration says which card is which PPU; run icn-hook setup", "FAIL")[0],
-        changed("iommu", "the kernel uses no IOMMU", "FAIL")[0],
-        changed("iommu", "vfio-pci is neither loaded nor installed", "FAIL")[0],
+        changed("CONFIGURATION-IDS", "no [map] in the configuration says which card is which PPU; run icn-hook setup", "FAIL")[0],
+        changed("IOMMU-ON", "the kernel uses no IOMMU", "FAIL")[0],
+        changed("IOMMU-VFIO", "vfio-pci is neither loaded nor installed", "FAIL")[0],
     ]
 
 
@@ -491,6 +506,6 @@ def test_many_cards(tmp_path):
     for bdf in host.bdfs[3:7] + host.bdfs[100:]:
         (host.device(bdf) / "iommu_group").unlink()
     found = lines(host, status=1)
-    assert changed("cards", "128 on the PCI bus", "PASS")[0] in found
-    assert changed("cards", "PPUs 3-6,100-127: in no IOMMU group", "FAIL")[0] in found
+    assert changed("CARDS-PRESENT", "128 on the PCI bus", "PASS")[0] in found
+    assert changed("CARDS-GROUP", "PPUs 3-6,100-127: in no IOMMU group", "FAIL")[0] in found
     assert len(found) < 40

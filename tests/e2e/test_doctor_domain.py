@@ -5,6 +5,7 @@ plan; the same findings as warnings of --dry-run."""
 import pytest
 
 from bystander import vm
+from doctor_report import changed
 from domain_xml import Domain, Hostdev
 from simhost import GUIDE_BDFS
 
@@ -27,17 +28,17 @@ def xml(domain, more=PINS):
     return domain.xml().replace("</uuid>", "</uuid>" + more)
 
 
-def line(text, result="PASS", remedy=None):
-    return [f"  domain: {text}".ljust(66) + f" : {result}"] + ([f"      ({remedy})"] if remedy else [])
+def line(check, text, result="PASS", remedy=None):
+    return changed(f"DOMAIN-{check}", text, result, remedy)
 
 
 FINE = (
-    line("its cards are on NUMA node 0")
-    + line("its vCPUs are pinned to NUMA node 0")
-    + line("its memory is bound to NUMA node 0")
-    + line("all functions of its cards are passed")
-    + line("libvirt will bind its cards to vfio-pci")
-    + line("VM 'a' would be isolated")
+    line("NUMA", "its cards are on NUMA node 0")
+    + line("VCPUS", "its vCPUs are pinned to NUMA node 0")
+    + line("MEMORY", "its memory is bound to NUMA node 0")
+    + line("FUNCTIONS", "all functions of its cards are passed")
+    + line("MANAGED", "libvirt will bind its cards to vfio-pci")
+    + line("PLAN", "VM 'a' would be isolated")
 )
 PLAN = [
     "VM 'a' would be isolated. Register writes, in this order (bit set = link cut):",
@@ -55,7 +56,7 @@ def doctor(host, text, *more, status=1):
 
 def findings(host, text):
     found = doctor(host, text)
-    start = next(number for number, words in enumerate(found) if words.startswith("  domain: "))
+    start = next(number for number, words in enumerate(found) if "  DOMAIN-" in words)
     end = next((number for number, words in enumerate(found) if words.startswith("VM 'a'")), len(found))
     return found[start:end]
 
@@ -68,9 +69,9 @@ def test_fine(host):
     found = doctor(host, xml(vm("a", 0, 1)))
     assert findings(host, xml(vm("a", 0, 1))) == FINE
     assert found[found.index(FINE[0]) + len(FINE):][:3] == PLAN
-    assert "  cards: 2 on the PCI bus".ljust(66) + " : PASS" in found
-    assert "  cards: all that is in their IOMMU groups is passed".ljust(66) + " : PASS" in found
-    assert not [words for words in doctor(host, xml(vm("a", 0, 1)), "-q") if "domain:" in words or "VM '" in words]
+    assert changed("CARDS-PRESENT", "2 on the PCI bus", "PASS")[0] in found
+    assert changed("CARDS-ALONE", "all that is in their IOMMU groups is passed", "PASS")[0] in found
+    assert not [words for words in doctor(host, xml(vm("a", 0, 1)), "-q") if "DOMAIN-" in words or "VM '" in words]
     assert warnings(host, xml(vm("a", 0, 1))) == []
 
 
@@ -91,7 +92,7 @@ def test_fine(host):
 )
 def test_placement(host, more, index, text, remedy):
     found = findings(host, xml(vm("a", 0, 1), more))
-    assert found == FINE[:index] + line(text, "WARN", remedy) + FINE[index + 1:]
+    assert found == FINE[:index] + line(("NUMA", "VCPUS", "MEMORY")[index], text, "WARN", remedy) + FINE[index + 1:]
     assert warnings(host, xml(vm("a", 0, 1), more)) == [f"{text}; {remedy}"]
 
 
@@ -104,9 +105,10 @@ def test_pins_of_each_vcpu(host):
 def test_two_nodes(host):
     text = xml(vm("a", 0, 4), PINS.replace("0-15", "0-63").replace("nodeset='0'", "nodeset='0-1'"))
     assert findings(host, text)[:2] == line(
-        "its cards are on NUMA nodes 0,1", "WARN", "icn-hook suggest 2 --numa 0 names cards of one node"
+        "NUMA", "its cards are on NUMA nodes 0,1", "WARN", "icn-hook suggest 2 --numa 0 names cards of one node"
     )
-    assert "its cards are on NUMA nodes 0,1; icn-hook suggest 2 --numa 0 names cards of one node" in warnings(host, text)
+    assert "its cards are on NUMA nodes 0,1; icn-hook suggest 2 --numa 0 names cards of one node" in warnings(host,
+                                                                                                              text)
 
 
 def test_one_node_in_the_host(host):
@@ -122,9 +124,9 @@ def test_functions_and_binding(host):
     host.set_driver(other, "snd")
     text = xml(Domain("a", [Hostdev(GUIDE_BDFS[0]), Hostdev(GUIDE_BDFS[1], managed=False)]))
     expected = (
-        line(f"{NAMES[0]}: function {other} of the card is not passed", "WARN",
+        line("FUNCTIONS", f"{NAMES[0]}: function {other} of the card is not passed", "WARN",
              "pass it too, as a <hostdev> of the same VM")
-        + line(f"{NAMES[1]}: managed='no', and it is not on vfio-pci", "WARN",
+        + line("MANAGED", f"{NAMES[1]}: managed='no', and it is not on vfio-pci", "WARN",
                "managed='yes', or virsh nodedev-detach before the start")
     )
     assert findings(host, text) == FINE[:3] + expected + FINE[5:]
@@ -161,20 +163,20 @@ def test_refused(host):
     assert (report["plan"]["verdict"], report["plan"]["writes"]) == ("refuse", [])
     assert report["plan"]["reason"].startswith(f"icn-hook: VM 'a' would not be started: {NAMES[1]} is owned by VM 'b'")
     assert report["checks"][-1] == {
-        "group": "domain", "check": "plan", "result": "fail", "text": report["plan"]["reason"], "remedy": None,
+        "code": "DOMAIN-PLAN", "group": "domain", "check": "plan", "result": "fail", "text": report["plan"]["reason"],
+        "remedy": None,
     }
 
 
 def test_without_cards(host):
     found = doctor(host, Domain("a").xml())
-    assert found[-2:] == [*line("VM 'a' uses no PPU"), "VM 'a' uses no PPU: nothing to do."]
-    assert not [words for words in found if words.startswith("  cards: ")]
+    assert found[-2:] == [*line("PLAN", "VM 'a' uses no PPU"), "VM 'a' uses no PPU: nothing to do."]
+    assert not [words for words in found if "  CARDS-" in words]
 
 
 def test_bad_input(host, tmp_path):
     result = host.engine("doctor", f"{tmp_path}/x.xml")
     assert (result.status, result.stdout) == (3, b"")
     assert result.stderr == f"icn-hook: cannot open {tmp_path}/x.xml: No such file or directory\n"
-    assert "  domain: icn-hook: no VM would be started with this XML: standard input: it is empty" in "\n".join(
-        doctor(host, "")
-    )
+    found = "\n".join(doctor(host, ""))
+    assert "icn-hook: no VM would be started with this XML: standard input: it is empty" in found

@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from bystander import vm
+from doctor_report import changed
 from simhost import GUIDE_BDFS
 
 CARD = f"PPU 5 ({GUIDE_BDFS[5]})"
@@ -52,20 +53,20 @@ def probe(host, card="5", *more, status=0):
     return result.stdout.decode().splitlines()
 
 
-def found(text, result, remedy=None):
-    return [f"  probe: {CARD} {text}".ljust(66) + f" : {result}"] + ([f"      ({remedy})"] if remedy else [])
+def found(check, text, result, remedy=None):
+    return changed(f"PROBE-{check}", f"{CARD} {text}", result, remedy)
 
 
-TAKES = found("takes a cut and gives it back", "PASS")
-NO_RESET = found("has no reset method: not tried", "WARN", "vfio cannot reset it either; see its reset_method")
-BACK = found("has its mask 0x00000000 again", "PASS")
+TAKES = found("CUT", "takes a cut and gives it back", "PASS")
+NO_RESET = found("RESET", "has no reset method: not tried", "WARN", "vfio cannot reset it either; see its reset_method")
+BACK = found("BACK", "has its mask 0x00000000 again", "PASS")
 
 
 def test_survives(host, reset):
     seen = []
     reset(lambda: seen.append(host.mask(5)))
     (host.device(GUIDE_BDFS[5]) / "reset_method").write_text("flr bus\n")
-    assert probe(host) == TAKES + found("keeps its cuts over a reset (flr bus)", "PASS") + BACK
+    assert probe(host) == TAKES + found("RESET", "keeps its cuts over a reset (flr bus)", "PASS") + BACK
     assert seen == [host.topology.required_mask(5, {ppu: {str(ppu)} for ppu in range(8)})]
     assert host.masks() == {ppu: 0 for ppu in range(8)}
     assert host.claim_files() == host.remembered() == {}
@@ -75,11 +76,12 @@ def test_does_not_survive(host, reset):
     host.write_register(5, 0x80000001)
     reset(lambda: host.write_register(5, 0x80000000))
     links = host.topology.required_mask(5, {ppu: {str(ppu)} for ppu in range(8)})
-    expected = found(f"loses cuts at a reset: 0x{links:08x} -> 0x00000000", "FAIL",
+    expected = found("RESET", f"loses cuts at a reset: 0x{links:08x} -> 0x00000000", "FAIL",
                      "no hook can hold the near end on this card: QEMU resets it; what remains: far ends of idle "
                      "cards, another reset_method")
     wired = 0x1 & links
-    assert probe(host, GUIDE_BDFS[5], status=1) == TAKES + expected + found(f"has its mask 0x{wired:08x} again", "PASS")
+    assert probe(host, GUIDE_BDFS[5], status=1) == TAKES + expected + found("BACK",
+                                                                            f"has its mask 0x{wired:08x} again", "PASS")
     assert host.mask(5) == 0x80000000 | wired
     assert host.claim_files() == host.remembered() == {}
 
@@ -90,8 +92,8 @@ def test_does_not_come_back(host, reset):
     reset(lambda: vanish(host))
     gone = "the register reads all ones: the card is off the bus or powered down; reset it or replace it"
     assert probe(host, status=1) == TAKES + found(
-        f"does not come back from a reset: {gone}", "FAIL", "no VM can take it before it answers"
-    ) + found(f"did not take its mask back: {CARD}: {gone}", "FAIL",
+        "RESET", f"does not come back from a reset: {gone}", "FAIL", "no VM can take it before it answers"
+    ) + found("BACK", f"did not take its mask back: {CARD}: {gone}", "FAIL",
               "the next start or stop of a VM with cards tries again, or icn-hook repair")
     assert host.claims() == {} and list(host.remembered()) == [GUIDE_BDFS[5]]
     (host.device(GUIDE_BDFS[5]) / "config").write_bytes(config)
@@ -117,7 +119,7 @@ def test_neighbour_of_a_vm(host, reset):
     before = host.masks()
     remembered = host.remembered()
     assert before[5] != 0
-    assert probe(host)[1:3] == found("is linked to a card that a VM has: no reset tried", "WARN",
+    assert probe(host)[1:3] == found("RESET", "is linked to a card that a VM has: no reset tried", "WARN",
                                      "try a card without links to a VM")
     assert host.masks() == before
     assert ([claim["name"] for claim in host.claims().values()], host.remembered()) == (["a"], remembered)
@@ -125,7 +127,7 @@ def test_neighbour_of_a_vm(host, reset):
 
 def test_no_open_link(host):
     host.write_register(5, 0xFFFF)
-    assert probe(host)[0:2] == found("has no open link to cut", "WARN",
+    assert probe(host)[0:2] == found("CUT", "has no open link to cut", "WARN",
                                      "set idle = restore, or try a card that has open links")
     assert host.mask(5) == 0xFFFF
 
@@ -164,7 +166,8 @@ REFUSALS = [
      f"{CARD} is in use by a; only an idle card can be tried"),
     ("5", lambda host: host.set_driver(GUIDE_BDFS[5], "vfio-pci") or host.set_enable(GUIDE_BDFS[5], 1), 4,
      f"{CARD} is in use by unknown; only an idle card can be tried"),
-    ("5", lambda host: host.set_driver(GUIDE_BDFS[5], "ppu"), 4, f"{CARD} is in use by the driver ppu; unbind it first"),
+    ("5", lambda host: host.set_driver(GUIDE_BDFS[5], "ppu"), 4,
+     f"{CARD} is in use by the driver ppu; unbind it first"),
     ("5", lambda host: host.pin_ids() or host.remove_function(GUIDE_BDFS[5]), 5, f"{CARD} is not on the PCI bus"),
     ("5", vanish, 5,
      "the register reads all ones: the card is off the bus or powered down; reset it or replace it"),

@@ -11,8 +11,8 @@ from doctor_report import HOUR, NAMES, changed, changes, healthy_host, healthy_l
 from libvirt_player import Libvirt
 from simhost import GUIDE_BDFS, IDENTITY
 
-CLAIMED = changed("state", "every file can be used; claims: 1", "PASS")
-ISOLATED = changed("cards", "links that must be cut: 6 (proven 6, gated 0)", "PASS")
+CLAIMED = changed("STATE-SOUND", "every file can be used; claims: 1", "PASS")
+ISOLATED = changed("CARDS-LINKS", "links that must be cut: 6 (proven 6, gated 0)", "PASS")
 
 
 @pytest.fixture(name="healthy")
@@ -34,11 +34,11 @@ def test_a_daemon_that_has_called(healthy):
     healthy.write(f"/proc/{daemon['pid']}/stat", stat)
     gone, come = changes(healthy)
     assert gone == healthy_lines("older than", "has to be cut", "claims: 0")
-    assert come == changed("hook", f"libvirtd (pid {daemon['pid']}) has called it", "PASS") + ISOLATED + CLAIMED
+    assert come == changed("HOOK-KNOWN", f"libvirtd (pid {daemon['pid']}) has called it", "PASS") + ISOLATED + CLAIMED
 
 
 def over(text):
-    return changed("state", text, "WARN", "icn-hook repair")
+    return changed("STATE-CURRENT", text, "WARN", "icn-hook repair")
 
 
 def test_a_claim_that_is_over(healthy):
@@ -50,7 +50,7 @@ def test_a_claim_that_is_over(healthy):
         "VM 'a' has ended, or its start failed, without a call that said so; the next hook or `icn-hook repair` gives "
         "its cards back"
     ) + changed(
-        "state", "PPUs 0-3,6-7: cuts by icn-hook that nothing needs any more; owed mask 0x00000000", "WARN",
+        "STATE-DEBTS", "PPUs 0-3,6-7: cuts by icn-hook that nothing needs any more; owed mask 0x00000000", "WARN",
         "icn-hook repair; a driver that holds the card has to be unbound first",
     )
     assert healthy.engine("repair").status == 0
@@ -68,7 +68,7 @@ def test_an_end_that_was_noted(healthy):
     healthy.write_status(vm("a", 0, 1), 4711)
     healthy.start_process(4711)
     assert changed(
-        "state", "the end of VM 'a' was noted, but its process 4711 lives; the note is ignored", "WARN",
+        "STATE-CURRENT", "the end of VM 'a' was noted, but its process 4711 lives; the note is ignored", "WARN",
         "see who called the hook for it",
     )[0] in changes(healthy)[1]
 
@@ -82,7 +82,7 @@ def test_a_claim_from_the_future(healthy):
     gone, come = changes(healthy)
     assert gone == healthy_lines("has to be cut", "claims: 0", "left over")
     assert come[:-2] == ISOLATED + CLAIMED
-    assert come[-2].startswith("  state: the claim of VM 'a' is from the future; ") and come[-2].endswith(" : WARN")
+    assert come[-2].startswith("WARN  STATE-CURRENT            the claim of VM 'a' is from the future; ")
 
 
 def test_a_foreign_claim(healthy):
@@ -91,7 +91,7 @@ def test_a_foreign_claim(healthy):
     (healthy.path("/run/icn-hook") / IDENTITY).unlink()
     healthy.configure("[map]\n" + "".join(f"{ppu} = {bdf}\n" for ppu, bdf in enumerate(GUIDE_BDFS) if ppu != 0))
     assert changed(
-        "state", "the claim of VM 'a' names 0000:08:00.0, which has no id", "WARN",
+        "STATE-OWN", "the claim of VM 'a' names 0000:08:00.0, which has no id", "WARN",
         "give the card its id back in [map], or stop that VM",
     )[0] in changes(healthy)[1]
 
@@ -101,11 +101,11 @@ def test_cuts_that_are_missing(healthy):
     prepare(healthy, vm("a", 0, 1))
     masks = healthy.masks()
     healthy.write_register(6, masks[6] & ~1)
-    missing = changed("cards", f"{NAMES[6]}: cuts are missing", "FAIL",
+    missing = changed("CARDS-LINKS", f"{NAMES[6]}: cuts are missing", "FAIL",
                       "icn-hook repair; icn-hook check names the masks")
     assert changes(healthy, status=1) == (healthy_lines("has to be cut", "claims: 0"), missing + CLAIMED)
     healthy.write_register(0, masks[0] & ~1)
-    leak = changed("cards", "PPUs 0,6: an open link across a VM's boundary", "FAIL",
+    leak = changed("CARDS-LINKS", "PPUs 0,6: an open link across a VM's boundary", "FAIL",
                    "icn-hook repair; stop the VM if the link stays open (icn-hook check names it)")
     assert changes(healthy, status=1) == (healthy_lines("has to be cut", "claims: 0"), leak + CLAIMED)
     assert healthy.engine("repair").status == 0
@@ -115,8 +115,8 @@ def test_cuts_that_are_missing(healthy):
 def running(come):
     return (
         healthy_lines("none 8", "8 registers", "has to be cut", "claims: 0"),
-        changed("cards", "drivers: vfio-pci 2, none 6", "PASS")
-        + changed("cards", "registers that can be read: 6; cards in use: 2", "PASS") + come + CLAIMED,
+        changed("CARDS-DRIVER", "drivers: vfio-pci 2, none 6", "PASS")
+        + changed("CARDS-REGISTERS", "registers that can be read: 6; cards in use: 2", "PASS") + come + CLAIMED,
     )
 
 
@@ -126,14 +126,14 @@ def test_a_vm_that_runs(healthy):
     assert libvirt.start(vm("a", 0, 1)).running
     assert changes(healthy) == running(ISOLATED)
     assert libvirt.start(vm("b", 6)).running
-    assert changed("cards", "links that must be cut: 9 (proven 8, gated 1)", "PASS")[0] in changes(healthy)[1]
+    assert changed("CARDS-LINKS", "links that must be cut: 9 (proven 8, gated 1)", "PASS")[0] in changes(healthy)[1]
 
 
 def test_a_vm_that_never_passed_the_gate(healthy):
     """icn-hook lost its memory, or was installed after the start."""
     assert Libvirt(healthy).start(vm("a", 0, 1)).running
     shutil.rmtree(healthy.path("/run/icn-hook"))
-    gone, come = running(changed("cards", "PPUs 0-1: not read back for its VM before QEMU opened it", "WARN",
+    gone, come = running(changed("CARDS-LINKS", "PPUs 0-1: not read back for its VM before QEMU opened it", "WARN",
                                  "restart the VM to have its cuts verified"))
     assert changes(healthy) == (gone[:-1], come[:-1])
 
@@ -145,7 +145,8 @@ def test_a_debt(healthy):
     healthy.set_driver(GUIDE_BDFS[6], "ppu")
     libvirt.stop("a")
     come = changes(healthy)[1]
-    assert changed("state", f"{NAMES[6]}: cuts by icn-hook that nothing needs any more; owed mask 0x00000000", "WARN",
+    assert changed("STATE-DEBTS", f"{NAMES[6]}: cuts by icn-hook that nothing needs any more; owed mask 0x00000000",
+                   "WARN",
                    "icn-hook repair; a driver that holds the card has to be unbound first")[0] in come
 
 
@@ -159,6 +160,6 @@ def test_an_unverified_link(healthy):
     healthy.write("/run/icn-hook/cards.json", json.dumps(memory))
     healthy.set_driver(GUIDE_BDFS[6], "vfio-pci")
     healthy.hold(GUIDE_BDFS[6])
-    unverified = changed("cards", f"{NAMES[6]}: links that must be cut, and nothing shows that they are", "WARN",
+    unverified = changed("CARDS-LINKS", f"{NAMES[6]}: links that must be cut, and nothing shows that they are", "WARN",
                          "icn-hook check names them; restart the VM to have them verified")
     assert unverified[0] in changes(healthy, status=1)[1]

@@ -112,6 +112,24 @@ def test_settings():
     assert has_tag(page["SECTION [map]", None], "ID = ADDRESS")
 
 
+def test_every_code_of_doctor(page):
+    """What the source can print is in the table, in its order, and the source prints all of it."""
+    source = (TREE / "src/doctor/report.c").read_text()
+    codes = dict(re.findall(r'^    \[(CHECK_\w+)\] = "([A-Z-]+)",$', source, re.M))
+    assert len(codes) == source.count("[CHECK_") - 1 >= 50
+    assert [code.replace("-", "_") for code in codes.values()] == [name.removeprefix("CHECK_") for name in codes]
+    documented = re.findall(r"^(\w+-\w+) +\S", "\n".join(page["FINDINGS OF DOCTOR", None]), re.M)
+    assert documented == list(codes.values())
+    others = [path.read_text() for path in (TREE / "src").rglob("*.c") if path.name != "report.c"]
+    assert [name for name in codes if not any(re.search(rf"\b{name}\b", text) for text in others)] == []
+
+
+def test_the_runbook_names_codes_that_are_there():
+    codes = re.findall(r'^    \[CHECK_\w+\] = "([A-Z-]+)",$', (TREE / "src/doctor/report.c").read_text(), re.M)
+    named = re.findall(r"\b[A-Z]{2,}-[A-Z]+\b", (TREE / "doc/runbook.md").read_text())
+    assert named and set(named) - set(codes) == set()
+
+
 def test_help_fits_a_terminal(host, table):
     for verb in [None, *(verb["name"] for verb in table["verbs"])]:
         text = host.engine("help", *([verb] if verb else [])).stdout.decode()

@@ -93,7 +93,7 @@ def test_a_card_that_has_moved(scene, outside):
         assert (check.status, check.output) == (3, f"icn-hook: {moved}\n")
         doctor = scene.icn("doctor")
         failed = [line for line in doctor.stdout.splitlines() if moved in line]
-        assert doctor.status == 1 and len(failed) == 1 and failed[0].endswith(": FAIL"), doctor.output
+        assert doctor.status == 1 and len(failed) == 1 and failed[0].startswith("FAIL "), doctor.output
         scene.start(plain)
         assert scene.state(running) == "running"
     finally:

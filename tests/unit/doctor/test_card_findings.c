@@ -32,7 +32,7 @@ static void test_nothing(void **state)
     struct card_findings findings = {0};
     (void)state;
     assert_int_equal(card_count(&examination), CARDS);
-    card_findings_report(&findings, &examination, "cards", "x", "%d fine", 8);
+    card_findings_report(&findings, &examination, CHECK_CARDS_GROUP, "%d fine", 8);
     assert_int_equal(examination.report.count, 1);
     assert_string_equal(examination.report.findings[0].text, "8 fine");
     assert_int_equal(examination.report.findings[0].result, RESULT_PASS);
@@ -51,7 +51,7 @@ static void test_merged(void **state)
         }
     }
     card_findings_add(&findings, 4, RESULT_WARN, NULL, "odd");
-    card_findings_report(&findings, &examination, "cards", "x", "fine");
+    card_findings_report(&findings, &examination, CHECK_CARDS_GROUP, "fine");
     assert_int_equal(findings.count, 0);
     assert_int_equal(examination.report.count, 3);
     assert_string_equal(examination.report.findings[0].text, "PPUs 0-3,5-7: odd");
