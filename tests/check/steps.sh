@@ -2,12 +2,15 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The steps of ./dev check.  Each can run alone: it builds what it needs.
 
-# These three are read by ./dev.
+# These are read by ./dev.
 # shellcheck disable=SC2034
 LOGS=$ROOT/build-check/logs
 # shellcheck disable=SC2034
 STEPS=(build unit e2e torture lint corpus prove model sanitizers valgrind clang coverage static
     distcheck rpm packages system apparmor)
+# For daily work: each function's first tests, and a quarter of those.
+# shellcheck disable=SC2034
+QUICK_STEPS=(build unit lint e2e)
 # shellcheck disable=SC2034
 declare -A STEP_TITLE=(
     [build]="gcc, every warning an error"
