@@ -15,6 +15,7 @@
 #include "cli/options.h"
 #include "engine/hotplug.h"
 #include "engine/trail.h"
+#include "host/sysfs.h"
 #include "hypervisor/libvirt.h"
 
 enum { WAIT_DEFAULT_MS = 120000, UNDO_MS = 30000, LOOK_AGAIN_MS = 100 };
@@ -28,7 +29,8 @@ struct change {
     struct machine *machine; /* for what is printed: sessions have machines of their own */
     struct group_report report;
     struct notes notes;
-    bool changed; /* libvirt was asked to change the VM: a failure is logged */
+    bool changed;        /* libvirt was asked to change the VM: a failure is logged */
+    bool taken[PPU_MAX]; /* by id: bound to vfio-pci for this */
 };
 
 typedef int hotplug_step(struct session *session, struct change *change, struct error *err);
@@ -156,13 +158,54 @@ static int hotplug_wait(const struct change *change, int ppu, bool want, int64_t
     return -1;
 }
 
-/* What was attached is detached again, the last first, and what the VM does not have is given back.  ERR says what
- * failed, and gets what became of the rest. */
-static void attach_undo(struct change *change, int failed, struct error *err)
+/* A card that libvirt binds to vfio-pci as it attaches it is reset then, and what was read back of it before counts
+ * no more.  So one that no driver has is bound as soon as it is reserved; if that fails, libvirt may attach it all the
+ * same.  True: a card was bound. */
+static bool attach_take(struct change *change)
+{
+    bool any = false;
+    for (int ppu = hotplug_next(&change->plug, -1); ppu >= 0; ppu = hotplug_next(&change->plug, ppu)) {
+        struct bdf bdf = change->machine->card[ppu];
+        struct pci_state state;
+        struct error err;
+        char card[CARD_TEXT_SIZE];
+        sysfs_read_state(bdf, &state);
+        if (!state.present || state.driver[0] != '\0') {
+            continue;
+        }
+        change->taken[ppu] = libvirt_move_device(change->uri, bdf, true, change->deadline, &err) == 0;
+        any |= change->taken[ppu];
+        if (!change->taken[ppu]) {
+            notes_add(&change->notes, NOTE_WARNING, NOTE_LIBVIRT, ppu, change->plug.vm,
+                      "%s is bound to vfio-pci only when it is attached, so `check` ends with 7 until the VM's next "
+                      "start: %s",
+                      machine_card_text(change->machine, ppu, card), err.text);
+        }
+    }
+    return any;
+}
+
+/* Those from FIRST on, which the VM does not get. */
+static void attach_return(struct change *change, int first, struct error *err)
+{
+    for (int ppu = first; ppu < PPU_MAX; ppu++) {
+        struct error trouble;
+        char card[CARD_TEXT_SIZE];
+        if (change->taken[ppu] && libvirt_move_device(change->uri, change->machine->card[ppu], false,
+                                                      deadline_after_ms(UNDO_MS), &trouble) < 0) {
+            error_append(err, "; %s stays on vfio-pci: %s", machine_card_text(change->machine, ppu, card),
+                         trouble.text);
+        }
+    }
+}
+
+/* What was attached before card FAILED is detached again, the last first, unless the VM has ended, which has none then;
+ * and what the VM does not have is given back.  ERR says what failed, and gets what became of the rest. */
+static void attach_undo(struct change *change, int failed, bool lives, struct error *err)
 {
     struct error trouble;
     bool is_whole = true;
-    for (int ppu = failed - 1; ppu >= 0; ppu--) {
+    for (int ppu = failed - 1; lives && ppu >= 0; ppu--) {
         int64_t deadline = deadline_after_ms(UNDO_MS);
         if (change->plug.cards.of[ppu] == IN_NO_GROUP) {
             continue;
@@ -173,6 +216,7 @@ static void attach_undo(struct change *change, int failed, struct error *err)
             is_whole = false;
         }
     }
+    attach_return(change, failed, err);
     if (take_step(change, step_end, &trouble) < 0) {
         error_append(err, "; %s", trouble.text);
         is_whole = false;
@@ -192,6 +236,7 @@ static void attach_leave(struct change *change, int ppu, struct error *err)
                  "; it is not known whether it will be, so the card stays isolated as '%s' until libvirt's status file "
                  "lists it; call attach or detach again when libvirt answers",
                  change->plug.names[change->plug.cards.of[ppu]]);
+    attach_return(change, ppu + 1, err);
     if (take_step(change, step_end, &trouble) < 0) {
         error_append(err, "; %s", trouble.text);
     }
@@ -214,7 +259,7 @@ static int attach_card(struct change *change, int ppu, struct error *err)
         lives = true;
     }
     if (outcome == LIBVIRT_REFUSED || !lives) {
-        attach_undo(change, lives ? ppu : 0, err); /* a VM that has ended has none of them */
+        attach_undo(change, ppu, lives, err);
     } else {
         attach_leave(change, ppu, err);
     }
@@ -225,6 +270,12 @@ static int attach_cards(struct change *change, struct error *err)
 {
     if (take_step(change, step_reserve, err) < 0) {
         return error_wrap(err, "VM '%s' gets no card", change->plug.vm);
+    }
+    /* Once more: what was cut is read back after the binding. */
+    if (attach_take(change) && take_step(change, step_reserve, err) < 0) {
+        error_wrap(err, "VM '%s' gets no card", change->plug.vm);
+        attach_undo(change, 0, true, err);
+        return -1;
     }
     change->changed = true;
     for (int ppu = hotplug_next(&change->plug, -1); ppu >= 0; ppu = hotplug_next(&change->plug, ppu)) {

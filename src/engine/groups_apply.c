@@ -72,8 +72,10 @@ static int identify_all(const struct application *application, const char *const
         }
         const struct session *session = application->session;
         const struct owner *existing = find_existing(application, group, given);
-        /* A process has nothing to do with a group that is there, but for what an attach that was killed left. */
-        if (existing && session->bound_to.pid != 0 && !(session->reserves && existing->pid == 0)) {
+        /* A process has nothing to do with a group that is there, but for what it reserved itself, and what an
+         * attach that was killed left. */
+        if (existing && session->bound_to.pid != 0 &&
+            !(session->reserves && (existing->pid == 0 || existing->pid == session->bound_to.pid))) {
             existing = NULL;
         }
         snprintf(usual, sizeof usual, "manual-%d", card_groups_next(application->groups, group, -1));

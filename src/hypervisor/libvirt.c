@@ -33,8 +33,8 @@
 enum { DEADLINE_MS = 5000, ANSWER_LIMIT = 256 << 20 };
 enum { ANSWER = 'a', REASON = 'r', NONE = 'n', LOST = 'l' };
 
-/* What libvirt is asked for. */
-enum wish { WISH_CONFIGURED, WISH_RUNNING, WISH_UUID, WISH_ATTACH, WISH_DETACH };
+/* What libvirt is asked for; from WISH_ATTACH on, to change something. */
+enum wish { WISH_CONFIGURED, WISH_RUNNING, WISH_UUID, WISH_ATTACH, WISH_DETACH, WISH_TAKE, WISH_RETURN };
 
 /* What a question to libvirt comes down to, in the process that loads it. */
 struct question {
@@ -42,55 +42,47 @@ struct question {
     const char *uri;
     const char *name;   /* of the domain; WISH_RUNNING: all that run */
     const char *uuid;   /* its own, of WISH_ATTACH and WISH_DETACH */
-    const char *device; /* likewise: the device's XML */
+    const char *device; /* likewise: the device's XML; WISH_TAKE and WISH_RETURN: libvirt's name of it */
     int64_t deadline;
 };
 
 #ifdef HAVE_LIBVIRT
 
-/* The functions of libvirt that are used. */
+/* The functions of libvirt that are used, and the names that they have here. */
+#define LIBVIRT_FUNCTIONS(F)                                                                                           \
+    F(connect, virConnectOpenReadOnly)                                                                                 \
+    F(connect_to_change, virConnectOpen)                                                                               \
+    F(close, virConnectClose)                                                                                          \
+    F(is_connected, virConnectIsAlive)                                                                                 \
+    F(look_up, virDomainLookupByName)                                                                                  \
+    F(look_up_uuid, virDomainLookupByUUIDString)                                                                       \
+    F(list, virConnectListAllDomains)                                                                                  \
+    F(is_active, virDomainIsActive)                                                                                    \
+    F(name, virDomainGetName)                                                                                          \
+    F(uuid, virDomainGetUUIDString)                                                                                    \
+    F(xml, virDomainGetXMLDesc)                                                                                        \
+    F(attach, virDomainAttachDeviceFlags)                                                                              \
+    F(detach, virDomainDetachDeviceFlags)                                                                              \
+    F(release, virDomainFree)                                                                                          \
+    F(look_up_device, virNodeDeviceLookupByName)                                                                       \
+    F(take_device, virNodeDeviceDetachFlags)                                                                           \
+    F(return_device, virNodeDeviceReAttach)                                                                            \
+    F(release_device, virNodeDeviceFree)                                                                               \
+    F(code, virGetLastErrorCode)                                                                                       \
+    F(message, virGetLastErrorMessage)                                                                                 \
+    F(set_error_handler, virSetErrorFunc)
+
+#define LIBVIRT_MEMBER(name, function) __typeof__(function) *name;
+#define LIBVIRT_SYMBOL(name, function) {#function, offsetof(struct library, name)},
+
 struct library {
-    __typeof__(virConnectOpenReadOnly) *connect;
-    __typeof__(virConnectOpen) *connect_to_change;
-    __typeof__(virConnectClose) *close;
-    __typeof__(virConnectIsAlive) *is_connected;
-    __typeof__(virDomainLookupByUUIDString) *look_up_uuid;
-    __typeof__(virDomainIsActive) *is_active;
-    __typeof__(virDomainAttachDeviceFlags) *attach;
-    __typeof__(virDomainDetachDeviceFlags) *detach;
-    __typeof__(virGetLastErrorCode) *code;
-    __typeof__(virDomainLookupByName) *look_up;
-    __typeof__(virConnectListAllDomains) *list;
-    __typeof__(virDomainGetName) *name;
-    __typeof__(virDomainGetUUIDString) *uuid;
-    __typeof__(virDomainGetXMLDesc) *xml;
-    __typeof__(virDomainFree) *release;
-    __typeof__(virGetLastErrorMessage) *message;
-    __typeof__(virSetErrorFunc) *set_error_handler;
+    LIBVIRT_FUNCTIONS(LIBVIRT_MEMBER)
 };
 
 static const struct {
     const char *name;
     size_t offset;
-} libvirt_symbols[] = {
-    {"virConnectOpenReadOnly", offsetof(struct library, connect)},
-    {"virConnectOpen", offsetof(struct library, connect_to_change)},
-    {"virConnectClose", offsetof(struct library, close)},
-    {"virConnectIsAlive", offsetof(struct library, is_connected)},
-    {"virDomainLookupByUUIDString", offsetof(struct library, look_up_uuid)},
-    {"virDomainIsActive", offsetof(struct library, is_active)},
-    {"virDomainAttachDeviceFlags", offsetof(struct library, attach)},
-    {"virDomainDetachDeviceFlags", offsetof(struct library, detach)},
-    {"virGetLastErrorCode", offsetof(struct library, code)},
-    {"virDomainLookupByName", offsetof(struct library, look_up)},
-    {"virConnectListAllDomains", offsetof(struct library, list)},
-    {"virDomainGetName", offsetof(struct library, name)},
-    {"virDomainGetUUIDString", offsetof(struct library, uuid)},
-    {"virDomainGetXMLDesc", offsetof(struct library, xml)},
-    {"virDomainFree", offsetof(struct library, release)},
-    {"virGetLastErrorMessage", offsetof(struct library, message)},
-    {"virSetErrorFunc", offsetof(struct library, set_error_handler)},
-};
+} libvirt_symbols[] = {LIBVIRT_FUNCTIONS(LIBVIRT_SYMBOL)};
 
 static void libvirt_be_quiet(void *data, virErrorPtr error)
 {
@@ -210,12 +202,27 @@ static char libvirt_change(const struct library *library, virConnectPtr connecti
     return result == 0 ? ANSWER : is_lost ? LOST : REASON;
 }
 
+/* Takes a device from the driver that has it, if one has, and binds it to vfio-pci; or gives it back. */
+static char libvirt_move(const struct library *library, virConnectPtr connection, const struct question *question,
+                         FILE *answer)
+{
+    virNodeDevicePtr device = library->look_up_device(connection, question->device);
+    if (!device) {
+        return libvirt_complain(library, question, answer);
+    }
+    int result =
+        question->wish == WISH_TAKE ? library->take_device(device, NULL, 0) : library->return_device(device);
+    char kind = result < 0 ? libvirt_complain(library, question, answer) : ANSWER;
+    library->release_device(device);
+    return kind;
+}
+
 /* Writes the answer to ANSWER, each text with its zero byte: name, UUID and XML of each domain; or the UUID; or
  * nothing. Returns what it is; if that is not ANSWER, the reason was written instead. */
 static char libvirt_answer(const struct question *question, FILE *answer)
 {
     struct library library;
-    bool changes = question->wish == WISH_ATTACH || question->wish == WISH_DETACH;
+    bool changes = question->wish >= WISH_ATTACH;
     if (libvirt_load(&library, answer) < 0) {
         return REASON;
     }
@@ -223,10 +230,16 @@ static char libvirt_answer(const struct question *question, FILE *answer)
     if (!connection) {
         return libvirt_complain(&library, question, answer);
     }
-    char result = changes                             ? libvirt_change(&library, connection, question, answer)
-                  : question->wish == WISH_UUID       ? libvirt_find(&library, connection, question, answer)
-                  : question->wish == WISH_CONFIGURED ? libvirt_describe_one(&library, connection, question, answer)
-                                                      : libvirt_describe_all(&library, connection, question, answer);
+    static char (*const answers[])(const struct library *, virConnectPtr, const struct question *, FILE *) = {
+        [WISH_CONFIGURED] = libvirt_describe_one,
+        [WISH_RUNNING] = libvirt_describe_all,
+        [WISH_UUID] = libvirt_find,
+        [WISH_ATTACH] = libvirt_change,
+        [WISH_DETACH] = libvirt_change,
+        [WISH_TAKE] = libvirt_move,
+        [WISH_RETURN] = libvirt_move,
+    };
+    char result = answers[question->wish](&library, connection, question, answer);
     library.close(connection);
     return result;
 }
@@ -414,4 +427,21 @@ enum libvirt_outcome libvirt_change_device(const char *uri, const char *uuid, co
     }
     buffer_free(&answer);
     return LIBVIRT_DONE;
+}
+
+int libvirt_move_device(const char *uri, struct bdf bdf, bool take, int64_t deadline, struct error *err)
+{
+    char name[sizeof "pci_" + BDF_TEXT_SIZE] = "pci_";
+    struct buffer answer = {0};
+    bdf_format(bdf, name + strlen(name));
+    for (char *mark = name; (mark = strpbrk(mark, ":.")); mark++) {
+        *mark = '_';
+    }
+    const struct question question = {
+        .wish = take ? WISH_TAKE : WISH_RETURN, .uri = uri, .device = name, .deadline = deadline};
+    if (libvirt_ask(&question, &answer, err) < 0 || libvirt_check(&question, &answer, err) < 0) {
+        return -1;
+    }
+    buffer_free(&answer);
+    return 0;
 }

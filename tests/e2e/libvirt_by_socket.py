@@ -13,7 +13,7 @@ from domain_xml import Hostdev
 from libvirt_player import Libvirt
 
 SOURCE = Path(__file__).resolve().with_suffix(".c")
-NO_DOMAIN, OPERATION_FAILED = 42, 9
+NO_DOMAIN, OPERATION_FAILED, NO_DEVICE = 42, 9, 43
 AFFECT_LIVE = "1"
 
 
@@ -37,6 +37,7 @@ class Daemon:
         self.shut_off = {}  # name -> domain
         self.before = {}
         self.calls = []
+        self.taken = {}  # bdf -> the driver that had it
         self.end = threading.Event()
         path = host.root.parent / f"{host.root.name}.socket"
         self.environment = {"LD_LIBRARY_PATH": str(library), "ICN_TEST_LIBVIRT": str(path)}
@@ -102,10 +103,37 @@ class Daemon:
         self.libvirt.check(f"attach of {bdf}")
         return "0 "
 
+    @staticmethod
+    def _bdf(device):
+        return "{}:{}:{}.{}".format(*re.fullmatch(r"pci_(\w{4,})_(\w\w)_(\w\w)_(\w)", device).groups())
+
+    def _device(self, device):
+        is_there = self.host.device(self._bdf(device)).exists()
+        return "0 " if is_there else f"{NO_DEVICE} Node device not found: no node device with matching name '{device}'"
+
+    def _take(self, device):
+        bdf = self._bdf(device)
+        answer = self.before.get("take", lambda bdf: None)(bdf)
+        if answer:
+            return answer
+        self.taken[bdf] = self.host.driver(bdf)
+        self.host.set_driver(bdf, "vfio-pci")
+        return "0 "
+
+    def _return(self, device):
+        bdf = self._bdf(device)
+        answer = self.before.get("return", lambda bdf: None)(bdf)
+        if answer:
+            return answer
+        if bdf in self.taken:
+            self.host.set_driver(bdf, self.taken.pop(bdf))
+        return "0 "
+
     def detach(self, name, bdf):
         if bdf not in [device.bdf for device in self.libvirt.running[name].domain.devices]:
             return f"{OPERATION_FAILED} device not found"
         self.libvirt.hot_unplug(name, bdf)
+        self._return(f"pci_{re.sub('[:.]', '_', bdf)}")
         return "0 "
 
     def _attach(self, rest):
