@@ -65,7 +65,8 @@ bool doctor_finds_hook(void);
 enum answer { ANSWER_NOT_TOLD, ANSWER_NO, ANSWER_YES };
 struct hook_answers {
     enum answer is_installed; /* libvirt would find a hook of ours that can be executed */
-    enum answer is_known; /* NO: it is newer than a daemon that runs, and which has not called it as far as is seen */
+    /* NO: it is newer than a daemon that runs, or not where that finds it, and no call of its is known. */
+    enum answer is_known;
 };
 /* The same judgement as the checks of doctor.  SESSION has looked. */
 struct hook_answers doctor_ask_about_hook(const struct session *session);

@@ -25,6 +25,7 @@
 #include "core/ownership.h"
 #include "doctor/checks.h"
 #include "doctor/facts.h"
+#include "host/process.h"
 
 #define GROUPS "/sys/kernel/iommu_groups"
 
@@ -87,6 +88,18 @@ void check_iommu(struct examination *examination)
     }
 }
 
+/* The kernel leaves bridges out of account by the type of their header, whatever their class says
+ * (drivers/vfio, vfio_dev_driver_allowed).  What cannot be read is no bridge. */
+static bool is_bridge(const char *name)
+{
+    enum { HEADER_TYPE = 0x0e, MULTIFUNCTION = 0x80 };
+    unsigned char header[HEADER_TYPE + 1] = {0};
+    CLEANUP_FREE char *path = paths_resolve(PATH_PCI_DEVICES "/%s/config", name);
+    CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool is_read = fd >= 0 && pread(fd, header, sizeof header, 0) == (ssize_t)sizeof header;
+    return is_read && header[HEADER_TYPE] != 0xff && (header[HEADER_TYPE] & ~MULTIFUNCTION) != 0;
+}
+
 /* One function that shares the group of card PPU. */
 static void judge_member(struct card_findings *findings, const struct examination *examination, int ppu,
                          const char *name)
@@ -97,9 +110,7 @@ static void judge_member(struct card_findings *findings, const struct examinatio
         card_function_is_taken(examination, function)) {
         return;
     }
-    /* PCI class 0x06: bridges, which the kernel leaves out of account. */
-    CLEANUP_FREE char *class = fact_text(PATH_PCI_DEVICES "/%s/class", name);
-    if (class && strncmp(class, "0x06", 4) == 0) {
+    if (is_bridge(name)) {
         return;
     }
     sysfs_read_state(function, &state);
@@ -177,6 +188,19 @@ void iommu_groups_ask(struct examination *examination)
     }
 }
 
+static void add_group_holder(struct card_findings *findings, int ppu, const struct examination *examination)
+{
+    char command[PROCESS_COMMAND_SIZE];
+    pid_t pid;
+    if (process_holder_of(card_at(examination, ppu)->state.iommu_group, examination->machine->card[ppu], &pid,
+                          command)) {
+        card_findings_add(findings, ppu, RESULT_WARN, "end it, if it should not have the card",
+                          "its IOMMU group is held open by process %ld (%s)", (long)pid, command);
+    } else {
+        card_findings_add(findings, ppu, RESULT_WARN, NAME_HOLDER, "its IOMMU group is held open by a process");
+    }
+}
+
 void check_iommu_groups(struct examination *examination)
 {
     if (!examination->is_looked_at || card_count(examination) == 0) {
@@ -199,8 +223,7 @@ void check_iommu_groups(struct examination *examination)
         if (examination->groups[ppu] == GROUP_FORBIDDEN) {
             card_findings_add(&findings, ppu, RESULT_WARN, NEEDS_ROOT, "its IOMMU group viable or not");
         } else if (examination->groups[ppu] == GROUP_BUSY) {
-            card_findings_add(&findings, ppu, RESULT_WARN, "fuser -v /dev/vfio/* names the process",
-                              "its IOMMU group is held open by a process");
+            add_group_holder(&findings, ppu, examination);
         } else if (examination->groups[ppu] == GROUP_UNVIABLE) {
             card_findings_add(&findings, ppu, RESULT_FAIL, "bind all that is in the group to vfio-pci",
                               "its IOMMU group %d is not viable, says the kernel",

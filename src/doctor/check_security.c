@@ -5,39 +5,54 @@
 
 #include "base/memory.h"
 #include "base/paths.h"
+#include "base/text.h"
 #include "doctor/checks.h"
 #include "doctor/facts.h"
 
-#define HOOK "/etc/libvirt/hooks/qemu"
-
-static bool is_confined(void)
+/* NULL: none. */
+static const char *confined_daemon(void)
 {
     struct daemon daemons[DAEMON_MAX];
     int count = daemon_find(daemons);
     for (int i = 0; i < count; i++) {
         CLEANUP_FREE char *label = fact_text(PATH_PROC "/%ld/attr/current", (long)daemons[i].pid);
         if (label && strstr(label, "(enforce)")) {
-            return true;
+            return daemons[i].name;
         }
     }
-    return false;
+    return NULL;
 }
 
 /* The profile of libvirtd and that of virtqemud (usr.sbin.libvirtd of Debian's libvirt
  * 9.0 and 11.3) run hooks within themselves, and let go of programs of these
  * directories: the engine, and with it ppudbg wherever it lies, is not confined.
  * Nothing else can be executed. */
-bool security_lets_hook_run(const char *path)
+const char *security_confining_daemon(const char *path)
 {
     static const char *const directories[] = {"/bin/", "/sbin/", "/usr/bin/", "/usr/sbin/"};
     static const char hooks[] = "/etc/libvirt/hooks/";
     for (size_t i = 0; i < sizeof directories / sizeof directories[0]; i++) {
         size_t length = strlen(directories[i]);
         if (strncmp(path, directories[i], length) == 0 && !strchr(path + length, '/')) {
-            return true;
+            return NULL;
         }
     }
-    return strncmp(path, hooks, sizeof hooks - 1) == 0 || !is_confined();
+    return strncmp(path, hooks, sizeof hooks - 1) == 0 ? NULL : confined_daemon();
+}
+
+/* A profile judges a link by what it leads to. */
+static void check_apparmor(struct report *report)
+{
+    const char *daemon = confined_daemon();
+    CLEANUP_FREE char *hook = hook_place();
+    CLEANUP_FREE char *target = hook ? fact_target(hook) : NULL;
+    if (target && security_confining_daemon(target)) {
+        report_add(report, CHECK_SECURITY_APPARMOR, RESULT_FAIL,
+                   "put a copy in its place: no VM can start before that, and libvirt says `Permission denied`",
+                   "%s is a link to %s, and %s's AppArmor profile does not let that run", hook, target, daemon);
+    } else if (daemon) {
+        report_pass(report, CHECK_SECURITY_APPARMOR, "%s's AppArmor profile lets hooks run", daemon);
+    }
 }
 
 /* The label that Fedora's policy has for files below /etc/libvirt/hooks; RHEL 9's has
@@ -45,16 +60,18 @@ bool security_lets_hook_run(const char *path)
 static void check_selinux(struct examination *examination)
 {
     CLEANUP_FREE char *enforce = fact_text("/sys/fs/selinux/enforce");
-    CLEANUP_FREE char *path = paths_resolve(HOOK);
+    CLEANUP_FREE char *hook = hook_place();
     char label[256] = "";
-    if (!enforce || enforce[0] != '1') {
+    if (!enforce || enforce[0] != '1' || !hook) {
         return;
     }
+    CLEANUP_FREE char *path = paths_resolve("%s", hook);
     ssize_t length = getxattr(path, "security.selinux", label, sizeof label - 1);
     if (length > 0 && strstr(label, "virt_hook")) {
         report_pass(&examination->report, CHECK_SECURITY_SELINUX, "SELinux is enforced, and the hook has its label");
     } else {
-        report_add(&examination->report, CHECK_SECURITY_SELINUX, RESULT_WARN, "restorecon -v " HOOK,
+        CLEANUP_FREE char *remedy = text_join("restorecon -v ", hook);
+        report_add(&examination->report, CHECK_SECURITY_SELINUX, RESULT_WARN, remedy,
                    "SELinux is enforced, and the hook is not labelled virt_hook_t");
     }
 }
@@ -86,8 +103,6 @@ void check_security(struct examination *examination)
     } else {
         report_pass(report, CHECK_SECURITY_DEVMEM, "iomem=relaxed is not set");
     }
-    if (is_confined()) {
-        report_pass(report, CHECK_SECURITY_APPARMOR, "libvirtd's AppArmor profile lets hooks run");
-    }
+    check_apparmor(report);
     check_selinux(examination);
 }

@@ -86,8 +86,7 @@ static void check_holders(struct examination *examination)
                               "open through vfio by process %ld (%s), which is not a known VM", (long)owner->pid,
                               owner->name);
         } else {
-            card_findings_add(&findings, holding->ppu, RESULT_WARN,
-                              "fuser -v /dev/vfio/* /dev/vfio/devices/* as root names the process",
+            card_findings_add(&findings, holding->ppu, RESULT_WARN, NAME_HOLDER,
                               "open through vfio by a process that is not a known VM");
         }
     }

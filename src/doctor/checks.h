@@ -51,8 +51,13 @@ void card_findings_add(struct card_findings *findings, int ppu, enum finding_res
 void card_findings_report(struct card_findings *findings, struct examination *examination, enum check check,
                           const char *format, ...) PRINTF_LIKE(4, 5);
 
-/* False if libvirt's daemon is confined by AppArmor, and its hook may not start the
- * program PATH. */
-bool security_lets_hook_run(const char *path);
+/* The daemon of libvirt that AppArmor confines so that its hook may not be, or start, the
+ * program PATH; NULL: none. */
+const char *security_confining_daemon(const char *path);
 
+/* Where the first hook of ours is, on the host; owned; NULL: there is none, or it is hidden. */
+char *hook_place(void);
+
+/* Both places of vfio: groups, and devices through iommufd. */
+#define NAME_HOLDER "fuser -v /dev/vfio/* /dev/vfio/devices/* as root names the process"
 #define NEEDS_ROOT "needs root to look: run icn-hook doctor as root"

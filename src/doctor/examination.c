@@ -122,14 +122,19 @@ static void check_memory(struct examination *examination, const struct domain_pl
                          const struct nodes *nodes)
 {
     char remedy[2 * LIST_SIZE];
-    struct text_list lists = {.items = (char *[]){placement->memory_nodes}, .count = 1};
+    const struct text_list *bound = &placement->memory_nodes;
+    char said[LIST_SIZE] = "";
+    for (size_t i = 0; i < bound->count; i++) {
+        size_t used = strlen(said);
+        snprintf(said + used, sizeof said - used, "%s%s", i > 0 ? "," : "", bound->items[i]);
+    }
     snprintf(remedy, sizeof remedy, "<numatune><memory mode='strict' nodeset='%s'/></numatune>", nodes->list);
-    if (!placement->memory_nodes) {
+    if (bound->count == 0) {
         report_add(&examination->report, CHECK_DOMAIN_MEMORY, RESULT_WARN, remedy,
                    "its memory is not bound to NUMA node %s", nodes->list);
-    } else if (!lists_are_within(&lists, nodes->list, NODE_MAX)) {
+    } else if (!lists_are_within(bound, nodes->list, NODE_MAX)) {
         report_add(&examination->report, CHECK_DOMAIN_MEMORY, RESULT_WARN, remedy,
-                   "its memory is bound to NUMA node %s, its cards are on %s", placement->memory_nodes, nodes->list);
+                   "its memory is bound to NUMA node %s, its cards are on %s", said, nodes->list);
     } else {
         report_pass(&examination->report, CHECK_DOMAIN_MEMORY, "its memory is bound to NUMA node %s", nodes->list);
     }

@@ -50,6 +50,16 @@ bool fact_exists(const char *format, ...)
     return stat(path, &facts) == 0;
 }
 
+char *fact_target(const char *path)
+{
+    CLEANUP_FREE char *resolved = paths_resolve("%s", path);
+    CLEANUP_FREE char *target = realpath(resolved, NULL);
+    CLEANUP_FREE char *root = realpath(paths_simulated() ? paths_sysroot() : "/", NULL);
+    size_t length = root ? strlen(root) : 0;
+    bool is_below = target && length > 1 && strncmp(target, root, length) == 0 && target[length] == '/';
+    return target ? memory_copy_text(is_below ? target + length : target) : NULL;
+}
+
 bool fact_list_has(const char *list, long item)
 {
     bool has = false;

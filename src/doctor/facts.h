@@ -15,6 +15,9 @@ char *fact_text(const char *format, ...) PRINTF_LIKE(1, 2);
 
 bool fact_exists(const char *format, ...) PRINTF_LIKE(1, 2);
 
+/* Where the file PATH of the host leads through links, as a path of the host; owned; NULL: nowhere. */
+char *fact_target(const char *path);
+
 /* A list as /sys and domain XML write it, "0-3,8", has ITEM. */
 bool fact_list_has(const char *list, long item);
 

@@ -32,13 +32,28 @@ static void read_cpus(const xmlNode *domain, struct domain_placement *placement)
     placement->every_vcpu = general || (pins > 0 && pins >= count);
 }
 
+/* Each cell of the guest has its own <memnode>, or that of <memory> (conf/numa_conf.c). */
 static void read_memory(const xmlNode *domain, struct domain_placement *placement)
 {
     const xmlNode *tune = xml_child(domain, "numatune");
     const xmlNode *memory = tune ? xml_child(tune, "memory") : NULL;
-    XML_TEXT_CLEANUP xmlChar *nodes = memory ? xml_attribute(memory, "nodeset") : NULL;
-    if (nodes) {
-        placement->memory_nodes = memory_copy_text((const char *)nodes);
+    const xmlNode *cpu = xml_child(domain, "cpu");
+    const xmlNode *numa = cpu ? xml_child(cpu, "numa") : NULL;
+    XML_TEXT_CLEANUP xmlChar *general = memory ? xml_attribute(memory, "nodeset") : NULL;
+    size_t cells = 0;
+    for (const xmlNode *cell = numa ? numa->children : NULL; cell; cell = cell->next) {
+        cells += xml_is_element(cell, "cell");
+    }
+    for (const xmlNode *node = tune ? tune->children : NULL; node; node = node->next) {
+        XML_TEXT_CLEANUP xmlChar *nodes = xml_is_element(node, "memnode") ? xml_attribute(node, "nodeset") : NULL;
+        if (nodes) {
+            text_list_add(&placement->memory_nodes, "%s", nodes);
+        }
+    }
+    if (general) {
+        text_list_add(&placement->memory_nodes, "%s", general);
+    } else if (placement->memory_nodes.count < cells) {
+        text_list_free(&placement->memory_nodes);
     }
     placement->is_automatic |= memory && xml_attribute_is(memory, "placement", "auto");
 }
@@ -62,6 +77,6 @@ void domain_placement_read(const char *text, size_t length, struct domain_placem
 void domain_placement_free(struct domain_placement *placement)
 {
     text_list_free(&placement->cpus);
-    free(placement->memory_nodes);
+    text_list_free(&placement->memory_nodes);
     *placement = (struct domain_placement){0};
 }

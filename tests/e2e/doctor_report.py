@@ -20,6 +20,7 @@ PASS  HOOK-EXECUTABLE          executable
 PASS  HOOK-PROTECTED           only root can change it
 PASS  HOOK-ENGINE              the program that it starts can be executed
 PASS  HOOK-KNOWN               older than libvirtd (pid 4000), which knows of it
+PASS  HOOK-WRITES              libvirtd (pid 4000) lets it write to /sys and /run/icn-hook
 PASS  CONFIGURATION-SETTINGS   /etc/icn-hook/icn-hook.conf is valid
 PASS  CONFIGURATION-PROTECTED  only root can change it
 PASS  CONFIGURATION-TOPOLOGY   /etc/icn-hook/icn_topo.cfg is valid
@@ -57,6 +58,13 @@ def start_daemon(host, name="libvirtd", pid=LIBVIRTD, ago=-HOUR):
     host.write(f"/run/{name}.pid", f"{pid}\n")
 
 
+def mount(host, pid, *mounts):
+    """What process PID sees: (mount point, options) in the order in which they were mounted."""
+    lines = [f"{30 + number} 1 0:{20 + number} / {point} {options} shared:1 - sysfs none rw\n"
+             for number, (point, options) in enumerate([("/", "rw"), ("/sys", "rw,nosuid"), *mounts])]
+    host.write(f"/proc/{pid}/mountinfo", "".join(lines))
+
+
 def install_hook(host, path=HOOK):
     target = host.path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -70,6 +78,7 @@ def healthy_host(root):
     host.pin_ids()
     install_hook(host)
     start_daemon(host)
+    mount(host, LIBVIRTD)
     confirmed.write(host)
     host.path("/sys/class/iommu/dmar0").mkdir(parents=True)
     host.path("/sys/bus/pci/drivers/vfio-pci").mkdir()

@@ -47,6 +47,19 @@ def shared_group(host, bdf, driver=None):
     host.set_driver(bdf, driver)
 
 
+def add_bridge(host):
+    host.add_function("0000:07:00.0", 0x8086, 1, 0x060400, iommu_group=10)
+    set_header(host, "0000:07:00.0", 1)
+
+
+def set_header(host, bdf, kind):
+    """KIND 1: a bridge."""
+    path = host.device(bdf) / "config"
+    header = bytearray(path.read_bytes())
+    header[0x0E] = kind
+    path.write_bytes(header)
+
+
 def two_cards_in_a_group(host):
     link = host.device(GUIDE_BDFS[1]) / "iommu_group"
     link.unlink()
@@ -193,7 +206,7 @@ def held(by, remedy):
 
 FAULTS = [
     case("no hook", lambda host: host.path(HOOK).unlink(), healthy_lines("HOOK-"),
-         changed("HOOK-INSTALLED", "not installed at /etc/libvirt/hooks/qemu", "FAIL",
+         changed("HOOK-INSTALLED", "not installed in /etc/libvirt/hooks", "FAIL",
                  "install icn-hook; until then VMs start with all links open"), 1),
     case("another hook", replace_hook, healthy_lines("HOOK-"),
          changed("HOOK-INSTALLED", "/etc/libvirt/hooks/qemu is another program, and ours is not in qemu.d", "FAIL",
@@ -218,7 +231,7 @@ FAULTS = [
          changed("HOOK-KNOWN", "when libvirtd (pid 4000) looked for hooks is not known", "WARN",
                  "systemctl reload libvirtd, unless that was done since")),
     case("no pid file", lambda host: host.path("/run/libvirtd.pid").unlink(), [], []),
-    case("no daemon", lambda host: shutil.rmtree(host.path("/proc/4000")), healthy_lines("older than"),
+    case("no daemon", lambda host: shutil.rmtree(host.path("/proc/4000")), healthy_lines("older than", "HOOK-WRITES"),
          changed("HOOK-KNOWN", "neither libvirtd nor virtqemud is running; they will find it when they start", "WARN",
                  "start libvirt")),
     case("writable settings", lambda host: host.path("/etc/icn-hook/icn-hook.conf").chmod(0o666),
@@ -337,8 +350,7 @@ FAULTS = [
          changed("CARDS-ALONE", f"{NAMES[0]}: 0000:08:00.1 with driver ixgbe is in its IOMMU group 10 too", "WARN",
                  "bind it to vfio-pci, or pass it to the same VM")),
     case("vfio in the group", lambda host: shared_group(host, "0000:08:00.1", "vfio-pci"), [], []),
-    case("a bridge in the group", lambda host: host.add_function("0000:07:00.0", 0x8086, 1, 0x060400, iommu_group=10),
-         [], []),
+    case("a bridge in the group", lambda host: add_bridge(host), [], []),
     case("two cards in a group", two_cards_in_a_group, healthy_lines("nothing else in"),
          changed("CARDS-ALONE", f"{NAMES[0]}: PPU 1 is in its IOMMU group 10 too", "WARN",
                  "give both to the same VM, or move one to another slot")
@@ -490,7 +502,7 @@ def test_a_host_with_nothing(tmp_path, healthy):
     result = healthy.engine("doctor", "-q", ICN_SYSROOT=str(tmp_path / "nothing"))
     assert (result.status, result.stderr) == (1, "")
     assert [line for line in result.stdout.decode().splitlines() if line.startswith("FAIL ")] == [
-        changed("HOOK-INSTALLED", "not installed at /etc/libvirt/hooks/qemu", "FAIL")[0],
+        changed("HOOK-INSTALLED", "not installed in /etc/libvirt/hooks", "FAIL")[0],
         changed("CONFIGURATION-TOPOLOGY", f"cannot open {tmp_path}/nothing/etc/icn-hook/icn_topo.cfg: "
                 "No such file or directory", "FAIL")[0],
         changed("CONFIGURATION-IDS", "no [map] in the configuration says which card is which PPU; run icn-hook setup", "FAIL")[0],

@@ -33,7 +33,7 @@ def test_a_daemon_that_has_called(healthy):
     stat = f"{daemon['pid']} (libvirtd) S 1 " + "0 " * 17 + f"{daemon['start']} " + "0 " * 30 + "\n"
     healthy.write(f"/proc/{daemon['pid']}/stat", stat)
     gone, come = changes(healthy)
-    assert gone == healthy_lines("older than", "has to be cut", "claims: 0")
+    assert gone == healthy_lines("older than", "HOOK-WRITES", "has to be cut", "claims: 0")
     assert come == changed("HOOK-KNOWN", f"libvirtd (pid {daemon['pid']}) has called it", "PASS") + ISOLATED + CLAIMED
 
 

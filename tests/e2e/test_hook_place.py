@@ -176,6 +176,54 @@ def test_both_places_are_taken(place):
     assert place.tree() == before
 
 
+LIBRARIES = {
+    "6.5 on Debian": (["lib/x86_64-linux-gnu/libvirt.so.0.6005.0"], True),
+    "9.0 on Fedora": (["lib64/libvirt.so.0.9000.0"], True),
+    "12.0 in lib": (["lib/libvirt.so.0.12000.3"], True),
+    "6.4": (["lib64/libvirt.so.0.6004.0"], False),
+    "two, the older counts": (["lib64/libvirt.so.0.9000.0", "lib/x/libvirt.so.0.5006.0"], False),
+    "another library": (["lib64/libvirt-qemu.so.0.9000.0", "lib64/libvirt.so.0.x", "lib64/libvirt.so.0"], False),
+}
+
+
+@pytest.mark.parametrize("libraries, aside", LIBRARIES.values(), ids=LIBRARIES)
+def test_e12_ours_is_aside_where_libvirt_runs_it(place, libraries, aside):
+    for name in libraries:
+        place.write(f"/usr/{name}", "")
+    before = place.tree()
+    assert place.must("install") == ""
+    assert place.must("where") == f"{ASIDE if aside else MAIN}\n"
+    assert place.has_program_at(ASIDE if aside else MAIN)
+    assert place.must("install") == ""
+    place.must("remove")
+    assert place.tree() == before
+
+
+def test_e12_an_agent_copies_its_script_over_the_main_hook(place):
+    """CloudStack's does at each upgrade; ours is called all the same."""
+    place.write("/usr/lib64/libvirt.so.0.9000.0", "")
+    place.must("install")
+    place.write(MAIN, SCRIPT)
+    assert place.has_program_at(ASIDE)
+    assert place.must("install") == "" and place.must("where") == f"{ASIDE}\n"
+
+
+def test_e12_ours_stays_where_it_is(place):
+    """A daemon that has run since before 6.5 was installed does not look into qemu.d."""
+    place.must("install")
+    place.write("/usr/lib64/libvirt.so.0.9000.0", "")
+    place.write(MAIN, other_version(place))
+    assert place.must("install") == "" and place.has_program_at(MAIN)
+    assert place.must("where") == f"{MAIN}\n"
+
+
+def test_e12_the_administrators_file_aside_stays(place):
+    place.write("/usr/lib64/libvirt.so.0.9000.0", "")
+    place.write(ASIDE, SCRIPT)
+    assert place.must("install") == "" and place.has_program_at(MAIN)
+    assert place.path(ASIDE).read_text() == SCRIPT
+
+
 def test_directories_that_were_there_stay(place):
     place.path(f"{HOOKS}/qemu.d").mkdir(parents=True)
     before = place.tree()

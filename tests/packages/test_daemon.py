@@ -5,6 +5,7 @@ import shutil
 import subprocess
 
 HOOK = "/etc/libvirt/hooks/qemu"
+OURS = "/etc/libvirt/hooks/qemu.d/icn-hook"  # the host has a libvirt that runs it
 PLAIN = """\
 <domain type='qemu'>
   <name>{name}</name>
@@ -132,7 +133,7 @@ def test_another_process_has_the_pid(host):
     host.install()
     host.must("rm /usr/sbin/policy-rc.d; sleep 1000 >/dev/null 2>&1 & echo $! >/run/libvirtd.pid")
     place = "/usr/libexec/icn-hook/hook-place"
-    assert host.must(f"{place} remove && {place} install") == f"icn-hook: removed {HOOK}\n"
+    assert host.must(f"{place} remove && {place} install") == f"icn-hook: removed {OURS}\n"
     host.must("kill -0 $(cat /run/libvirtd.pid)")
 
 
@@ -144,7 +145,7 @@ def test_a_daemon_of_another_root(host):
     try:
         host.write("/run/libvirtd.pid", f"{outside.pid}\n")
         place = "/usr/libexec/icn-hook/hook-place"
-        assert host.must(f"{place} remove && {place} install") == f"icn-hook: removed {HOOK}\n"
+        assert host.must(f"{place} remove && {place} install") == f"icn-hook: removed {OURS}\n"
         assert outside.poll() is None
     finally:
         outside.kill()

@@ -19,11 +19,11 @@ static int stop(void **state)
     return 0;
 }
 
-static const struct finding *find(const char *group, const char *check)
+static const struct finding *find(enum check check)
 {
     for (size_t i = 0; i < examination.report.count; i++) {
         const struct finding *finding = &examination.report.findings[i];
-        if (strcmp(finding->group, group) == 0 && strcmp(finding->check, check) == 0) {
+        if (finding->check == check) {
             return finding;
         }
     }
@@ -41,10 +41,10 @@ static void test_cards(void **state)
     (void)state;
     scene_bind(addresses[2], "vfio-pci", 0);
     examine(NULL);
-    assert_string_equal(find("cards", "driver")->text, "drivers: none 7, vfio-pci 1");
-    assert_string_equal(find("cards", "registers")->text, "8 registers can be read");
-    assert_string_equal(find("hook", "installed")->text, "not installed at /etc/libvirt/hooks/qemu");
-    assert_null(find("libvirt", "reachable"));
+    assert_string_equal(find(CHECK_CARDS_DRIVER)->text, "drivers: none 7, vfio-pci 1");
+    assert_string_equal(find(CHECK_CARDS_REGISTERS)->text, "8 registers can be read");
+    assert_string_equal(find(CHECK_HOOK_INSTALLED)->text, "not installed in /etc/libvirt/hooks");
+    assert_null(find(CHECK_LIBVIRT_REACHABLE));
 }
 
 static void test_without_settings(void **state)
@@ -52,9 +52,9 @@ static void test_without_settings(void **state)
     (void)state;
     examine("/no/such/file");
     assert_null(examination.machine);
-    assert_int_equal(find("configuration", "settings")->result, RESULT_FAIL);
-    assert_null(find("cards", "present"));
-    assert_null(find("state", "readable"));
+    assert_int_equal(find(CHECK_CONFIGURATION_SETTINGS)->result, RESULT_FAIL);
+    assert_null(find(CHECK_CARDS_PRESENT));
+    assert_null(find(CHECK_STATE_READABLE));
 }
 
 static void test_state_that_cannot_be_opened(void **state)
@@ -64,9 +64,9 @@ static void test_state_that_cannot_be_opened(void **state)
     examine(NULL);
     assert_true(examination.is_surveyed);
     assert_false(examination.is_looked_at);
-    assert_int_equal(find("state", "readable")->result, RESULT_FAIL);
-    assert_null(find("state", "sound"));
-    assert_null(find("cards", "present"));
+    assert_int_equal(find(CHECK_STATE_READABLE)->result, RESULT_FAIL);
+    assert_null(find(CHECK_STATE_SOUND));
+    assert_null(find(CHECK_CARDS_PRESENT));
 }
 
 static void test_claim_that_is_over(void **state)
@@ -75,10 +75,10 @@ static void test_claim_that_is_over(void **state)
     scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .phase = CLAIM_RUNNING, .ppus = "2"});
     examine(NULL);
     assert_string_equal(
-        find("state", "current")->text,
+        find(CHECK_STATE_CURRENT)->text,
         "VM 'a' has ended, or its start failed, without a call that said so; the next hook or `icn-hook "
         "repair` gives its cards back");
-    assert_string_equal(find("state", "current")->remedy, "icn-hook repair");
+    assert_string_equal(find(CHECK_STATE_CURRENT)->remedy, "icn-hook repair");
 }
 
 static void test_claim_that_counts(void **state)
@@ -87,8 +87,8 @@ static void test_claim_that_counts(void **state)
     set_masks((const uint32_t[CARDS]){0x18, 0x31, 0x19, 0x30, 0x08, 0, 0x01, 0});
     scene_claim(&(struct scene_claim){.name = "a", .uuid = VM_A, .phase = CLAIM_STARTING, .ppus = "2"});
     examine(NULL);
-    assert_int_equal(find("state", "current")->result, RESULT_PASS);
-    assert_int_equal(find("state", "debts")->result, RESULT_PASS);
+    assert_int_equal(find(CHECK_STATE_CURRENT)->result, RESULT_PASS);
+    assert_int_equal(find(CHECK_STATE_DEBTS)->result, RESULT_PASS);
 }
 
 /* A cut that we made and that nothing asks for, on one card whose register shows it. */
@@ -99,9 +99,9 @@ static void test_debt(void **state)
     scene_memory(4, 0x1, 0x9);
     scene_memory(5, 0x1, 0x9);
     examine(NULL);
-    assert_string_equal(find("state", "debts")->text, "PPU 4 (0001:09:00.0): cuts by icn-hook that nothing needs any "
+    assert_string_equal(find(CHECK_STATE_DEBTS)->text, "PPU 4 (0001:09:00.0): cuts by icn-hook that nothing needs any "
                                                       "more; owed mask 0x00000001");
-    assert_int_equal(find("state", "debts")->result, RESULT_WARN);
+    assert_int_equal(find(CHECK_STATE_DEBTS)->result, RESULT_WARN);
 }
 
 /* Looking gives the lock back: somebody else can have it while the report is made. */
@@ -114,7 +114,7 @@ static void test_unlocked(void **state)
     assert_int_equal(examination.session.state.lockfd, -1);
     scene_claim(&(struct scene_claim){.name = "b", .uuid = VM_B, .phase = CLAIM_STARTING, .ppus = "3"});
     examination_run(&examination);
-    assert_string_equal(find("state", "sound")->text, "every file can be used; claims: 1");
+    assert_string_equal(find(CHECK_STATE_SOUND)->text, "every file can be used; claims: 1");
 }
 
 static void test_warnings_of_a_plan(void **state)

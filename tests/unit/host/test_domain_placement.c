@@ -30,7 +30,7 @@ static void test_nothing(void **state)
     assert_int_equal(placement.cpus.count, 0);
     assert_false(placement.every_vcpu);
     assert_false(placement.is_automatic);
-    assert_null(placement.memory_nodes);
+    assert_int_equal(placement.memory_nodes.count, 0);
     place("<domain");
     assert_int_equal(placement.cpus.count, 0);
     place("<domstatus/>");
@@ -62,9 +62,10 @@ static void test_memory(void **state)
 {
     (void)state;
     place("<domain><numatune><memory mode='strict' nodeset='0-1'/></numatune></domain>");
-    assert_string_equal(placement.memory_nodes, "0-1");
+    assert_int_equal(placement.memory_nodes.count, 1);
+    assert_string_equal(placement.memory_nodes.items[0], "0-1");
     place("<domain><numatune><memory placement='auto'/></numatune></domain>");
-    assert_null(placement.memory_nodes);
+    assert_int_equal(placement.memory_nodes.count, 0);
     assert_true(placement.is_automatic);
     place("<domain><numatune/></domain>");
     assert_false(placement.is_automatic);
