@@ -88,7 +88,7 @@ void check_iommu(struct examination *examination)
     }
 }
 
-/* The kernel leaves bridges out of account by the type of their header, whatever their class says
+/* The kernel leaves bridges out of account by the type of their header; their class does not matter
  * (drivers/vfio, vfio_dev_driver_allowed).  What cannot be read is no bridge. */
 static bool is_bridge(const char *name)
 {
