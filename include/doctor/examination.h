@@ -48,7 +48,45 @@ void examination_run(struct examination *examination);
  * host, binding. */
 void examination_check_domain(struct examination *examination, const struct domain_placement *placement);
 
-/* The same, and who shares the cards' IOMMU groups, as warnings of a plan.  SESSION has looked, and is unlocked. */
+/* What a card of a VM that runs has, as far as it can be read. */
+enum { SPEED_SIZE = 24 };
+enum aer_kind { AER_CORRECTABLE, AER_NONFATAL, AER_FATAL, AER_KINDS };
+struct card_facts {
+    int ppu;
+    int numa_node; /* or UNKNOWN_NUMBER */
+    int width;     /* lanes of PCIe now, or UNKNOWN_NUMBER */
+    int width_at_most;
+    char speed[SPEED_SIZE]; /* "16.0 GT/s" now; "" = not known */
+    char speed_at_most[SPEED_SIZE];
+    int errors[AER_KINDS]; /* how many there were, or UNKNOWN_NUMBER */
+};
+
+/* What one witness says of the ends of the links between the VM's cards. */
+struct witness_facts {
+    const char *name; /* static text */
+    int up;
+    int down;
+    int unknown;
+};
+
+struct vm_facts {
+    const char *name; /* borrowed from the examination's session */
+    pid_t pid;
+    struct card_facts *cards; /* owned */
+    size_t count;
+    int links; /* between these cards */
+    int links_open;
+    int links_unknown;   /* of which an end was neither read now nor read back */
+    int64_t links_since; /* the oldest read-back that this rests on, seconds since the epoch; 0: all were read now */
+    struct witness_facts witnesses[2];
+};
+
+/* False, with FACTS untouched: no VM of that uuid runs with cards. */
+bool examination_vm_facts(struct examination *examination, const char *uuid, struct vm_facts *facts);
+void vm_facts_free(struct vm_facts *facts);
+
+/* The same as examination_check_domain, and who shares the cards' IOMMU groups, as warnings of a plan.  SESSION has
+ * looked, and is unlocked. */
 void examination_warn(struct session *session, const struct vm_cards *cards, const struct domain_placement *placement,
                       struct notes *notes);
 

@@ -2,12 +2,17 @@
 #include "doctor/examination.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/paths.h"
+#include "base/text.h"
 #include "doctor/checks.h"
 #include "doctor/facts.h"
+#include "engine/links.h"
 #include "engine/suggest.h"
+#include "engine/witnesses.h"
 
 #define NODES "/sys/devices/system/node"
 
@@ -195,6 +200,167 @@ void examination_check_domain(struct examination *examination, const struct doma
         }
     }
     card_findings_report(&findings, examination, CHECK_DOMAIN_MANAGED, "libvirt will bind its cards to vfio-pci");
+}
+
+static void copy_speed(struct bdf card, const char *name, char speed[SPEED_SIZE])
+{
+    char bdf[BDF_TEXT_SIZE];
+    CLEANUP_FREE char *text = fact_text(PATH_PCI_DEVICES "/%s/%s", bdf_format(card, bdf), name);
+    char *end = text ? strstr(text, " GT/s") : NULL;
+    /* "32.0 GT/s PCIe", or "Unknown". */
+    if (end) {
+        end[strlen(" GT/s")] = '\0';
+        text_escape(speed, SPEED_SIZE, text);
+    }
+}
+
+/* 0 and 255 are what the kernel has of a link that it cannot read (include/linux/pci.h, PCIE_LNK_WIDTH_UNKNOWN). */
+static int read_width(struct bdf card, const char *name)
+{
+    char bdf[BDF_TEXT_SIZE];
+    uint64_t width;
+    CLEANUP_FREE char *text = fact_text(PATH_PCI_DEVICES "/%s/%s", bdf_format(card, bdf), name);
+    return text && text_parse_number(text, UINT8_MAX - 1, &width) && width > 0 ? (int)width : UNKNOWN_NUMBER;
+}
+
+static int read_errors(struct bdf card, enum aer_kind kind)
+{
+    static const char *const files[] = {"correctable", "nonfatal", "fatal"};
+    static const char *const totals[] = {"TOTAL_ERR_COR ", "TOTAL_ERR_NONFATAL ", "TOTAL_ERR_FATAL "};
+    char bdf[BDF_TEXT_SIZE];
+    uint64_t count;
+    CLEANUP_FREE char *text = fact_text(PATH_PCI_DEVICES "/%s/aer_dev_%s", bdf_format(card, bdf), files[kind]);
+    char *total = text ? strstr(text, totals[kind]) : NULL;
+    if (!total) {
+        return UNKNOWN_NUMBER;
+    }
+    total += strlen(totals[kind]);
+    total[strcspn(total, "\n")] = '\0';
+    return text_parse_number(total, INT32_MAX, &count) ? (int)count : UNKNOWN_NUMBER;
+}
+
+/* An end as it is read now, or as it was read back before QEMU opened the card. */
+static enum link_end find_end(const struct session *session, int ppu, int link, int64_t *since)
+{
+    uint32_t mask;
+    int64_t at;
+    enum link_end end = link_look(session, ppu, link).near;
+    if (end != END_UNKNOWN || !links_gate(session, ppu, &mask, &at)) {
+        return end;
+    }
+    *since = *since == 0 || at < *since ? at : *since;
+    return (mask >> link) & 1 ? END_CUT : END_OPEN;
+}
+
+/* The links between two cards of the VM.  Where nothing tells which ends belong together, and both cards have open and
+ * cut ones, how many are open is not known. */
+static void count_inner_links(const struct session *session, int a, int b, struct vm_facts *facts)
+{
+    const struct topology *topology = &session->machine->topology;
+    int count = 0;
+    int pairs_open = 0;
+    bool is_paired = true;
+    int ends[2][END_UNKNOWN + 1] = {{0}};
+    for (int link = 0; link < LINK_MAX; link++) {
+        if (topology->peer[a][link] == b) {
+            enum link_end near = find_end(session, a, link, &facts->links_since);
+            int other = topology->peer_link[a][link];
+            ends[0][near]++;
+            count++;
+            is_paired &= other != NO_PEER_LINK;
+            pairs_open += other != NO_PEER_LINK && near == END_OPEN &&
+                          find_end(session, b, other, &facts->links_since) == END_OPEN;
+        }
+        if (topology->peer[b][link] == a) {
+            ends[1][find_end(session, b, link, &facts->links_since)]++;
+        }
+    }
+    facts->links += count;
+    if (ends[0][END_UNKNOWN] + ends[1][END_UNKNOWN] > 0) {
+        facts->links_unknown += count;
+    } else if (is_paired) {
+        facts->links_open += pairs_open;
+    } else if (ends[0][END_CUT] == 0 || ends[1][END_OPEN] == 0) {
+        facts->links_open += ends[1][END_OPEN];
+    } else if (ends[1][END_CUT] == 0 || ends[0][END_OPEN] == 0) {
+        facts->links_open += ends[0][END_OPEN];
+    } else {
+        facts->links_unknown += count;
+    }
+}
+
+/* ppudbg talks to the cards, so it is not asked while a VM has them. */
+static void ask_witnesses(struct session *session, const bool of_vm[], struct vm_facts *facts)
+{
+    static const enum witness asked[] = {WITNESS_STATUS, WITNESS_PPU_SMI};
+    CLEANUP_FREE struct view *view = memory_alloc(1, sizeof *view);
+    const struct topology *topology = &session->machine->topology;
+    struct text_list unused = {0};
+    struct witnesses witnesses;
+    witnesses_open(&witnesses, session->machine, &unused);
+    witnesses_look(&witnesses, session, NULL, view);
+    witnesses_close(&witnesses);
+    text_list_free(&unused);
+    for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++) {
+        struct witness_facts *said = &facts->witnesses[i];
+        said->name = witness_text(asked[i]);
+        for (int ppu = 0; ppu < topology->ppu_count; ppu++) {
+            for (int link = 0; of_vm[ppu] && link < LINK_MAX; link++) {
+                int peer = topology->peer[ppu][link];
+                bool is_known = (view->known[asked[i]][ppu] >> link) & 1;
+                bool is_up = (view->up[asked[i]][ppu] >> link) & 1;
+                if (peer >= 0 && of_vm[peer]) {
+                    said->unknown += !is_known;
+                    said->up += is_known && is_up;
+                    said->down += is_known && !is_up;
+                }
+            }
+        }
+    }
+}
+
+bool examination_vm_facts(struct examination *examination, const char *uuid, struct vm_facts *facts)
+{
+    struct session *session = &examination->session;
+    const struct machine *machine = examination->machine;
+    const struct owner *owner = examination->is_looked_at ? owners_find(&session->owners, uuid) : NULL;
+    bool of_vm[PPU_MAX] = {false};
+    if (!owner || !owner->runs) {
+        return false;
+    }
+    *facts = (struct vm_facts){.name = owner->name, .pid = owner->pid};
+    for (int ppu = 0; ppu < machine->topology.ppu_count; ppu++) {
+        struct bdf card = machine->card[ppu];
+        of_vm[ppu] = owners_has(&session->owners, owner, ppu);
+        if (!of_vm[ppu]) {
+            continue;
+        }
+        facts->cards = memory_grow(facts->cards, facts->count + 1, sizeof *facts->cards);
+        struct card_facts *added = &facts->cards[facts->count++];
+        *added = (struct card_facts){
+            .ppu = ppu,
+            .numa_node = session->cards[ppu].state.present ? session->cards[ppu].state.numa_node : UNKNOWN_NUMBER,
+            .width = read_width(card, "current_link_width"),
+            .width_at_most = read_width(card, "max_link_width")};
+        copy_speed(card, "current_link_speed", added->speed);
+        copy_speed(card, "max_link_speed", added->speed_at_most);
+        for (int kind = 0; kind < AER_KINDS; kind++) {
+            added->errors[kind] = read_errors(card, (enum aer_kind)kind);
+        }
+        for (int other = 0; other < ppu; other++) {
+            if (of_vm[other]) {
+                count_inner_links(session, other, ppu, facts);
+            }
+        }
+    }
+    ask_witnesses(session, of_vm, facts);
+    return true;
+}
+
+void vm_facts_free(struct vm_facts *facts)
+{
+    free(facts->cards);
+    *facts = (struct vm_facts){0};
 }
 
 void examination_warn(struct session *session, const struct vm_cards *cards, const struct domain_placement *placement,

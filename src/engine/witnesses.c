@@ -22,7 +22,8 @@ static void look_at_status(const struct witnesses *witnesses, struct session *se
     struct card_address address = session_address(session, ppu);
     struct reading reading;
     address.links = witnesses->indexes;
-    session->registers.backend->read_status(&session->registers, &address, true, &reading);
+    bool may_touch = session->access == SESSION_CHANGE;
+    session->registers.backend->read_status(&session->registers, &address, may_touch, &reading);
     if (reading.kind == READING_FINE) {
         view->known[WITNESS_STATUS][ppu] = witnesses->indexes;
         view->up[WITNESS_STATUS][ppu] = reading.mask;
@@ -147,7 +148,7 @@ void witnesses_look(struct witnesses *witnesses, struct session *session, const 
 {
     memset(view, 0, sizeof *view);
     for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
-        if (session->cards[ppu].reach == REACH_CHANGE) {
+        if (session->cards[ppu].reach == (session->access == SESSION_CHANGE ? REACH_CHANGE : REACH_LOOK)) {
             look_at_status(witnesses, session, ppu, view);
             if (ends) {
                 ask_ppudbg(witnesses, session, ppu, ends[ppu], view);

@@ -7,6 +7,7 @@ import pytest
 from bystander import vm
 from doctor_report import changed
 from domain_xml import Domain, Hostdev
+from libvirt_player import Libvirt
 from simhost import GUIDE_BDFS
 
 NAMES = [f"PPU {ppu} ({bdf})" for ppu, bdf in enumerate(GUIDE_BDFS)]
@@ -180,3 +181,135 @@ def test_bad_input(host, tmp_path):
     assert result.stderr == f"icn-hook: cannot open {tmp_path}/x.xml: No such file or directory\n"
     found = "\n".join(doctor(host, ""))
     assert "icn-hook: no VM would be started with this XML: standard input: it is empty" in found
+
+
+# A VM that runs: what its cards have
+
+
+def give(host, ppu, **files):
+    """Files of the card in sysfs; None: not there."""
+    for name, content in files.items():
+        path = host.device(GUIDE_BDFS[ppu]) / name
+        path.unlink(missing_ok=True)
+        if content is not None:
+            path.write_text(content)
+
+
+def give_pcie(host, ppu, width=16, speed="32.0 GT/s PCIe"):
+    give(host, ppu, current_link_width=f"{width}\n", max_link_width="16\n", current_link_speed=f"{speed}\n",
+         max_link_speed="32.0 GT/s PCIe\n")
+
+
+def give_errors(host, ppu, correctable=0, nonfatal=0, fatal=0):
+    give(host, ppu, aer_dev_correctable=f"RxErr {correctable}\nBadTLP 0\nTOTAL_ERR_COR {correctable}\n",
+         aer_dev_nonfatal=f"Undefined 0\nTOTAL_ERR_NONFATAL {nonfatal}\n",
+         aer_dev_fatal=f"Undefined 0\nTOTAL_ERR_FATAL {fatal}\n")
+
+
+def running(host, *more):
+    """The paragraph and its JSON, of the VM a."""
+    text = xml(vm("a", 0, 1), *more)
+    paragraph, = [line for line in doctor(host, text) if line.startswith("VM 'a' runs ")]
+    found = host.engine("doctor", "-", "--json", stdin=text).json()["running"]
+    assert found["text"] == paragraph
+    return paragraph, found
+
+
+def card(ppu, width=16, speed="32.0 GT/s", correctable=0, nonfatal=0, fatal=0):
+    return {
+        "ppu": ppu, "numa_node": 0, "width": width, "width_at_most": 16, "speed": speed, "speed_at_most": "32.0 GT/s",
+        "aer_correctable": correctable, "aer_nonfatal": nonfatal, "aer_fatal": fatal,
+    }
+
+
+@pytest.fixture(name="busy")
+def fixture_busy(host):
+    """VM a runs with the cards 0 and 1, which are joined by one link."""
+    for ppu in (0, 1):
+        give_pcie(host, ppu)
+        give_errors(host, ppu)
+    libvirt = Libvirt(host)
+    assert libvirt.start(vm("a", 0, 1)).running
+    host.pid_of_a = libvirt.running["a"].pid
+    return host
+
+
+def test_running(busy):
+    paragraph, found = running(busy)
+    since = found["inner_links"].pop("since")
+    assert found["inner_links"] == {"count": 1, "open": 1, "unknown": 0}
+    assert found["witnesses"] == [
+        {"name": "status", "up": 0, "down": 0, "unknown": 2}, {"name": "ppu-smi", "up": 0, "down": 0, "unknown": 2},
+    ]
+    assert found["cards"] == [card(0), card(1)]
+    assert since.endswith("Z")
+    head, tail = paragraph.split(", as read back before QEMU opened the cards, ")
+    assert head == f"VM 'a' runs (pid {busy.pid_of_a}) with PPUs 0,1. Links between its cards: 1 of 1 open"
+    assert tail.split(". ", 1)[1] == (
+        "Their ends are up by status: 0 of 2, 2 cannot be seen now; by ppu-smi: 0 of 2, 2 cannot be seen now. "
+        "NUMA: PPUs 0,1 node 0. PCIe now, of at most: PPUs 0,1 x16 of x16, 32.0 GT/s of 32.0 GT/s. "
+        "AER errors: PPUs 0,1 0 correctable, 0 nonfatal, 0 fatal."
+    )
+
+
+def test_running_with_a_card_that_is_slow_and_one_with_errors(busy):
+    give_pcie(busy, 0, width=8, speed="16.0 GT/s PCIe")
+    give_errors(busy, 1, correctable=17, nonfatal=2, fatal=1)
+    give(busy, 1, numa_node="1\n")
+    paragraph, found = running(busy)
+    assert found["cards"] == [
+        card(0, width=8, speed="16.0 GT/s"), {**card(1, correctable=17, nonfatal=2, fatal=1), "numa_node": 1},
+    ]
+    assert paragraph.endswith(
+        "NUMA: PPU 0 node 0; PPU 1 node 1. PCIe now, of at most: PPU 0 x8 of x16, 16.0 GT/s of 32.0 GT/s; "
+        "PPU 1 x16 of x16, 32.0 GT/s of 32.0 GT/s. AER errors: PPU 0 0 correctable, 0 nonfatal, 0 fatal; "
+        "PPU 1 17 correctable, 2 nonfatal, 1 fatal."
+    )
+
+
+def test_running_says_what_cannot_be_read(busy):
+    give_pcie(busy, 0, width=255, speed="Unknown")
+    give(busy, 0, aer_dev_nonfatal="?\n", numa_node="-1\n")
+    give(busy, 1, current_link_width=None, max_link_width=None, current_link_speed=None, max_link_speed=None,
+         aer_dev_correctable=None, aer_dev_nonfatal=None, aer_dev_fatal=None)
+    paragraph, found = running(busy)
+    nothing = dict.fromkeys(card(1)) | {"ppu": 1, "numa_node": 0}
+    assert found["cards"] == [
+        {**card(0), "numa_node": None, "width": None, "speed": None, "aer_nonfatal": None}, nothing,
+    ]
+    assert paragraph.endswith(
+        "NUMA: PPU 0 not known; PPU 1 node 0. PCIe now, of at most: PPU 0 x? of x16, ? GT/s of 32.0 GT/s; PPU 1 not "
+        "known. AER errors: PPU 0 0 correctable, nonfatal not known, 0 fatal; PPU 1 correctable not known, nonfatal "
+        "not known, fatal not known."
+    )
+
+
+def test_running_without_a_gate(busy):
+    """Nothing was read back, and nothing can be read: nothing is called open."""
+    for path in busy.path("/run/icn-hook").iterdir():
+        path.unlink()
+    paragraph, found = running(busy)
+    assert found["inner_links"] == {"count": 1, "open": 0, "unknown": 1, "since": None}
+    assert ". Links between its cards: 0 of 1 open, 1 not known. " in paragraph
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_running_with_registers_that_can_be_read(busy, up):
+    """The VMM has let go of them: what is read now counts, of the links and of their state."""
+    for ppu, mask in enumerate(busy.masks().values()):
+        if ppu in (0, 1):
+            busy.let_go(GUIDE_BDFS[ppu])
+            busy.write_register(ppu, mask if up else 0x3F)
+            busy.write_register(ppu, 0x3F if up else 0, 0xBE383)
+    paragraph, found = running(busy)
+    assert found["inner_links"] == {"count": 1, "open": int(up), "unknown": 0, "since": None}
+    assert found["witnesses"][0] == {"name": "status", "up": 2 * up, "down": 2 * (not up), "unknown": 0}
+    assert f"cards: {int(up)} of 1 open. Their ends are up by status: {2 * up} of 2; by ppu-smi" in paragraph
+
+
+def test_a_vm_that_does_not_run_has_no_paragraph(host):
+    text = xml(vm("a", 0, 1))
+    assert not [line for line in doctor(host, text) if " runs (pid " in line]
+    assert "running" not in host.engine("doctor", "-", "--json", stdin=text).json()
+    assert host.hook("a", "prepare", vm("a", 0, 1).xml()).status == 0
+    assert "running" not in host.engine("doctor", "-", "--json", stdin=text).json()
