@@ -54,6 +54,14 @@ void text_list_add_copy(struct text_list *list, const char *text);
 bool text_list_has(const struct text_list *list, const char *text);
 void text_list_free(struct text_list *list);
 
+/* Which of several names somebody meant who wrote WORD: begun with the word alone, and then shown each name. */
+struct nearest {
+    const char *word;
+    const char *name; /* borrowed; NULL: none is near */
+    int slips;
+};
+void nearest_try(struct nearest *nearest, const char *name);
+
 /* A canonical UUID: 36 characters, lower case, with dashes. */
 enum { UUID_SIZE = 37 };
 

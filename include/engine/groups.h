@@ -31,6 +31,29 @@ int card_groups_next(const struct card_groups *groups, int group, int ppu);
 /* Whether a group may be called NAME (STATUS_USAGE): printable, and not a word that stands for something else. */
 MUST_CHECK int group_name_check(const char *name, struct error *err);
 
+/* What people call cards and their owners, one word each. */
+
+/* Which card LENGTH bytes of TEXT mean: an id below COUNT, or an address, of which AT tells the id (NO_CARD: none). */
+enum { NO_CARD = -1 };
+struct card_finder {
+    int count;
+    int (*at)(const void *context, struct bdf bdf);
+    const void *context;
+};
+struct card_finder card_finder_of(const struct machine *machine);
+int card_find(const struct card_finder *finder, const char *text, size_t length);
+/* TEXT is "A-B", two cards: false, with PAIR untouched, if it is not. */
+bool card_find_pair(const struct card_finder *finder, const char *text, int pair[2]);
+/* Adds to CHOSEN (by id) the cards of the VM or group with this name or uuid.  False: none has it. */
+bool card_choose_owned(const struct session *session, const char *word, bool chosen[]);
+/* … those that WORD means: a card, all of an owner, or a range of ids ("2-5"). */
+MUST_CHECK int card_choose(const struct session *session, const char *word, bool chosen[], struct error *err);
+/* WORD is not one of WHAT: STATUS_INVALID, with the cards and owners that there are, and which owner was probably
+ * meant.  Returns -1. */
+int card_refuse_word(const struct session *session, const char *word, const char *what, struct error *err);
+/* The VM or group that WORD was probably meant to be, or NULL. */
+const char *card_nearest_owner(const struct session *session, const char *word);
+
 /* A group, a VM, or an unknown holder, and the cards that it is about. */
 struct party {
     char *name;           /* owned */

@@ -49,7 +49,8 @@ struct pair {
 };
 struct pair pair_look(const struct session *session, int a, int b);
 
-/* Every link that must be cut, counted once. */
+/* Every link that must be cut, counted once; a link of which both ends are left out of the session is none here and
+ * below. */
 struct coverage {
     int required;
     int proven;

@@ -91,7 +91,10 @@ _icn_hook_offer_value()
     case $of:$value in
     *:*FILE*) _icn_hook_offer_files "$prefix" "$typed" ;;
     *:DIR) _icn_hook_offer_files "$prefix" "$typed" ;;
-    *:*LIST*) _icn_hook_offer_list "$prefix" "$typed" ;;
+    *:*LIST*)
+        _icn_hook_offer_list "$prefix" "$typed"
+        [[ $value != *NAME* ]] || _icn_hook_offer names "$prefix"
+        ;;
     *:*WHEN*) candidates+=("${prefix}auto" "${prefix}always" "${prefix}never") ;;
     *:T) candidates+=("${prefix}today" "${prefix}yesterday") ;;
     *:NODE) _icn_hook_offer nodes "$prefix" ;;
@@ -176,8 +179,9 @@ _icn_hook()
     elif [[ $verb == run && " ${words[*]} " == *' -- '* ]]; then
         compopt -o default 2>/dev/null
         return
-    elif [[ -n $argument && ${argument_of[$verb]:-} == *' CARD...' ]]; then
-        _icn_hook_offer cards ''
+    elif [[ -n $argument && ${argument_of[$verb]:-} == *...* ]]; then
+        value=${argument_of[$verb]##* }
+        [[ $value == COMMAND* ]] || _icn_hook_offer_value "$verb" "${value/LIST/CARD}" '' "$word"
     elif [[ -z $argument ]]; then
         _icn_hook_offer_value "$verb" "${argument_of[$verb]:-}" '' "$word"
     fi

@@ -201,6 +201,46 @@ static const char *after_blanks(const char *text)
 
 /* libvirt's virUUIDParse takes '-' and ' ' between pairs of digits, none within
  * a pair or behind the last one. */
+/* How many characters must be put in, left out, replaced or swapped with their neighbour
+ * to make B of A (optimal string alignment); neither is longer than NEAR_MAX. */
+enum { NEAR_MAX = 64, NEAR_MIN = 3, SLIPS_MAX = 2 };
+static int slips_between(const char *a, const char *b)
+{
+    int slips[NEAR_MAX + 1][NEAR_MAX + 1];
+    int rows = (int)strlen(a);
+    int columns = (int)strlen(b);
+    for (int i = 0; i <= rows; i++) {
+        for (int j = 0; j <= columns; j++) {
+            if (i == 0 || j == 0) {
+                slips[i][j] = i + j;
+                continue;
+            }
+            int least = slips[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
+            least = slips[i - 1][j] + 1 < least ? slips[i - 1][j] + 1 : least;
+            least = slips[i][j - 1] + 1 < least ? slips[i][j - 1] + 1 : least;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && slips[i - 2][j - 2] + 1 < least) {
+                least = slips[i - 2][j - 2] + 1;
+            }
+            slips[i][j] = least;
+        }
+    }
+    return slips[rows][columns];
+}
+
+void nearest_try(struct nearest *nearest, const char *name)
+{
+    size_t length = strlen(nearest->word);
+    if (length < NEAR_MIN || length > NEAR_MAX || strlen(name) > NEAR_MAX) {
+        return;
+    }
+    int slips = slips_between(nearest->word, name);
+    bool is_near = slips <= SLIPS_MAX && (slips < SLIPS_MAX || length > NEAR_MIN);
+    if (is_near && (!nearest->name || slips < nearest->slips)) {
+        nearest->name = name;
+        nearest->slips = slips;
+    }
+}
+
 bool text_parse_uuid(const char *text, char uuid[UUID_SIZE])
 {
     static const char digits[] = "0123456789abcdef";

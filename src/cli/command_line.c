@@ -33,13 +33,18 @@ bool option_is_verb(const struct option_row *option)
     return option->effect == CHOOSE || option->effect == CHOOSE_WITH_FLAG || option->effect == CHOOSE_WITH_ARGUMENT;
 }
 
+/* The verb of the command line that was parsed last, whose help a usage error names. */
+static enum verb_id asked_verb = VERB_NONE;
+
 int command_usage_error(struct error *err, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
     CLEANUP_FREE char *text = text_format(format, arguments);
     va_end(arguments);
-    return error_set(err, STATUS_USAGE, "%s; see icn-hook --help", text);
+    bool has_help = asked_verb != VERB_NONE && asked_verb != VERB_HELP && !command_verbs[asked_verb].hidden;
+    return error_set(err, STATUS_USAGE, "%s; see icn-hook %s%s", text, has_help ? "help " : "--help",
+                     has_help ? command_verbs[asked_verb].name : "");
 }
 
 static const struct option_row *find_row(int code)
@@ -60,55 +65,40 @@ static int command_choose(struct command *command, enum verb_id verb, const char
     if (command->verb != VERB_NONE) {
         return command_usage_error(err, "--%s cannot be combined with '%s'", word, command_verbs[command->verb].name);
     }
-    command->verb = verb;
+    command->verb = asked_verb = verb;
     return 0;
 }
 
-/* How many characters must be put in, left out, replaced or swapped with their neighbour
- * to make B of A (optimal string alignment). */
-enum { WORD_MAX = 16 };
-static int slips_between(const char *a, const char *b)
-{
-    int slips[WORD_MAX + 1][WORD_MAX + 1];
-    int rows = (int)strlen(a);
-    int columns = (int)strlen(b);
-    for (int i = 0; i <= rows; i++) {
-        for (int j = 0; j <= columns; j++) {
-            if (i == 0 || j == 0) {
-                slips[i][j] = i + j;
-                continue;
-            }
-            int least = slips[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
-            least = slips[i - 1][j] + 1 < least ? slips[i - 1][j] + 1 : least;
-            least = slips[i][j - 1] + 1 < least ? slips[i][j - 1] + 1 : least;
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && slips[i - 2][j - 2] + 1 < least) {
-                least = slips[i - 2][j - 2] + 1;
-            }
-            slips[i][j] = least;
-        }
-    }
-    return slips[rows][columns];
-}
-
-/* What was probably meant, or NULL. */
-static const char *likely_verb(const char *word)
+int command_refuse_verb(struct error *err, const char *word)
 {
     static const char *const others[][2] = {
         {"list", "status"}, {"show", "status"}, {"isolate", "apply"}, {"version", "--version"}};
-    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
-        if (strcmp(word, others[i][0]) == 0) {
-            return others[i][1];
-        }
-    }
-    if (strlen(word) < 3 || strlen(word) > WORD_MAX) {
-        return NULL;
-    }
+    struct nearest nearest = {.word = word};
     for (enum verb_id verb = 0; verb < VERB_COUNT; verb++) {
-        if (!command_verbs[verb].hidden && slips_between(word, command_verbs[verb].name) <= 2) {
-            return command_verbs[verb].name;
+        if (!command_verbs[verb].hidden) {
+            nearest_try(&nearest, command_verbs[verb].name);
         }
     }
-    return NULL;
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        nearest.name = strcmp(word, others[i][0]) == 0 ? others[i][1] : nearest.name;
+    }
+    return nearest.name ? command_usage_error(err, "unknown verb '%s' (did you mean %s?)", word, nearest.name)
+                        : command_usage_error(err, "unknown verb '%s'", word);
+}
+
+/* WORD begins with two dashes. */
+static int refuse_option(const struct command *command, const char *word, struct error *err)
+{
+    CLEANUP_FREE char *name = memory_copy_text(word + 2);
+    name[strcspn(name, "=")] = '\0';
+    struct nearest nearest = {.word = name};
+    for (size_t i = 0; i < command_option_count; i++) {
+        if (option_fits(&command_options[i], command->verb)) {
+            nearest_try(&nearest, command_options[i].name);
+        }
+    }
+    return nearest.name ? command_usage_error(err, "unknown option '%s' (did you mean --%s?)", word, nearest.name)
+                        : command_usage_error(err, "unknown option '%s'", word);
 }
 
 /* A word that is not an option: the verb, then its argument.  After --dry-run alone the
@@ -116,21 +106,22 @@ static const char *likely_verb(const char *word)
 static int take_word(struct command *command, const char *word, struct error *err)
 {
     if (command->verb == VERB_NONE) {
-        command->verb = command_find_verb(word);
+        command->verb = asked_verb = command_find_verb(word);
         if (command->verb != VERB_NONE) {
             return 0;
         }
         if (!command->options.dry_run) {
-            const char *likely = likely_verb(word);
-            return likely ? command_usage_error(err, "unknown verb '%s' (did you mean %s?)", word, likely)
-                          : command_usage_error(err, "unknown verb '%s'", word);
+            return command_refuse_verb(err, word);
         }
-        command->verb = VERB_PLAN;
+        command->verb = asked_verb = VERB_PLAN;
     }
     const char *argument = command_verbs[command->verb].argument;
-    bool takes_cards = argument && strstr(argument, " CARD");
-    if (takes_cards && command->options.argument && command->options.card_count < NAMES_MAX) {
-        command->options.cards[command->options.card_count++] = word;
+    bool takes_more = argument && strstr(argument, "...") && !command_verbs[command->verb].takes_command;
+    if (takes_more && command->options.argument) {
+        if (command->options.more_count == NAMES_MAX) {
+            return command_usage_error(err, "too many arguments: '%s'", word);
+        }
+        command->options.more[command->options.more_count++] = word;
         return 0;
     }
     if (!argument || command->options.argument) {
@@ -211,7 +202,7 @@ static int take_code(struct command *command, int code, const char *word, struct
         return take_word(command, optarg, err);
     }
     if (strncmp(word, "--", 2) == 0 && !is_whole(word)) {
-        return command_usage_error(err, "unknown option '%s'", word);
+        return refuse_option(command, word, err);
     }
     if (code == '?' || code == ':') {
         const struct option_row *row = optopt ? find_row(optopt) : NULL;
@@ -267,6 +258,7 @@ static int take_all(int argc, char *argv[], struct command *command, struct erro
 int command_parse(int argc, char *argv[], struct command *command, struct error *err)
 {
     *command = (struct command){.verb = VERB_NONE};
+    asked_verb = VERB_NONE;
     if (take_all(argc, argv, command, err) < 0) {
         /* What getopt did not come to counts too: a program that asked for JSON reads JSON. */
         command->options.json = false;
@@ -279,7 +271,7 @@ int command_parse(int argc, char *argv[], struct command *command, struct error 
         return 0;
     }
     if (command->verb == VERB_NONE && command->options.dry_run) {
-        command->verb = VERB_PLAN;
+        command->verb = asked_verb = VERB_PLAN;
     }
     if (command->verb == VERB_NONE) {
         return command_usage_error(err, "no command given");
@@ -290,10 +282,15 @@ int command_parse(int argc, char *argv[], struct command *command, struct error 
             return command_usage_error(err, "'%s' has no option '--%s'", verb->name, command_options[i].name);
         }
     }
+    const struct options *options = &command->options;
+    bool has_no_table = options->json || options->prometheus || options->dot || options->generate || options->validate;
+    if (options->no_header && has_no_table) {
+        return command_usage_error(err, "--no-header is for tables only");
+    }
     if (verb->takes_command && !command->options.command) {
         return command_usage_error(err, "'%s' needs -- and a command after it", verb->name);
     }
-    if (verb->argument && strstr(verb->argument, " CARD") && command->options.card_count == 0) {
+    if (verb->argument && strstr(verb->argument, " CARD") && command->options.more_count == 0) {
         return command_usage_error(err, "'%s' needs arguments: %s", verb->name, verb->argument);
     }
     bool has_optional_argument = !verb->argument || verb->argument[0] == '[';

@@ -14,6 +14,7 @@ enum {
     ON_DOMAIN = BIT(VERB_PLAN) | BIT(VERB_DOCTOR),
     ON_LIBVIRT = ON_DOMAIN | BIT(VERB_STATUS) | BIT(VERB_ATTACH) | BIT(VERB_DETACH),
     ON_CHANGE = BIT(VERB_APPLY) | BIT(VERB_RELEASE) | BIT(VERB_RESET) | BIT(VERB_REPAIR) | BIT(VERB_SETUP),
+    ON_TABLE = BIT(VERB_STATUS) | BIT(VERB_TOPO) | BIT(VERB_HISTORY),
     ON_OUTPUT = BIT(VERB_STATUS) | BIT(VERB_TOPO),
 };
 
@@ -34,10 +35,14 @@ const struct verb command_verbs[VERB_COUNT] = {
         {
             .name = "status",
             .run = verb_status,
+            .argument = "[CARD|NAME...]",
             .what = "every card: owner, driver, mask, links",
-            .more = "In a mask a set bit is a link that is cut. With --connect, what is known is also\n"
+            .more = "With arguments, only these cards: CARD is an id, a range of ids (2-5) or a BDF,\n"
+                    "NAME a VM or group, or its uuid.\n"
+                    "In a mask a set bit is a link that is cut. With --connect, what is known is also\n"
                     "compared with the domains that libvirt runs.",
             .examples = "icn-hook status\n"
+                        "icn-hook status vm1 4-7\n"
                         "icn-hook status --json\n"
                         "icn-hook status --prometheus -o icn-hook.prom",
         },
@@ -45,21 +50,23 @@ const struct verb command_verbs[VERB_COUNT] = {
         {
             .name = "check",
             .run = verb_check,
-            .argument = "[LIST]",
+            .argument = "[LIST|NAME...]",
             .what = "exit status 0 only if every required cut is verified",
             .more = "Exit status 1: a leak, or a cut is missing; 7: some cut cannot be verified.\n"
                     "With LIST (groups of ids or BDFs, \"0,1|2-5\"), only whether these groups are\n"
-                    "isolated from everything else, and not cut in themselves.",
+                    "isolated from everything else, and not cut in themselves. With NAMEs of VMs or\n"
+                    "groups, or several CARDs and NAMEs as status takes them, only links of these.",
             .examples = "icn-hook check\n"
-                        "icn-hook check \"0,1|2,3\"",
+                        "icn-hook check \"0,1|2,3\"\n"
+                        "icn-hook check -q vm1",
         },
     [VERB_EXPLAIN] =
         {
             .name = "explain",
             .run = verb_explain,
-            .argument = "CARD|NAME|A-B",
+            .argument = "CARD|NAME|A-B...",
             .what = "why links of a card, VM or pair are cut or open",
-            .more = "CARD is an id or a BDF, NAME that of a VM or of a group made by apply.",
+            .more = "CARD is an id or a BDF, NAME a VM or group, or its uuid; A-B are two cards.",
             .examples = "icn-hook explain 0\n"
                         "icn-hook explain vm1\n"
                         "icn-hook explain 0-6",
@@ -68,10 +75,13 @@ const struct verb command_verbs[VERB_COUNT] = {
         {
             .name = "topo",
             .run = verb_topo,
+            .argument = "[CARD|NAME...]",
             .what = "the cards and their links as a matrix",
-            .more = "With --generate, asks ppudbg for the topology and replaces the configured\n"
+            .more = "With arguments, as status takes them, only links of these cards.\n"
+                    "With --generate, asks ppudbg for the topology and replaces the configured\n"
                     "file (or -o FILE) by it, if it is valid; links must not be cut meanwhile.",
             .examples = "icn-hook topo\n"
+                        "icn-hook topo vm1\n"
                         "icn-hook topo --dot | dot -Tsvg -o cards.svg\n"
                         "icn-hook topo --generate -o /etc/icn-hook/icn_topo.cfg\n"
                         "icn-hook topo --validate icn_topo.cfg",
@@ -274,7 +284,9 @@ const struct option_row command_options[] = {
      "reset: although VMs are exposed; setup: replace files"},
     {"isolate", 0, NULL, BIT(VERB_RESET), SET_FLAG, FIELD(isolate), VERB_NONE,
      "for boot: fail unless idle = isolate is set"},
-    {"quiet", 'q', NULL, BIT(VERB_DOCTOR), SET_FLAG, FIELD(quiet), VERB_NONE, "only warnings and failures"},
+    {"quiet", 'q', NULL, BIT(VERB_DOCTOR) | BIT(VERB_CHECK), SET_FLAG, FIELD(quiet), VERB_NONE,
+     "doctor: only warnings and failures; check: no output"},
+    {"no-header", 0, NULL, ON_TABLE, SET_FLAG, FIELD(no_header), VERB_NONE, "a table without its titles"},
     {"probe", 0, "CARD", BIT(VERB_DOCTOR), SET_TEXT, FIELD(probe), VERB_NONE,
      "try an idle card: can a link be cut, and stay so?"},
     {"domain", 0, "NAME", ON_DOMAIN, SET_TEXT, FIELD(domain), VERB_NONE, "take the domain's XML from libvirt"},
@@ -425,7 +437,7 @@ int verb_help(const struct options *options, struct error *err)
 {
     enum verb_id verb = options->argument ? command_find_verb(options->argument) : VERB_NONE;
     if (options->argument && verb == VERB_NONE) {
-        return command_usage_error(err, "unknown verb '%s'", options->argument);
+        return command_refuse_verb(err, options->argument);
     }
     if (options->json) {
         help_print_json();

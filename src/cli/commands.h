@@ -97,8 +97,11 @@ struct command {
  * is one of its words. */
 MUST_CHECK int command_parse(int argc, char *argv[], struct command *command, struct error *err);
 
-/* STATUS_USAGE: the formatted text and "; see icn-hook --help".  Returns -1. */
+/* STATUS_USAGE: the formatted text and "; see icn-hook help VERB", or "--help" if no verb was named.  Returns -1. */
 int command_usage_error(struct error *err, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/* … for a word that is no verb, with the one that was probably meant. */
+int command_refuse_verb(struct error *err, const char *word);
 
 /* The text of --help, of VERB or (VERB_NONE) of the program. */
 void command_help(enum verb_id verb);

@@ -30,7 +30,7 @@ static int node_of(const struct session *session, int ppu)
 static bool is_first_of_its_node(const struct session *session, int ppu)
 {
     for (int before = 0; before < ppu; before++) {
-        if (node_of(session, before) == node_of(session, ppu)) {
+        if (view_concerns(session, before) && node_of(session, before) == node_of(session, ppu)) {
             return false;
         }
     }
@@ -45,7 +45,7 @@ static void graph_put_node(const struct session *session, FILE *stream, int firs
                 node);
     }
     for (int ppu = first; ppu < session->machine->topology.ppu_count; ppu++) {
-        if (node_of(session, ppu) == node) {
+        if (view_concerns(session, ppu) && node_of(session, ppu) == node) {
             char bdf[BDF_TEXT_SIZE] = "no card";
             char name[OWNER_TEXT_SIZE];
             int owner = session->owners.of[ppu];
@@ -90,14 +90,14 @@ void graph_print(const struct session *session, FILE *stream)
           "  edge [fontname=\"sans-serif\"];\n",
           stream);
     for (int ppu = 0; ppu < count; ppu++) {
-        if (is_first_of_its_node(session, ppu)) {
+        if (view_concerns(session, ppu) && is_first_of_its_node(session, ppu)) {
             graph_put_node(session, stream, ppu);
         }
     }
     for (int a = 0; a < count; a++) {
         for (int b = a + 1; b < count; b++) {
             struct pair pair = pair_look(session, a, b);
-            if (pair.wired == 0) {
+            if (pair.wired == 0 || (session->left_out[a] && session->left_out[b])) {
                 continue;
             }
             fprintf(stream, "  ppu%d -- ppu%d", a, b);
@@ -106,7 +106,7 @@ void graph_print(const struct session *session, FILE *stream)
     }
     for (int ppu = 0; ppu < count; ppu++) {
         struct pair pair = pair_look(session, ppu, EXTERNAL_PEER);
-        if (pair.wired == 0) {
+        if (pair.wired == 0 || session->left_out[ppu]) {
             continue;
         }
         if (!any_external) {

@@ -24,6 +24,7 @@ enum {
 struct matrix {
     const struct session *session;
     const struct output *output;
+    int columns[PPU_MAX]; /* the ids of cards that have one: those that are not left out, and those joined to them */
     int count;
     int digits; /* of the largest id */
     int cell;   /* columns of the terminal that one takes */
@@ -88,11 +89,11 @@ static void add_head(struct table *table, const struct matrix *matrix, int first
     bool is_upright = matrix->cell <= matrix->digits;
     table_add(table, COLOUR_BOLD, "%s", line == 0 ? "PPU" : "");
     table_add(table, COLOUR_BOLD, "%s", "");
-    for (int ppu = first; ppu < end; ppu++) {
+    for (int column = first; column < end; column++) {
         char text[16];
-        snprintf(text, sizeof text, "%*d", matrix->digits, ppu);
+        snprintf(text, sizeof text, "%*d", matrix->digits, matrix->columns[column]);
         char digit[] = {text[matrix->digits - 1 - line], '\0'};
-        add_cell(table, matrix, ppu - first, COLOUR_BOLD, is_upright ? digit : text + strspn(text, " "));
+        add_cell(table, matrix, column - first, COLOUR_BOLD, is_upright ? digit : text + strspn(text, " "));
     }
     add_external(table, matrix, COLOUR_BOLD, line == 0 ? "ext" : "");
     if (matrix->all_facts && line == 0) {
@@ -106,13 +107,12 @@ static void add_head(struct table *table, const struct matrix *matrix, int first
 
 static bool has_a_link_into(const struct matrix *matrix, int row, int first, int end)
 {
-    if (first <= row && row < end) {
-        return true;
-    }
-    for (int link = 0; link < LINK_MAX; link++) {
-        int peer = matrix->session->machine->topology.peer[row][link];
-        if (peer >= 0 && first <= peer && peer < end) {
-            return true;
+    for (int column = first; column < end; column++) {
+        int ppu = matrix->columns[column];
+        for (int link = 0; link < LINK_MAX; link++) {
+            if (row == ppu || matrix->session->machine->topology.peer[row][link] == ppu) {
+                return true;
+            }
         }
     }
     return false;
@@ -135,7 +135,10 @@ static int lay_out(struct matrix *matrix)
     }
     int owner = (int)strlen("OWNER");
     int driver = (int)strlen("DRIVER");
-    for (int ppu = 0; ppu < matrix->count; ppu++) {
+    for (int ppu = 0; ppu < matrix->session->machine->topology.ppu_count; ppu++) {
+        if (matrix->session->left_out[ppu]) {
+            continue;
+        }
         char name[OWNER_TEXT_SIZE];
         int width = table_text_width(owners_text(&matrix->session->owners, ppu, name));
         owner = width > owner ? width : owner;
@@ -166,17 +169,23 @@ static int lay_out(struct matrix *matrix)
     return fitting;
 }
 
+static void choose_columns(struct matrix *matrix)
+{
+    const struct session *session = matrix->session;
+    const struct topology *topology = &session->machine->topology;
+    for (int ppu = 0; ppu < topology->ppu_count; ppu++) {
+        matrix->has_external |= !session->left_out[ppu] && topology_external(topology, ppu) != 0;
+        if (view_concerns(session, ppu)) {
+            matrix->columns[matrix->count++] = ppu;
+        }
+    }
+    matrix->digits = count_digits(matrix->columns[matrix->count - 1]);
+}
+
 void matrix_print(const struct session *session, const struct output *output)
 {
-    struct matrix matrix = {
-        .session = session,
-        .output = output,
-        .count = session->machine->topology.ppu_count,
-        .digits = count_digits(session->machine->topology.ppu_count - 1),
-    };
-    for (int ppu = 0; ppu < matrix.count; ppu++) {
-        matrix.has_external |= topology_external(&session->machine->topology, ppu) != 0;
-    }
+    struct matrix matrix = {.session = session, .output = output};
+    choose_columns(&matrix);
     int fitting = lay_out(&matrix);
     for (int first = 0; first < matrix.count; first += fitting) {
         int end = first + fitting < matrix.count ? first + fitting : matrix.count;
@@ -186,26 +195,27 @@ void matrix_print(const struct session *session, const struct output *output)
         table_open(&table, matrix.all_facts ? 3 + PLACE_CELLS : 3);
         table.right[0] = true;
         table.right[4] = table.right[5] = matrix.all_facts;
-        int head_lines = matrix.cell <= matrix.digits ? count_digits(end - 1) : 1;
-        for (int line = head_lines - 1; line >= 0; line--) {
+        table.head_rows = matrix.cell <= matrix.digits ? (size_t)count_digits(matrix.columns[end - 1]) : 1;
+        for (int line = (int)table.head_rows - 1; line >= 0; line--) {
             add_head(&table, &matrix, first, end, line);
         }
-        for (int row = 0; row < matrix.count; row++) {
-            if (is_whole || has_a_link_into(&matrix, row, first, end)) {
-                table_add(&table, COLOUR_BOLD, "%d", row);
-                table_add(&table, COLOUR_PLAIN, "%s", "");
-                char text[16];
-                for (int other = first; other < end; other++) {
-                    enum colour colour = pair_text(&matrix, row, other, text);
-                    add_cell(&table, &matrix, other - first, colour, text);
-                }
-                enum colour colour = pair_text(&matrix, row, EXTERNAL_PEER, text);
-                add_external(&table, &matrix, colour, text);
-                if (matrix.all_facts) {
-                    card_cells_add_place(&table, matrix.session, row);
-                }
-                card_cells_add_owner(&table, matrix.session, row);
+        for (int row = 0; row < session->machine->topology.ppu_count; row++) {
+            if (session->left_out[row] || (!is_whole && !has_a_link_into(&matrix, row, first, end))) {
+                continue;
             }
+            table_add(&table, COLOUR_BOLD, "%d", row);
+            table_add(&table, COLOUR_PLAIN, "%s", "");
+            char text[16];
+            for (int column = first; column < end; column++) {
+                enum colour colour = pair_text(&matrix, row, matrix.columns[column], text);
+                add_cell(&table, &matrix, column - first, colour, text);
+            }
+            enum colour colour = pair_text(&matrix, row, EXTERNAL_PEER, text);
+            add_external(&table, &matrix, colour, text);
+            if (matrix.all_facts) {
+                card_cells_add_place(&table, matrix.session, row);
+            }
+            card_cells_add_owner(&table, matrix.session, row);
         }
         table_print(&table, matrix.output);
         table_free(&table);

@@ -24,8 +24,8 @@ struct options {
     bool quiet;
     const char *names[NAMES_MAX]; /* one for each group, in their order */
     size_t name_count;
-    const char *cards[NAMES_MAX]; /* after the verb's own argument */
-    size_t card_count;
+    const char *more[NAMES_MAX]; /* arguments after the first */
+    size_t more_count;
     char *const *command; /* after "--"; ends with NULL */
     const char *count;    /* of cards to choose */
     bool if_exists;
@@ -49,4 +49,5 @@ struct options {
     const char *since; /* times as journalctl takes them */
     const char *until;
     bool xml;
+    bool no_header;
 };

@@ -67,7 +67,7 @@ static int terminal_width(void)
 
 void output_open(struct output *output, const struct options *options)
 {
-    *output = (struct output){.stream = stdout};
+    *output = (struct output){.stream = stdout, .no_header = options->no_header};
     if (options->output && strcmp(options->output, "-") != 0) {
         output->file = options->output;
         output->stream = open_memstream(&output->data, &output->length);

@@ -32,6 +32,7 @@ struct output {
     FILE *stream;
     bool in_colour;
     int width; /* of the terminal; 0: no terminal, lines may be of any length */
+    bool no_header;
 
     const char *file; /* NULL: standard output */
     char *data;

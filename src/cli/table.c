@@ -31,7 +31,7 @@ struct table_cell {
 
 void table_open(struct table *table, size_t columns)
 {
-    *table = (struct table){.columns = columns};
+    *table = (struct table){.columns = columns, .head_rows = 1};
 }
 
 void table_free(struct table *table)
@@ -212,7 +212,8 @@ void table_print(const struct table *table, const struct output *output)
     if (table->shrinking > 0 && output->width > 0 && missing > 0 && *shrinking > SHRUNK_WIDTH) {
         *shrinking = *shrinking - missing > SHRUNK_WIDTH ? *shrinking - missing : SHRUNK_WIDTH;
     }
-    for (size_t i = 0; i + table->columns <= table->cell_count; i += table->columns) {
+    size_t first = output->no_header ? table->head_rows * table->columns : 0;
+    for (size_t i = first; i + table->columns <= table->cell_count; i += table->columns) {
         print_row(table, output, &table->cells[i], widths);
     }
     leave_locale(own, before);

@@ -14,6 +14,7 @@ enum { TABLE_COLUMNS_MAX = 12, SHRUNK_WIDTH = 12 };
 struct table {
     size_t columns;
     bool right[TABLE_COLUMNS_MAX]; /* numbers: aligned at their ends */
+    size_t head_rows;              /* titles, which OUTPUT may be without */
     size_t shrinking;              /* a column that may be as narrow as SHRUNK_WIDTH; 0: none */
     struct table_cell *cells;      /* row by row */
     size_t cell_count;

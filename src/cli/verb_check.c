@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "cli/commands.h"
 #include "cli/view.h"
 #include "engine/groups.h"
 #include "engine/policy.h"
@@ -28,7 +29,7 @@ static void check_print_json(const struct session *session, enum status status, 
     view_put_leaks(session, object);
     struct json_object *drift = json_put_array(object, "drift");
     for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
-        bool is_meant = !check || check->groups.of[ppu] != IN_NO_GROUP;
+        bool is_meant = check ? check->groups.of[ppu] != IN_NO_GROUP : !session->left_out[ppu];
         if (is_meant && links_missing(session, ppu) != 0) {
             struct json_object *entry = json_object_new_object();
             json_put_number(entry, "ppu", ppu);
@@ -66,13 +67,13 @@ static void check_print_text(const struct session *session, enum status status)
         puts(session->notes.items[i].text);
     }
     if (status == STATUS_OK) {
-        puts("OK: every link that must be cut is verified");
+        printf("OK: every link%s that must be cut is verified\n", view_scope_text(session));
     } else if (status == STATUS_UNVERIFIED) {
         puts("CANNOT BE VERIFIED: no leak is known, but not every cut can be shown");
     } else {
         int drifting = 0;
         for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
-            drifting += links_missing(session, ppu) != 0;
+            drifting += !session->left_out[ppu] && links_missing(session, ppu) != 0;
         }
         char external[48] = "";
         if (coverage.external_leaks > 0) {
@@ -157,25 +158,51 @@ static void check_list_print_text(const struct list_check *check)
     }
 }
 
+/* One argument is a LIST, unless it is none and a VM or group is called so; several name cards, VMs and groups. */
+static int check_read_arguments(struct list_check *check, const struct options *options, bool *is_list,
+                                struct error *err)
+{
+    bool unused[PPU_MAX] = {false};
+    *is_list = false;
+    if (options->argument && options->more_count == 0) {
+        if (card_groups_parse(check->session->machine, options->argument, &check->groups, err) == 0) {
+            *is_list = true;
+            return 0;
+        }
+        if (!card_choose_owned(check->session, options->argument, unused)) {
+            const char *nearest = card_nearest_owner(check->session, options->argument);
+            return nearest ? error_set(err, err->status, "%s; did you mean %s?", err->text, nearest) : -1;
+        }
+    }
+    return view_choose(check->session, options, err);
+}
+
 int verb_check(const struct options *options, struct error *err)
 {
     struct session session;
     struct list_check check = {.session = &session};
-    int status = view_open(&session, options, err);
-    if (status == 0 && options->argument) {
-        status = card_groups_parse(session.machine, options->argument, &check.groups, err);
+    bool is_list = false;
+    if (options->json && options->quiet) {
+        return command_usage_error(err, "check takes --json or --quiet, not both");
     }
-    if (status == 0 && options->argument) {
+    int status = view_start(&session, options, err);
+    if (status == 0) {
+        status = check_read_arguments(&check, options, &is_list, err);
+    }
+    if (status == 0) {
+        view_find(&session, options);
+    }
+    if (status == 0 && is_list) {
         check_list_run(&check);
         status = (int)check.status;
     } else if (status == 0) {
         status = (int)links_judge(&session);
     }
     if (status >= 0 && options->json) {
-        check_print_json(&session, (enum status)status, options->argument ? &check : NULL);
-    } else if (status >= 0 && options->argument) {
+        check_print_json(&session, (enum status)status, is_list ? &check : NULL);
+    } else if (status >= 0 && !options->quiet && is_list) {
         check_list_print_text(&check);
-    } else if (status >= 0) {
+    } else if (status >= 0 && !options->quiet) {
         check_print_text(&session, (enum status)status);
     }
     notes_free(&check.findings);

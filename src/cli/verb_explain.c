@@ -9,102 +9,46 @@
 #include "cli/verbs.h"
 #include "cli/view.h"
 #include "engine/explain.h"
+#include "engine/groups.h"
 
-enum { NO_CARD = -1 };
-
-/* What is to be explained: the links of the cards NEAR, or (PEER) those that lead
- * to one card. */
+/* What is to be explained: the links of the cards NEAR, and those of pairs of cards. */
 struct subject {
     bool near[PPU_MAX];
-    int peer; /* or NO_CARD */
+    bool paired[PPU_MAX][PPU_MAX]; /* from the first of a pair to the second */
+    bool has_cards;
 };
 
-/* A card by its id or address, LENGTH bytes long. */
-static int explain_find_card(const struct machine *machine, const char *text, size_t length)
-{
-    char word[32];
-    uint64_t id;
-    struct bdf bdf;
-    if (length >= sizeof word) {
-        return NO_CARD;
-    }
-    memcpy(word, text, length);
-    word[length] = '\0';
-    if (text_parse_number(word, (uint64_t)machine->topology.ppu_count - 1, &id)) {
-        return (int)id;
-    }
-    return bdf_parse(word, &bdf) ? machine_ppu_at(machine, bdf) : NO_CARD;
-}
-
 /* A VM may be called "0-6"; no VM is called as a card. */
-static bool explain_find_subject(const struct session *session, const char *text, struct subject *subject)
+static int explain_add_subject(const struct session *session, const char *word, struct subject *subject,
+                               struct error *err)
 {
-    int card = explain_find_card(session->machine, text, strlen(text));
-    *subject = (struct subject){.peer = NO_CARD};
+    const struct card_finder finder = card_finder_of(session->machine);
+    int card = card_find(&finder, word, strlen(word));
+    int pair[2];
     if (card != NO_CARD) {
         subject->near[card] = true;
-        return true;
-    }
-    const struct owners *owners = &session->owners;
-    bool is_owner = false;
-    for (size_t i = 0; i < owners->holding_count; i++) {
-        const struct owner *owner = &owners->items[owners->holdings[i].owner];
-        if (owner->kind != OWNER_KIND_STRANGER && (strcmp(owner->name, text) == 0 || strcmp(owner->uuid, text) == 0)) {
-            subject->near[owners->holdings[i].ppu] = true;
-            is_owner = true;
+    } else if (!card_choose_owned(session, word, subject->near)) {
+        if (!card_find_pair(&finder, word, pair)) {
+            return card_refuse_word(session, word, "card, VM, group or pair of cards (A-B)", err);
         }
+        subject->paired[pair[0]][pair[1]] = true;
+        return 0;
     }
-    const char *dash = strchr(text, '-');
-    if (is_owner || !dash) {
-        return is_owner;
-    }
-    int near = explain_find_card(session->machine, text, (size_t)(dash - text));
-    int peer = explain_find_card(session->machine, dash + 1, strlen(dash + 1));
-    if (near == NO_CARD || peer == NO_CARD || near == peer) {
-        return false;
-    }
-    subject->near[near] = true;
-    subject->peer = peer;
-    return true;
-}
-
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-static int explain_complain(const struct session *session, const char *text, struct error *err)
-{
-    const struct owners *owners = &session->owners;
-    CLEANUP_FREE const char **known = memory_alloc(owners->count + 1, sizeof *known);
-    size_t count = 0;
-    char names[1024] = "";
-    for (size_t i = 0; i < owners->count; i++) {
-        if (owners->items[i].kind != OWNER_KIND_STRANGER) {
-            known[count++] = owners->items[i].name;
-        }
-    }
-    qsort(known, count, sizeof *known, compare_names);
-    for (size_t i = 0; i < count && strlen(names) < sizeof names / 2; i++) {
-        size_t used = strlen(names);
-        snprintf(names + used, sizeof names - used, "%s%.256s", used > 0 ? ", " : "", known[i]);
-    }
-    return error_set(err, STATUS_INVALID,
-                     "'%s' is not a card, VM, group or pair of cards (A-B); there are the PPUs 0 to %d, by id or "
-                     "address, and %s%s",
-                     text, session->machine->topology.ppu_count - 1, names[0] ? "the owners " : "no owners", names);
+    subject->has_cards = true;
+    return 0;
 }
 
 /* A link between two of the cards is told once, from the lower id's side. */
 static bool is_meant(const struct subject *subject, int ppu, int peer)
 {
-    if (!subject->near[ppu] || peer == NO_PEER) {
-        return false;
+    if (peer == NO_PEER || peer == EXTERNAL_PEER) {
+        return peer == EXTERNAL_PEER && subject->near[ppu];
     }
-    if (subject->peer != NO_CARD) {
-        return peer == subject->peer;
+    if (subject->near[ppu]) {
+        return !subject->near[peer] || ppu < peer;
     }
-    return peer == EXTERNAL_PEER || !subject->near[peer] || ppu < peer;
+    bool is_other_way_too = subject->paired[peer][ppu] && peer < ppu;
+    return subject->paired[ppu][peer] && !subject->near[peer] && !is_other_way_too;
 }
 
 static void put_entry(const struct explanation *explanation, struct json_object *array)
@@ -160,27 +104,35 @@ static int explain_links(const struct session *session, const struct subject *su
 
 int verb_explain(const struct options *options, struct error *err)
 {
-    struct subject subject;
+    CLEANUP_FREE struct subject *subject = memory_alloc(1, sizeof *subject);
+    CLEANUP_FREE char *words = memory_copy_text(options->argument);
     struct session session;
-    int status = view_open(&session, options, err);
-    if (status == 0 && !explain_find_subject(&session, options->argument, &subject)) {
-        status = explain_complain(&session, options->argument, err);
-    } else if (status == 0) {
+    int status = view_start(&session, options, err);
+    if (status == 0) {
+        status = explain_add_subject(&session, options->argument, subject, err);
+    }
+    for (size_t i = 0; status == 0 && i < options->more_count; i++) {
+        CLEANUP_FREE char *before = text_join(words, ", ");
+        free(words);
+        words = text_join(before, options->more[i]);
+        status = explain_add_subject(&session, options->more[i], subject, err);
+    }
+    if (status == 0) {
         const struct error *doubt = session_doubt(&session, "");
         if (options->json) {
             struct json_object *object = json_object_new_object();
             json_put_text(object, "schema", "icn-hook/explain/1");
-            json_put_text(object, "subject", options->argument);
-            explain_links(&session, &subject, NULL, json_put_array(object, "links"));
+            json_put_text(object, "subject", words);
+            explain_links(&session, subject, NULL, json_put_array(object, "links"));
             json_put_text(object, "doubt", doubt ? doubt->text : NULL);
             json_print(object);
         } else {
             struct output output;
             output_open(&output, options);
-            if (explain_links(&session, &subject, &output, NULL) == 0) {
+            if (explain_links(&session, subject, &output, NULL) == 0) {
                 output_line(&output, COLOUR_PLAIN,
-                            subject.peer != NO_CARD ? "The topology has no link between these cards."
-                                                    : "The topology has no link of this card.");
+                            subject->has_cards ? "The topology has no link of this card."
+                                               : "The topology has no link between these cards.");
             }
             if (doubt) {
                 printf("Not every owner is known: %s\n", doubt->text);

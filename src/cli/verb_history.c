@@ -10,33 +10,21 @@
 #include "cli/output.h"
 #include "cli/table.h"
 #include "cli/verbs.h"
+#include "engine/groups.h"
 #include "engine/history.h"
 
-enum { NO_ID = -1, SECOND = 1000000 };
+enum { SECOND = 1000000 };
 
 /* What is asked about: a card, a pair of cards, an owner, or (all unset) everything. */
 struct question {
-    int cards[2]; /* ids, or NO_ID */
+    int cards[2]; /* ids, or NO_CARD */
     const char *name;
 };
 
-/* A card by its id, or by its address in the events; LENGTH bytes of TEXT. */
-static int history_find_card(const struct journal_events *events, const char *text, size_t length)
+/* The latest id of the card in the events. */
+static int history_card_at(const void *context, struct bdf bdf)
 {
-    char word[32];
-    uint64_t id;
-    struct bdf bdf;
-    if (length >= sizeof word) {
-        return NO_ID;
-    }
-    memcpy(word, text, length);
-    word[length] = '\0';
-    if (text_parse_number(word, PPU_MAX - 1, &id)) {
-        return (int)id;
-    }
-    if (!bdf_parse(word, &bdf)) {
-        return NO_ID;
-    }
+    const struct journal_events *events = context;
     for (size_t i = events->count; i-- > 0;) {
         for (size_t card = 0; card < events->items[i].card_count; card++) {
             if (bdf_compare(events->items[i].cards[card].bdf, bdf) == 0) {
@@ -44,7 +32,7 @@ static int history_find_card(const struct journal_events *events, const char *te
             }
         }
     }
-    return NO_ID;
+    return NO_CARD;
 }
 
 static bool is_owner(const struct journal_events *events, const char *name)
@@ -62,24 +50,20 @@ static bool is_owner(const struct journal_events *events, const char *name)
 static int history_find_subject(const struct journal_events *events, const char *text, struct question *question,
                                 struct error *err)
 {
-    *question = (struct question){.cards = {NO_ID, NO_ID}};
+    const struct card_finder finder = {.count = PPU_MAX, .at = history_card_at, .context = events};
+    *question = (struct question){.cards = {NO_CARD, NO_CARD}};
     if (!text) {
         return 0;
     }
-    question->cards[0] = history_find_card(events, text, strlen(text));
-    if (question->cards[0] != NO_ID) {
+    question->cards[0] = card_find(&finder, text, strlen(text));
+    if (question->cards[0] != NO_CARD) {
         return 0;
     }
     if (is_owner(events, text)) {
         question->name = text;
         return 0;
     }
-    const char *dash = strchr(text, '-');
-    if (dash) {
-        question->cards[0] = history_find_card(events, text, (size_t)(dash - text));
-        question->cards[1] = history_find_card(events, dash + 1, strlen(dash + 1));
-    }
-    if (!dash || question->cards[0] == NO_ID || question->cards[1] == NO_ID) {
+    if (!card_find_pair(&finder, text, question->cards)) {
         return error_set(
             err, STATUS_INVALID,
             "'%s' is not a card, a pair of cards (A-B), or a VM or group of which the journal has an event", text);
@@ -105,26 +89,27 @@ static bool is_asked_name(const struct question *question, const char *name, con
 
 static bool is_asked_tenure(const struct question *question, const struct tenure *tenure, size_t first)
 {
-    bool has_first = question->cards[0] != NO_ID && names_card(tenure->cards, tenure->card_count, question->cards[0]);
-    bool has_second = question->cards[1] != NO_ID && names_card(tenure->cards, tenure->card_count, question->cards[1]);
+    bool has_first = question->cards[0] != NO_CARD && names_card(tenure->cards, tenure->card_count, question->cards[0]);
+    bool has_second =
+        question->cards[1] != NO_CARD && names_card(tenure->cards, tenure->card_count, question->cards[1]);
     return tenure->last_event >= first && is_asked_name(question, tenure->name, tenure->uuid) &&
-           (question->cards[0] == NO_ID || has_first || has_second);
+           (question->cards[0] == NO_CARD || has_first || has_second);
 }
 
 static bool is_asked_period(const struct question *question, const struct period *period, size_t first)
 {
     bool is_its = !question->name || strcmp(period->owners[0], question->name) == 0 ||
                   strcmp(period->owners[1], question->name) == 0;
-    bool is_card = question->cards[0] == NO_ID || period->a == question->cards[0] || period->b == question->cards[0];
-    bool is_pair = question->cards[1] == NO_ID || period->a == question->cards[1] || period->b == question->cards[1];
+    bool is_card = question->cards[0] == NO_CARD || period->a == question->cards[0] || period->b == question->cards[0];
+    bool is_pair = question->cards[1] == NO_CARD || period->a == question->cards[1] || period->b == question->cards[1];
     return period->last_event >= first && is_its && is_card && is_pair;
 }
 
 static bool is_asked_event(const struct question *question, const struct journal_event *event)
 {
-    bool is_card = question->cards[0] == NO_ID;
-    for (int i = 0; i < 2 && question->cards[0] != NO_ID; i++) {
-        is_card |= question->cards[i] != NO_ID && names_card(event->cards, event->card_count, question->cards[i]);
+    bool is_card = question->cards[0] == NO_CARD;
+    for (int i = 0; i < 2 && question->cards[0] != NO_CARD; i++) {
+        is_card |= question->cards[i] != NO_CARD && names_card(event->cards, event->card_count, question->cards[i]);
         for (int kind = 0; kind < ENDS_COUNT; kind++) {
             for (size_t end = 0; end < event->end_counts[kind]; end++) {
                 is_card |= question->cards[i] == event->ends[kind][end].ppu;
@@ -283,7 +268,7 @@ static void print_links(const struct journal_events *events, const struct histor
                         const struct question *question, const struct output *output)
 {
     static const char *const titles[] = {"FROM", "UNTIL", "LINKS", "STATE", "BETWEEN"};
-    bool is_all = question->cards[0] == NO_ID && !question->name;
+    bool is_all = question->cards[0] == NO_CARD && !question->name;
     size_t exposed = 0;
     size_t shown = 0;
     struct table table;

@@ -89,11 +89,11 @@ static int take_step(struct change *change, hotplug_step *step, struct error *er
 static int hotplug_parse(struct change *change, struct error *err)
 {
     const struct options *options = change->options;
-    CLEANUP_FREE char *list = memory_copy_text(options->cards[0]);
-    for (size_t i = 1; i < options->card_count; i++) {
+    CLEANUP_FREE char *list = memory_copy_text(options->more[0]);
+    for (size_t i = 1; i < options->more_count; i++) {
         CLEANUP_FREE char *before = text_join(list, ",");
         free(list);
-        list = text_join(before, options->cards[i]);
+        list = text_join(before, options->more[i]);
     }
     int64_t wait_ms = WAIT_DEFAULT_MS;
     if (options->wait && verb_read_wait(options->wait, &wait_ms, err) < 0) {

@@ -94,7 +94,9 @@ static void status_print_json(const struct session *session, const struct output
     json_put_bool(object, "ok", links_judge(session) == STATUS_OK);
     struct json_object *ppus = json_put_array(object, "ppus");
     for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
-        json_object_array_add(ppus, status_card_object(session, ppu));
+        if (!session->left_out[ppu]) {
+            json_object_array_add(ppus, status_card_object(session, ppu));
+        }
     }
     view_put_leaks(session, object);
     json_put_coverage(object, &coverage);
@@ -171,6 +173,9 @@ static void status_print_text(const struct session *session, const struct output
     table_add(&table, COLOUR_BOLD, "OWNER");
     table_add(&table, COLOUR_BOLD, "LINKS");
     for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
+        if (session->left_out[ppu]) {
+            continue;
+        }
         table_add(&table, COLOUR_PLAIN, "%d", ppu);
         card_cells_add_place(&table, session, ppu);
         any_gate |= status_add_mask(&table, session, ppu);
@@ -196,7 +201,8 @@ static void status_print_text(const struct session *session, const struct output
     fprintf(output->stream, "%s\n", coverage_text(&coverage, text));
     switch (links_judge(session)) {
     case STATUS_OK:
-        output_line(output, COLOUR_GREEN, "Every link that must be cut is verified.");
+        snprintf(text, sizeof text, "Every link%s that must be cut is verified.", view_scope_text(session));
+        output_line(output, COLOUR_GREEN, text);
         break;
     case STATUS_UNVERIFIED:
         output_line(output, COLOUR_MAGENTA, "NOT VERIFIED: see above.");
@@ -215,6 +221,9 @@ int verb_status(const struct options *options, struct error *err)
     }
     if (options->output && !options->json && !options->prometheus) {
         return command_usage_error(err, "status takes --output only with --json or --prometheus");
+    }
+    if (options->prometheus && options->argument) {
+        return command_usage_error(err, "status --prometheus is of all cards, without '%s'", options->argument);
     }
     int result = view_open(&session, options, err);
     if (result == 0) {

@@ -239,6 +239,9 @@ static void topo_print_json(const struct session *session, FILE *stream)
     json_put_text(object, "schema", "icn-hook/topo/1");
     struct json_object *ppus = json_put_array(object, "ppus");
     for (int ppu = 0; ppu < count; ppu++) {
+        if (session->left_out[ppu]) {
+            continue;
+        }
         const struct card *card = &session->cards[ppu];
         bool is_mapped = session->machine->mapped[ppu];
         bool is_present = is_mapped && card->state.present;
@@ -263,12 +266,16 @@ static void topo_print_json(const struct session *session, FILE *stream)
     struct json_object *pairs = json_put_array(object, "pairs");
     for (int a = 0; a < count; a++) {
         for (int b = a + 1; b < count; b++) {
-            topo_put_pair(session, a, b, pairs);
+            if (!session->left_out[a] || !session->left_out[b]) {
+                topo_put_pair(session, a, b, pairs);
+            }
         }
     }
     struct json_object *external = json_put_array(object, "external");
     for (int ppu = 0; ppu < count; ppu++) {
-        topo_put_pair(session, ppu, EXTERNAL_PEER, external);
+        if (!session->left_out[ppu]) {
+            topo_put_pair(session, ppu, EXTERNAL_PEER, external);
+        }
     }
     json_write(stream, object);
 }
@@ -303,6 +310,10 @@ int verb_topo(const struct options *options, struct error *err)
 {
     if ((options->generate && options->validate) || ((options->generate || options->validate) && options->dot)) {
         return command_usage_error(err, "topo takes one of --generate, --validate and --dot");
+    }
+    if ((options->generate || options->validate) && options->argument) {
+        return command_usage_error(err, "topo --%s takes no '%s'", options->generate ? "generate" : "validate",
+                                   options->argument);
     }
     if (options->dot && options->json) {
         return command_usage_error(err, "topo takes --json or --dot, not both");

@@ -7,25 +7,112 @@
 
 #include "base/text.h"
 #include "doctor/examination.h"
+#include "engine/groups.h"
 
-int view_open(struct session *session, const struct options *options, struct error *err)
+int view_start(struct session *session, const struct options *options, struct error *err)
 {
     if (session_start(session, options->config, SESSION_LOOK, err) < 0) {
         return -1;
     }
     session_look_at_all(session);
     session_unlock(session);
+    return 0;
+}
+
+/* Not about a card that is left out, nor about a VM or group that has only such cards. */
+static bool view_keeps(const struct session *session, const struct note *note)
+{
+    const struct owners *owners = &session->owners;
+    bool has_cards = false;
+    if (note->ppu >= 0) {
+        return !session->left_out[note->ppu];
+    }
+    for (size_t i = 0; note->vm && i < owners->holding_count; i++) {
+        const struct holding *holding = &owners->holdings[i];
+        if (strcmp(owners->items[holding->owner].name, note->vm) == 0) {
+            if (!session->left_out[holding->ppu]) {
+                return true;
+            }
+            has_cards = true;
+        }
+    }
+    return !has_cards;
+}
+
+static void view_drop_notes(struct session *session, size_t first)
+{
+    struct notes kept = {0};
+    for (size_t i = 0; i < session->notes.count; i++) {
+        const struct note *note = &session->notes.items[i];
+        if (i < first || view_keeps(session, note)) {
+            notes_add(&kept, note->severity, note->code, note->ppu, note->vm, "%s", note->text);
+        }
+    }
+    notes_free(&session->notes);
+    session->notes = kept;
+}
+
+int view_choose(struct session *session, const struct options *options, struct error *err)
+{
+    bool chosen[PPU_MAX] = {false};
+    if (!options->argument) {
+        return 0;
+    }
+    for (size_t i = 0; i <= options->more_count; i++) {
+        if (card_choose(session, i == 0 ? options->argument : options->more[i - 1], chosen, err) < 0) {
+            return -1;
+        }
+    }
+    for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
+        session->left_out[ppu] = !chosen[ppu];
+    }
+    view_drop_notes(session, 0);
+    return 0;
+}
+
+void view_find(struct session *session, const struct options *options)
+{
     links_find(session);
     if (options->connect) {
         /* Without the lock: a daemon may take its time. */
         struct error fault;
         int count;
+        size_t before = session->notes.count;
         if (cross_check(options->connect, session, &count, &fault) < 0) {
             notes_add(&session->notes, NOTE_WARNING, NOTE_LIBVIRT, -1, NULL, "%s; nothing was compared with libvirt",
                       fault.text);
         }
+        view_drop_notes(session, before);
     }
+}
+
+int view_open(struct session *session, const struct options *options, struct error *err)
+{
+    if (view_start(session, options, err) < 0 || view_choose(session, options, err) < 0) {
+        return -1;
+    }
+    view_find(session, options);
     return 0;
+}
+
+bool view_concerns(const struct session *session, int ppu)
+{
+    bool is_concerned = !session->left_out[ppu];
+    for (int link = 0; link < LINK_MAX; link++) {
+        int peer = session->machine->topology.peer[ppu][link];
+        is_concerned |= peer >= 0 && !session->left_out[peer];
+    }
+    return is_concerned;
+}
+
+const char *view_scope_text(const struct session *session)
+{
+    for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
+        if (session->left_out[ppu]) {
+            return " of these cards";
+        }
+    }
+    return "";
 }
 
 /* ARRAY may be NULL. */
@@ -35,7 +122,8 @@ static int each_leak(const struct session *session, struct json_object *array)
     for (int a = 0; a < session->machine->topology.ppu_count; a++) {
         for (int b = a + 1; b < session->machine->topology.ppu_count; b++) {
             struct pair pair = pair_look(session, a, b);
-            if (pair.wired == 0 || pair.verdict != VERDICT_LEAK) {
+            bool is_left_out = session->left_out[a] && session->left_out[b];
+            if (pair.wired == 0 || pair.verdict != VERDICT_LEAK || is_left_out) {
                 continue;
             }
             count++;

@@ -11,8 +11,20 @@
 /* The host as the verbs that look see it, and what several of them show of it. */
 
 /* A session in which every register was read and everything that is wrong or cannot be seen is noted; the lock is
- * given back.  To be closed in each case. */
+ * given back.  Where arguments name cards, VMs or groups, all other cards are left out of it.  To be closed in each
+ * case. */
 MUST_CHECK int view_open(struct session *session, const struct options *options, struct error *err);
+/* Its steps, for a verb whose arguments may be something else: the registers are read, cards are left out, and what is
+ * left is looked at. */
+MUST_CHECK int view_start(struct session *session, const struct options *options, struct error *err);
+MUST_CHECK int view_choose(struct session *session, const struct options *options, struct error *err);
+void view_find(struct session *session, const struct options *options);
+
+/* The card is not left out, or is joined to one that is not. */
+bool view_concerns(const struct session *session, int ppu);
+
+/* " of these cards" if some are left out, else "": to be put after "every link". */
+const char *view_scope_text(const struct session *session);
 
 /* Adds "leaks": the pairs of cards between which a link leaks.  Returns how many there are. */
 int view_put_leaks(const struct session *session, struct json_object *object);

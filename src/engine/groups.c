@@ -199,6 +199,118 @@ int card_groups_next(const struct card_groups *groups, int group, int ppu)
     return ppu < PPU_MAX ? ppu : -1;
 }
 
+static int card_at_address(const void *context, struct bdf bdf)
+{
+    return machine_ppu_at(context, bdf);
+}
+
+struct card_finder card_finder_of(const struct machine *machine)
+{
+    return (struct card_finder){.count = machine->topology.ppu_count, .at = card_at_address, .context = machine};
+}
+
+int card_find(const struct card_finder *finder, const char *text, size_t length)
+{
+    char word[MEMBER_SIZE];
+    uint64_t id;
+    struct bdf bdf;
+    if (length >= sizeof word) {
+        return NO_CARD;
+    }
+    snprintf(word, sizeof word, "%.*s", (int)length, text);
+    if (text_parse_number(word, (uint64_t)finder->count - 1, &id)) {
+        return (int)id;
+    }
+    return bdf_parse(word, &bdf) ? finder->at(finder->context, bdf) : NO_CARD;
+}
+
+bool card_find_pair(const struct card_finder *finder, const char *text, int pair[2])
+{
+    const char *dash = strchr(text, '-');
+    int a = dash ? card_find(finder, text, (size_t)(dash - text)) : NO_CARD;
+    int b = dash ? card_find(finder, dash + 1, strlen(dash + 1)) : NO_CARD;
+    if (a == NO_CARD || b == NO_CARD || a == b) {
+        return false;
+    }
+    pair[0] = a;
+    pair[1] = b;
+    return true;
+}
+
+bool card_choose_owned(const struct session *session, const char *word, bool chosen[])
+{
+    const struct owners *owners = &session->owners;
+    bool is_owner = false;
+    for (size_t i = 0; i < owners->holding_count; i++) {
+        const struct owner *owner = &owners->items[owners->holdings[i].owner];
+        if (owner->kind != OWNER_KIND_STRANGER && (strcmp(owner->name, word) == 0 || strcmp(owner->uuid, word) == 0)) {
+            chosen[owners->holdings[i].ppu] = true;
+            is_owner = true;
+        }
+    }
+    return is_owner;
+}
+
+/* A VM may be called "2-5"; no VM is called as a card. */
+int card_choose(const struct session *session, const char *word, bool chosen[], struct error *err)
+{
+    const struct card_finder finder = card_finder_of(session->machine);
+    const struct member member = {.start = word, .length = strlen(word)};
+    int card = card_find(&finder, word, strlen(word));
+    uint64_t first;
+    uint64_t last;
+    if (card != NO_CARD) {
+        chosen[card] = true;
+    } else if (!card_choose_owned(session, word, chosen)) {
+        if (!is_range(&member, &first, &last) || first > last || last >= (uint64_t)finder.count) {
+            return card_refuse_word(session, word, "card, range of ids (A-B), VM or group", err);
+        }
+        for (uint64_t ppu = first; ppu <= last; ppu++) {
+            chosen[ppu] = true;
+        }
+    }
+    return 0;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+int card_refuse_word(const struct session *session, const char *word, const char *what, struct error *err)
+{
+    const struct owners *owners = &session->owners;
+    CLEANUP_FREE const char **known = memory_alloc(owners->count + 1, sizeof *known);
+    size_t count = 0;
+    char names[1024] = "";
+    for (size_t i = 0; i < owners->count; i++) {
+        if (owners->items[i].kind != OWNER_KIND_STRANGER) {
+            known[count++] = owners->items[i].name;
+        }
+    }
+    qsort(known, count, sizeof *known, compare_names);
+    for (size_t i = 0; i < count && strlen(names) < sizeof names / 2; i++) {
+        size_t used = strlen(names);
+        snprintf(names + used, sizeof names - used, "%s%.256s", used > 0 ? ", " : "", known[i]);
+    }
+    const char *nearest = card_nearest_owner(session, word);
+    return error_set(err, STATUS_INVALID,
+                     "'%s' is not a %s; there are the PPUs 0 to %d, by id or address, and %s%s%s%s%s", word, what,
+                     session->machine->topology.ppu_count - 1, names[0] ? "the owners " : "no owners", names,
+                     nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
+}
+
+const char *card_nearest_owner(const struct session *session, const char *word)
+{
+    struct nearest nearest = {.word = word};
+    for (size_t i = 0; i < session->owners.count; i++) {
+        if (session->owners.items[i].kind != OWNER_KIND_STRANGER) {
+            nearest_try(&nearest, session->owners.items[i].name);
+        }
+    }
+    return nearest.name;
+}
+
 int group_name_check(const char *name, struct error *err)
 {
     enum { NAME_LIMIT = 128 };

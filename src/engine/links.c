@@ -207,14 +207,16 @@ struct pair pair_look(const struct session *session, int a, int b)
     return pair;
 }
 
-/* Calls VISIT for every link that must be cut, once: from the end of the lower id, or from its only end. */
+/* Calls VISIT for every link that must be cut and has an end that is not left out, once: from the end of the lower id,
+ * or from its only end. */
 typedef void link_visitor(const struct session *session, const struct link_view *view, void *context);
 static void each_required(const struct session *session, link_visitor *visit, void *context)
 {
     for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
         for (int link = 0; link < LINK_MAX; link++) {
             int peer = session->machine->topology.peer[ppu][link];
-            if (peer == NO_PEER || (peer != EXTERNAL_PEER && peer < ppu)) {
+            bool is_left_out = session->left_out[ppu] && (peer < 0 || session->left_out[peer]);
+            if (peer == NO_PEER || (peer != EXTERNAL_PEER && peer < ppu) || is_left_out) {
                 continue;
             }
             struct link_view view = link_look(session, ppu, link);
@@ -354,7 +356,9 @@ void links_find(struct session *session)
 {
     each_required(session, note_required, &session->notes);
     for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
-        note_card(session, ppu);
+        if (!session->left_out[ppu]) {
+            note_card(session, ppu);
+        }
     }
 }
 
@@ -365,6 +369,9 @@ enum status links_judge(const struct session *session)
     bool lacks_cuts = false;
     bool any_seen = false;
     for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
+        if (session->left_out[ppu]) {
+            continue;
+        }
         lacks_gate |= links_no_gate(session, ppu);
         lacks_cuts |= links_missing(session, ppu) != 0;
         int64_t at = 0;

@@ -126,14 +126,29 @@ def test_version(host):
     assert name == "icn-hook" and all(part.isdigit() for part in version.split("."))
 
 
+# The verb whose help the message names, where it is not the first word.
+OTHER_HELP = {
+    ("-n",): "help plan", ("-n", "a", "b"): "help plan", ("-r", "-g"): "help reset",
+    **{arguments: "--help" for arguments in [
+        (), ("--json",), ("staus",), ("",), ("--jason", "status"), ("two\nlines",), ("--re",), ("--vm", "4"), ("help", "relaese"),
+    ]},
+}
 USAGE = {
     (): "no command given",
     ("--json",): "no command given",
     ("staus",): "unknown verb 'staus' (did you mean status?)",
     ("",): "unknown verb ''",
-    ("--jason", "status"): "unknown option '--jason'",
+    ("--jason", "status"): "unknown option '--jason' (did you mean --json?)",
+    ("check", "--quite"): "unknown option '--quite' (did you mean --quiet?)",
+    ("status", "--quite"): "unknown option '--quite'",
+    ("help", "relaese"): "unknown verb 'relaese' (did you mean release?)",
     ("status", "-x"): "unknown option '-x'",
-    ("status", "0"): "unexpected argument '0'",
+    ("suggest", "1", "0"): "unexpected argument '0'",
+    ("status", *["0"] * 66): "too many arguments: '0'",
+    ("status", "--prometheus", "0"): "status --prometheus is of all cards, without '0'",
+    ("status", "--no-header", "--json"): "--no-header is for tables only",
+    ("check", "--no-header"): "'check' has no option '--no-header'",
+    ("check", "-q", "--json"): "check takes --json or --quiet, not both",
     ("-n",): "plan needs a FILE, or - for standard input, or --domain NAME",
     ("plan",): "plan needs a FILE, or - for standard input, or --domain NAME",
     ("-n", "a", "b"): "unexpected argument 'b'",
@@ -169,7 +184,8 @@ USAGE = {
 def test_usage(host, arguments):
     masks = host.masks()
     result = host.engine(*arguments)
-    assert_error(result, 2, f"{USAGE[arguments]}; see icn-hook --help", json="--json" in arguments)
+    hint = OTHER_HELP.get(arguments) or f"help {arguments[0]}"
+    assert_error(result, 2, f"{USAGE[arguments]}; see icn-hook {hint}", json="--json" in arguments)
     assert (host.masks(), os.path.exists("/json")) == (masks, False)
 
 

@@ -12,6 +12,7 @@ from simhost import GUIDE_BDFS, SimHost
 
 VERBS = ["plan", "status", "check", "explain", "topo", "suggest", "doctor", "setup", "apply", "release", "run", "attach", "detach", "reset", "repair", "confirm", "history", "help"]
 CARDS = [word for ppu, bdf in enumerate(GUIDE_BDFS) for word in (str(ppu), bdf)]
+NAMES = ["web1", "web\\&2", "red", "rot"]
 EVERYWHERE = ["--json", "--config", "--color", "--verbose", "--help", "--version"]
 ON_ALL = ["--vm_devices", "--check_devices", "--reset", "--gen_topo"]
 
@@ -35,8 +36,10 @@ BOTH = {
     "true | icn-hook st": ["status"],
     "icn-hook help re": ["release", "reset", "repair"],
     "icn-hook frobnicate ": [],
-    "icn-hook status ": [],
-    "icn-hook status extra ": [],
+    "icn-hook status ": [*CARDS, *NAMES],
+    "icn-hook status web1 r": ["red", "rot"],
+    "icn-hook topo 0 0001:c": ["0001:ce:00.0"],
+    "icn-hook suggest 2 ": [],
     "icn-hook suggest ": [],
     "icn-hook --json rel": ["release"],
     "icn-hook --color al": ["always"],
@@ -44,7 +47,11 @@ BOTH = {
     "icn-hook suggest --numa ": ["0", "1"],
     "icn-hook status -c ": ["qemu:///system"],
     "icn-hook status --connect q": ["qemu:///system"],
-    "icn-hook check ": CARDS,
+    "icn-hook check ": [*CARDS, *NAMES],
+    "icn-hook check we": ["web1", "web\\&2"],
+    "icn-hook check red 0000:7": ["0000:7e:00.0"],
+    "icn-hook check red w": ["web1", "web\\&2"],
+    "icn-hook check --q": ["--quiet"],
     "icn-hook check 0,": cards_behind("0,", "0"),
     "icn-hook check 0000:08:00.0,0000:7e:00.0,0000:a": ["0000:08:00.0,0000:7e:00.0,0000:a2:00.0"],
     "icn-hook apply 4,5 ": [],
@@ -52,7 +59,9 @@ BOTH = {
     "icn-hook --check_devices 0001:c": ["0001:ce:00.0"],
     "icn-hook doctor --probe 0000:7": ["0000:7e:00.0"],
     "icn-hook explain we": ["web1", "web\\&2"],
-    "icn-hook explain ": [*CARDS, "web1", "web\\&2", "red", "rot"],
+    "icn-hook explain ": [*CARDS, *NAMES],
+    "icn-hook explain 4 ro": ["rot"],
+    "icn-hook explain red 0-0001:a": ["0-0001:aa:00.0"],
     "icn-hook explain 0-0001:a": ["0-0001:aa:00.0"],
     "icn-hook release ": ["red", "rot"],
     "icn-hook release ro": ["rot"],
@@ -80,7 +89,7 @@ BOTH = {
 
 # readline replaces what stands behind a sign or colon, and repeats only that.
 ONLY_BASH = {
-    "icn-hook status --": [*EVERYWHERE, "--connect", "--prometheus", "--output"],
+    "icn-hook status --": [*EVERYWHERE, "--no-header", "--connect", "--prometheus", "--output"],
     "icn-hook reset --": [*EVERYWHERE, "--dry-run", "--force", "--isolate"],
     "icn-hook -r --": [*EVERYWHERE, "--dry-run", "--force", "--isolate"],
     "icn-hook release -": [*EVERYWHERE, "--dry-run", "--if-exists"],

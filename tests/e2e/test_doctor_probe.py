@@ -198,4 +198,4 @@ def test_in_doubt(host):
 def test_with_something_else(host):
     result = host.engine("doctor", "--probe", "5", "x.xml")
     assert (result.status, result.stdout) == (2, b"")
-    assert result.stderr == "icn-hook: --probe takes one card and cannot be combined with 'x.xml'; see icn-hook --help\n"
+    assert result.stderr == "icn-hook: --probe takes one card and cannot be combined with 'x.xml'; see icn-hook help doctor\n"

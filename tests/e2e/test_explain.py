@@ -5,6 +5,8 @@ import time
 
 import pytest
 
+from bystander import vm
+from errors import assert_error
 from simhost import GUIDE_BDFS
 
 CARDS = [f"PPU {ppu} ({bdf})" for ppu, bdf in enumerate(GUIDE_BDFS)]
@@ -94,6 +96,28 @@ def test_manual_group(scene):
     assert "belongs to group 'red' (since " in found[0]["text"]
 
 
+@pytest.mark.parametrize("subjects, links", [
+    ("0 6", [(0, 6), (0, 2), (0, 3), (0, 1), (6, 4), (6, 5), (6, 7)]),
+    ("b 4-6", [(2, 4), (2, 0), (2, 1), (2, 3), (3, 5), (3, 0), (3, 1), (4, 6)]),
+    ("0-1 1-0 6-4", [(0, 1), (6, 4)]),
+    ("2 b 2-3", [(2, 4), (2, 0), (2, 1), (2, 3), (3, 5), (3, 0), (3, 1)]),
+])
+def test_several_subjects(scene, subjects, links):
+    """Each link once."""
+    found = explain(scene, *subjects.split(), "--json").json()
+    assert found["subject"] == ", ".join(subjects.split())
+    assert [(link["ppu"], link["peer"]) for link in found["links"]] == links
+
+
+def test_one_unknown_subject_is_enough(scene):
+    assert scene.libvirt.start(vm("web1", 0)).running
+    result = explain(scene, "0", "web2", "--json")
+    assert_error(
+        result, 3, "'web2' is not a card, VM, group or pair of cards (A-B); there are the PPUs 0 to 7, by id or address, and "
+        "the owners b, web1; did you mean web1?", json=True,
+    )
+
+
 @pytest.mark.parametrize("subject", ["8", "vm9", "0-", "-", "", "0-0", "0-1-2", "0000:09:00.0", "$(reboot)"])
 def test_unknown_subject(scene, subject):
     result = explain(scene, "--", subject)
@@ -107,5 +131,5 @@ def test_unknown_subject(scene, subject):
 def test_usage(host):
     result = host.engine("explain")
     assert (result.status, result.stderr) == (
-        2, "icn-hook: 'explain' needs an argument: CARD|NAME|A-B; see icn-hook --help\n",
+        2, "icn-hook: 'explain' needs an argument: CARD|NAME|A-B...; see icn-hook help explain\n",
     )

@@ -172,8 +172,8 @@ def test_bad_input(daemon):
         refused(daemon, 3, "there is no VM 'x' (libvirt, qemu:///system)", verb, "x", "6")
         refused(daemon, 3, shut_off, verb, "off", "6")
         refused(daemon, 3, "LIST, column 1: '8' is not a card of this host: its ids are 0 to 7", verb, "a", "8")
-        refused(daemon, 2, f"'{verb}' needs arguments: VM CARD...; see icn-hook --help", verb, "a")
-        refused(daemon, 2, "the cards are for one VM: '6|7'; see icn-hook --help", verb, "a", "6|7")
+        refused(daemon, 2, f"'{verb}' needs arguments: VM CARD...; see icn-hook help {verb}", verb, "a")
+        refused(daemon, 2, f"the cards are for one VM: '6|7'; see icn-hook help {verb}", verb, "a", "6|7")
     refused(daemon, 3, f"VM 'a' gets no card: VM 'a' has {card_text(1)} already", "attach", "a", "6", "1")
     line = (
         f"VM 'a' gets no card: {card_text(2)} is owned by VM 'b' ({vm('b').uuid}), which runs; stop that VM or choose "

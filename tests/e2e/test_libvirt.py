@@ -60,7 +60,7 @@ def test_unknown_domain(host, test_libvirt, verb):
 def test_domain_and_file(host):
     result = host.engine("plan", "--domain", "b", "x.xml")
     assert (result.status, result.stdout) == (2, b"")
-    assert result.stderr == "icn-hook: --domain cannot be combined with the file 'x.xml'; see icn-hook --help\n"
+    assert result.stderr == "icn-hook: --domain cannot be combined with the file 'x.xml'; see icn-hook help plan\n"
 
 
 def test_unreachable(host, tmp_path):

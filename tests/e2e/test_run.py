@@ -158,7 +158,7 @@ def test_commands_that_cannot_be_executed(host, tmp_path):
     ],
 )
 def test_usage(host, arguments, line):
-    assert_error(host.engine(*arguments), 2, f"{line}; see icn-hook --help", json=False)
+    assert_error(host.engine(*arguments), 2, f"{line}; see icn-hook help run", json=False)
     assert host.masks() == IDLE
 
 

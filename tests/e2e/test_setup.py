@@ -382,7 +382,7 @@ def test_it_is_logged(guide, tmp_path):
     ],
 )
 def test_usage(guide, arguments, message):
-    assert_error(guide.engine("setup", *arguments), 2, f"{message}; see icn-hook --help", False)
+    assert_error(guide.engine("setup", *arguments), 2, f"{message}; see icn-hook help setup", False)
 
 
 @pytest.mark.parametrize("model", sorted(MODELS))

@@ -284,4 +284,4 @@ def test_output_that_is_no_file(scene, tmp_path):
 
 def test_usage(scene):
     result = scene.host.engine("status", "--json", "--prometheus")
-    assert_error(result, 2, "status takes --json or --prometheus, not both; see icn-hook --help", json=True)
+    assert_error(result, 2, "status takes --json or --prometheus, not both; see icn-hook help status", json=True)

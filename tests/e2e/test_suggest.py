@@ -236,7 +236,7 @@ def test_many_cards(tmp_path):
 
 @pytest.mark.parametrize("number", ["0", "x", "2x", "0x2", "2.5", "", " 2", "1,2", "+2", "99999999999999999999"])
 def test_no_number(host, number):
-    message = f"the number of cards must be 1 or more, not '{number}'; see icn-hook --help"
+    message = f"the number of cards must be 1 or more, not '{number}'; see icn-hook help suggest"
     result = host.engine("suggest", number)
     assert (result.status, result.stdout, result.stderr) == (2, b"", f"icn-hook: {message}\n")
 
@@ -251,7 +251,7 @@ def test_usage(host):
         (["1", "--xml", "--json"], "suggest takes --json or --xml, not both"),
     ):
         result = host.engine("suggest", *arguments)
-        assert_error(result, 2, f"{message}; see icn-hook --help", json="--json" in arguments)
+        assert_error(result, 2, f"{message}; see icn-hook help suggest", json="--json" in arguments)
 
 
 def test_more_than_there_are(scene):

@@ -349,12 +349,13 @@ USAGE = {
     ("topo", "--dot", "--json"): "topo takes --json or --dot, not both",
     ("topo", "--generate", "--dot"): "topo takes one of --generate, --validate and --dot",
     ("topo", "--generate", "--validate", "x"): "topo takes one of --generate, --validate and --dot",
-    ("topo", "x"): "unexpected argument 'x'",
-    ("status", "--dot"): "'status' has no option '--dot'",
+    ("topo", "--validate", "x", "0"): "topo --validate takes no '0'",
+    ("topo", "--generate", "vm1"): "topo --generate takes no 'vm1'",
+    ("topo", "--no-header", "--json"): "--no-header is for tables only",
 }
 
 
 @pytest.mark.parametrize("arguments", USAGE)
 def test_usage(host, arguments):
     result = host.engine(*arguments)
-    assert_error(result, 2, f"{USAGE[arguments]}; see icn-hook --help", json="--json" in arguments)
+    assert_error(result, 2, f"{USAGE[arguments]}; see icn-hook help topo", json="--json" in arguments)

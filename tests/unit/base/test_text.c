@@ -294,6 +294,39 @@ static void test_made_uuid(void **state)
     assert_string_not_equal(uuid, again);
 }
 
+static void test_nearest(void **state)
+{
+    static const struct {
+        const char *word;
+        const char *name; /* of these below, or NULL */
+    } cases[] = {
+        {"stauts", "status"}, /* swapped */
+        {"staus", "status"},  {"sttatus", "status"}, {"statis", "status"}, {"sxatxs", "status"}, {"sxaxxs", NULL},
+        {"rset", "reset"},    {"rest", "reset"},     {"re", NULL},         {"", NULL},           {"red", "red"},
+        {"rex", "red"},       {"xex", NULL},         {"wxd", NULL},
+    };
+    static const char *const names[] = {"status", "reset", "red", "release"};
+    char longest[80];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct nearest nearest = {.word = cases[i].word};
+        for (size_t name = 0; name < sizeof names / sizeof names[0]; name++) {
+            nearest_try(&nearest, names[name]);
+        }
+        assert_string_equal(nearest.name ? nearest.name : "", cases[i].name ? cases[i].name : "");
+    }
+    /* What is longer than any name is near none. */
+    memset(longest, 'a', sizeof longest);
+    for (size_t length = 64; length <= 65; length++) {
+        longest[length] = '\0';
+        struct nearest nearest = {.word = longest};
+        nearest_try(&nearest, longest);
+        assert_ptr_equal(nearest.name, length == 64 ? longest : NULL);
+        longest[length] = 'a';
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -312,6 +345,7 @@ int main(void)
         cmocka_unit_test(test_uuid),
         cmocka_unit_test(test_not_uuid),
         cmocka_unit_test(test_made_uuid),
+        cmocka_unit_test(test_nearest),
     };
     return cmocka_run_group_tests_name("base/text", tests, NULL, NULL);
 }

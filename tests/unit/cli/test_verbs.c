@@ -54,14 +54,20 @@ static void test_usage_errors(void **state)
         {"''", "icn-hook: unknown verb ''; see icn-hook --help\n"},
         {"-", "icn-hook: unknown verb '-'; see icn-hook --help\n"},
         {"--frobnicate", "icn-hook: unknown option '--frobnicate'; see icn-hook --help\n"},
-        {"status --jsonx", "icn-hook: unknown option '--jsonx'; see icn-hook --help\n"},
-        {"status -x", "icn-hook: unknown option '-x'; see icn-hook --help\n"},
-        {"status extra", "icn-hook: unexpected argument 'extra'; see icn-hook --help\n"},
-        {"plan a b", "icn-hook: unexpected argument 'b'; see icn-hook --help\n"},
-        {"plan", "icn-hook: plan needs a FILE, or - for standard input, or --domain NAME; see icn-hook --help\n"},
-        {"-n", "icn-hook: plan needs a FILE, or - for standard input, or --domain NAME; see icn-hook --help\n"},
-        {"status -n", "icn-hook: 'status' has no option '--dry-run'; see icn-hook --help\n"},
-        {"status --config", "icn-hook: option '--config' needs a value: FILE; see icn-hook --help\n"},
+        {"status --jsonx", "icn-hook: unknown option '--jsonx' (did you mean --json?); see icn-hook help status\n"},
+        {"status -x", "icn-hook: unknown option '-x'; see icn-hook help status\n"},
+        {"suggest 2 extra", "icn-hook: unexpected argument 'extra'; see icn-hook help suggest\n"},
+        {"help stauts", "icn-hook: unknown verb 'stauts' (did you mean status?); see icn-hook --help\n"},
+        {"--no-heder history",
+         "icn-hook: unknown option '--no-heder' (did you mean --no-header?); see icn-hook --help\n"},
+        {"check --no-heder", "icn-hook: unknown option '--no-heder'; see icn-hook help check\n"},
+        {"topo --no-header --dot", "icn-hook: --no-header is for tables only; see icn-hook help topo\n"},
+        {"complete", "icn-hook: 'complete' needs an argument: KIND; see icn-hook --help\n"},
+        {"plan a b", "icn-hook: unexpected argument 'b'; see icn-hook help plan\n"},
+        {"plan", "icn-hook: plan needs a FILE, or - for standard input, or --domain NAME; see icn-hook help plan\n"},
+        {"-n", "icn-hook: plan needs a FILE, or - for standard input, or --domain NAME; see icn-hook help plan\n"},
+        {"status -n", "icn-hook: 'status' has no option '--dry-run'; see icn-hook help status\n"},
+        {"status --config", "icn-hook: option '--config' needs a value: FILE; see icn-hook help status\n"},
     };
 
     (void)state;
@@ -78,28 +84,32 @@ static void test_abbreviations(void **state)
     static const struct {
         const char *line;
         const char *word;
+        const char *likely; /* or NULL */
+        const char *help;
     } cases[] = {
-        {"--re", "--re"},
-        {"--rese", "--rese"},
-        {"reset --fo", "--fo"},
-        {"--vm 4", "--vm"},
-        {"--vm=4", "--vm=4"},
-        {"--vm_device 4", "--vm_device"},
-        {"--check 0", "--check"},
-        {"--gen", "--gen"},
-        {"status --js", "--js"},
-        {"status --conf", "--conf"},
-        {"status --conf=x", "--conf=x"},
-        {"status --v", "--v"},
-        {"-n --he", "--he"},
-        {"apply --nam red 0", "--nam"},
+        {"--re", "--re", NULL, "--help"},
+        {"--rese", "--rese", "reset", "--help"},
+        {"reset --fo", "--fo", NULL, "help reset"},
+        {"--vm 4", "--vm", NULL, "--help"},
+        {"--vm=4", "--vm=4", NULL, "--help"},
+        {"--vm_device 4", "--vm_device", "vm_devices", "--help"},
+        {"--check 0", "--check", NULL, "--help"},
+        {"--gen", "--gen", NULL, "--help"},
+        {"status --js", "--js", NULL, "help status"},
+        {"status --conf", "--conf", "config", "help status"},
+        {"status --conf=x", "--conf=x", "config", "help status"},
+        {"status --v", "--v", NULL, "help status"},
+        {"-n --he", "--he", NULL, "--help"},
+        {"apply --nam red 0", "--nam", "name", "help apply"},
     };
     char message[128];
 
     (void)state;
     set_masks((const uint32_t[CARDS]){1});
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        snprintf(message, sizeof message, "icn-hook: unknown option '%s'; see icn-hook --help\n", cases[i].word);
+        snprintf(message, sizeof message, "icn-hook: unknown option '%s'%s%s%s; see icn-hook %s\n", cases[i].word,
+                 cases[i].likely ? " (did you mean --" : "", cases[i].likely ? cases[i].likely : "",
+                 cases[i].likely ? "?)" : "", cases[i].help);
         assert_int_equal(run(cases[i].line), STATUS_USAGE);
         assert_string_equal(captured_stderr(), message);
         assert_string_equal(captured_stdout(), "");
@@ -110,7 +120,7 @@ static void test_abbreviations(void **state)
 static void test_errors_in_json(void **state)
 {
     static const char *const usage[] = {"--json",          "--json frob",      "frob --json", "status -x --json",
-                                        "status a --json", "suggest 0 --json", "plan --json", "status --js --json"};
+                                        "plan a b --json", "suggest 0 --json", "plan --json", "status --js --json"};
 
     (void)state;
     for (size_t i = 0; i < sizeof usage / sizeof usage[0]; i++) {
