@@ -8,7 +8,6 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/text.h"
-#include "core/bdf.h"
 
 /*
  * What libvirt itself says, for manual verbs only: a hook that asked libvirt would
@@ -49,6 +48,8 @@ enum libvirt_outcome {
 enum libvirt_outcome libvirt_change_device(const char *uri, const char *uuid, const char *device, bool attach,
                                            int64_t deadline, struct error *err);
 
-/* Has libvirt take the card at BDF from the host's driver and bind it to vfio-pci, as `virsh nodedev-detach` does, or
- * (TAKE false) give it back: libvirt remembers the driver, and gives the card back to it when a VM lets it go. */
-MUST_CHECK int libvirt_move_device(const char *uri, struct bdf bdf, bool take, int64_t deadline, struct error *err);
+/* Has libvirt take the card at BDF ("0000:08:00.0") from the host's driver and bind it to vfio-pci, as
+ * `virsh nodedev-detach` does, or (TAKE false) give it back.  libvirt remembers the driver, and gives the card back to
+ * it when a VM lets it go. */
+MUST_CHECK int libvirt_move_device(const char *uri, const char *bdf, bool take, int64_t deadline,
+                                   struct error *err);

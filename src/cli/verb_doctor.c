@@ -152,9 +152,8 @@ static int code_width(void)
 
 static void doctor_print_text(const struct doctor_answer *answer, const struct options *options)
 {
-    const struct report *report = answer->report;
-
     enum { WORD = 4, GAP = 2 };
+    const struct report *report = answer->report;
     bool in_colour = colour_is_wanted(options->colour, stdout);
     int width = code_width();
     for (size_t i = 0; i < report->count; i++) {
@@ -240,7 +239,6 @@ static void doctor_print_json(const struct doctor_answer *answer, const struct o
 {
     const struct report *report = answer->report;
     const struct preview *preview = answer->preview;
-
     struct json_object *object = json_object_new_object();
     json_put_text(object, "schema", "icn-hook/doctor/1");
     json_put_bool(object, "ok", !report_failed(report));

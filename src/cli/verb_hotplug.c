@@ -165,14 +165,15 @@ static bool attach_take(struct change *change)
 {
     bool any = false;
     for (int ppu = hotplug_next(&change->plug, -1); ppu >= 0; ppu = hotplug_next(&change->plug, ppu)) {
-        struct bdf bdf = change->machine->card[ppu];
         struct pci_state state;
         struct error err;
+        char bdf[BDF_TEXT_SIZE];
         char card[CARD_TEXT_SIZE];
-        sysfs_read_state(bdf, &state);
+        sysfs_read_state(change->machine->card[ppu], &state);
         if (!state.present || state.driver[0] != '\0') {
             continue;
         }
+        bdf_format(change->machine->card[ppu], bdf);
         change->taken[ppu] = libvirt_move_device(change->uri, bdf, true, change->deadline, &err) == 0;
         any |= change->taken[ppu];
         if (!change->taken[ppu]) {
@@ -190,8 +191,9 @@ static void attach_return(struct change *change, int first, struct error *err)
 {
     for (int ppu = first; ppu < PPU_MAX; ppu++) {
         struct error trouble;
+        char bdf[BDF_TEXT_SIZE];
         char card[CARD_TEXT_SIZE];
-        if (change->taken[ppu] && libvirt_move_device(change->uri, change->machine->card[ppu], false,
+        if (change->taken[ppu] && libvirt_move_device(change->uri, bdf_format(change->machine->card[ppu], bdf), false,
                                                       deadline_after_ms(UNDO_MS), &trouble) < 0) {
             error_append(err, "; %s stays on vfio-pci: %s", machine_card_text(change->machine, ppu, card),
                          trouble.text);

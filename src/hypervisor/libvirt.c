@@ -429,11 +429,11 @@ enum libvirt_outcome libvirt_change_device(const char *uri, const char *uuid, co
     return LIBVIRT_DONE;
 }
 
-int libvirt_move_device(const char *uri, struct bdf bdf, bool take, int64_t deadline, struct error *err)
+int libvirt_move_device(const char *uri, const char *bdf, bool take, int64_t deadline, struct error *err)
 {
-    char name[sizeof "pci_" + BDF_TEXT_SIZE] = "pci_";
+    char name[64];
     struct buffer answer = {0};
-    bdf_format(bdf, name + strlen(name));
+    snprintf(name, sizeof name, "pci_%s", bdf);
     for (char *mark = name; (mark = strpbrk(mark, ":.")); mark++) {
         *mark = '_';
     }

@@ -288,7 +288,7 @@ step_packages()
 step_system()
 {
     build_checked
-    run_on build-check tests/system/run
+    ICN_SYSTEM_ROUNDS=${ICN_SYSTEM_ROUNDS:-2} run_on build-check tests/system/run
 }
 
 step_apparmor()

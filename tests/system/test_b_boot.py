@@ -136,7 +136,8 @@ def test_the_unit_fails_without_the_policy(boot):
 def test_a_card_that_virsh_plugs_is_cut_at_once(boot, vm):
     """No hook is called.  What nobody holds is cut by udev's rule; with idle = isolate it had been cut before.
     Printed is the time from the kernel's bind to the event of the repair, which comes after the last write."""
-    boot.machine.must("icn-hook reset")
+    boot.end(vm)
+    boot.machine.must(f"icn-hook reset && virsh -q start {vm.name}")
     boot.expect(GOLDEN_PAIR, "idle links are open")
     boot.machine.must("udevadm monitor --kernel --subsystem-match=pci >/run/udev-events 2>&1 &")
     boot.machine.wait_for("grep -q KERNEL /run/udev-events")
