@@ -23,6 +23,10 @@ struct machine {
     struct settings settings;
     struct pci *pci;
     bool finds_none; /* match finds none of the pinned cards */
+    /* Set before machine_survey, to be shown what is known of cards that do not fit [map]: that fault is kept below
+     * then, and refuses nothing here.  For sessions that look. */
+    bool is_lenient;
+    struct error fault; /* STATUS_OK: none */
 
     /* after machine_survey */
     bool has_ids;
@@ -56,6 +60,13 @@ MUST_CHECK int machine_list_cards(const struct machine *machine, struct bdf **ca
 MUST_CHECK int machine_survey_without_topology(struct machine *machine, struct error *err);
 
 void machine_close(struct machine *machine);
+
+/* The card at the id's address is the pinned one.  False only on a lenient machine with a fault: it may be another
+ * card, and nothing that is read there or remembered of the address says anything of this id. */
+bool machine_is_sure(const struct machine *machine, int ppu);
+
+/* The serial number that [map] gives the card; NULL: none. */
+const char *machine_serial(const struct machine *machine, int ppu);
 
 /* The PPU id of a card, or -1. */
 int machine_ppu_at(const struct machine *machine, struct bdf card);

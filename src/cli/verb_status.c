@@ -196,6 +196,11 @@ static void status_print_text(const struct session *session, const struct output
     confirmation_look(session->machine, &confirmed, why);
     confirmed_free(&confirmed);
     fprintf(output->stream, "%s\n", why);
+    if (session->machine->fault.status != STATUS_OK) {
+        output_line(output, COLOUR_RED,
+                    "NOT KNOWN whether every link that must be cut is: the cards do not fit [map].");
+        return;
+    }
     struct coverage coverage = coverage_count(session);
     char text[COVERAGE_TEXT_SIZE];
     fprintf(output->stream, "%s\n", coverage_text(&coverage, text));
@@ -225,7 +230,9 @@ int verb_status(const struct options *options, struct error *err)
     if (options->prometheus && options->argument) {
         return command_usage_error(err, "status --prometheus is of all cards, without '%s'", options->argument);
     }
-    int result = view_open(&session, options, err);
+    /* A person is shown what is known of cards that do not fit [map], before the same error as always. */
+    bool is_text = !options->json && !options->prometheus;
+    int result = (is_text ? view_open_leniently : view_open)(&session, options, err);
     if (result == 0) {
         struct output output;
         output_open(&output, options);
@@ -237,6 +244,10 @@ int verb_status(const struct options *options, struct error *err)
             status_print_text(&session, &output);
         }
         result = output_close(&output, err);
+        if (result == 0 && session.machine->fault.status != STATUS_OK) {
+            *err = session.machine->fault;
+            result = -1;
+        }
     } else if (options->prometheus) {
         /* Metrics of the last look that succeeded would say that all is well for ever. */
         struct output output;

@@ -9,9 +9,19 @@
 #include "doctor/examination.h"
 #include "engine/groups.h"
 
-int view_start(struct session *session, const struct options *options, struct error *err)
+static int view_look(struct session *session, const struct options *options, bool is_lenient, struct error *err)
 {
-    if (session_start(session, options->config, SESSION_LOOK, err) < 0) {
+    struct machine *machine = NULL;
+    *session = (struct session){.state = STATE_CLOSED};
+    if (machine_open(options->config, &machine, err) < 0) {
+        return -1;
+    }
+    machine->is_lenient = is_lenient;
+    if (machine_survey(machine, err) < 0) {
+        machine_close(machine);
+        return -1;
+    }
+    if (session_open(session, machine, SESSION_LOOK, err) < 0) {
         return -1;
     }
     session_look_at_all(session);
@@ -86,13 +96,28 @@ void view_find(struct session *session, const struct options *options)
     }
 }
 
-int view_open(struct session *session, const struct options *options, struct error *err)
+static int view_open_as(struct session *session, const struct options *options, bool is_lenient, struct error *err)
 {
-    if (view_start(session, options, err) < 0 || view_choose(session, options, err) < 0) {
+    if (view_look(session, options, is_lenient, err) < 0 || view_choose(session, options, err) < 0) {
         return -1;
     }
     view_find(session, options);
     return 0;
+}
+
+int view_start(struct session *session, const struct options *options, struct error *err)
+{
+    return view_look(session, options, false, err);
+}
+
+int view_open(struct session *session, const struct options *options, struct error *err)
+{
+    return view_open_as(session, options, false, err);
+}
+
+int view_open_leniently(struct session *session, const struct options *options, struct error *err)
+{
+    return view_open_as(session, options, true, err);
 }
 
 bool view_concerns(const struct session *session, int ppu)

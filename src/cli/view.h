@@ -14,6 +14,9 @@
  * given back.  Where arguments name cards, VMs or groups, all other cards are left out of it.  To be closed in each
  * case. */
 MUST_CHECK int view_open(struct session *session, const struct options *options, struct error *err);
+/* The same if the cards do not fit [map]: the machine has the fault then, and of cards that are not sure nothing was
+ * read. */
+MUST_CHECK int view_open_leniently(struct session *session, const struct options *options, struct error *err);
 /* Its steps, for a verb whose arguments may be something else: the registers are read, cards are left out, and what is
  * left is looked at. */
 MUST_CHECK int view_start(struct session *session, const struct options *options, struct error *err);

@@ -143,12 +143,21 @@ int identity_check_cards(struct machine *machine, struct error *err)
 {
     const struct settings_pin *absent = NULL;
     int found = 0;
+    bool is_unreadable = false;
+    bool has_moved = false;
+    struct error fault;
     for (int i = 0; i < machine->settings.map_count; i++) {
         const struct settings_pin *pin = &machine->settings.map[i];
         bool present;
         bool matches;
-        if (pci_look_up(machine->pci, pin->bdf, &present, &matches, err) < 0) {
-            return error_append(err, "; correct that, or take PPU %d out of [map]", pin->ppu);
+        if (pci_look_up(machine->pci, pin->bdf, &present, &matches, &fault) < 0) {
+            machine->pins[pin->ppu] = PIN_UNSURE;
+            if (!is_unreadable) {
+                error_append(&fault, "; correct that, or take PPU %d out of [map]", pin->ppu);
+                *err = fault;
+            }
+            is_unreadable = true;
+            continue;
         }
         machine->pins[pin->ppu] = matches ? PIN_FINE : present ? PIN_OTHER_FUNCTION : PIN_ABSENT;
         found += matches;
@@ -157,11 +166,25 @@ int identity_check_cards(struct machine *machine, struct error *err)
     machine->finds_none = found == 0;
     for (int i = 0; i < machine->settings.map_count; i++) {
         const struct settings_pin *pin = &machine->settings.map[i];
-        if (machine->pins[pin->ppu] == PIN_FINE && check_marks(machine, pin, err) < 0) {
-            return -1;
+        if (machine->pins[pin->ppu] == PIN_FINE && check_marks(machine, pin, &fault) < 0) {
+            machine->pins[pin->ppu] = PIN_UNSURE;
+            if (!is_unreadable && !has_moved) {
+                *err = fault;
+            }
+            has_moved = true;
         }
     }
-    return absent ? check_absent(machine, absent, err) : 0;
+    if (!is_unreadable && !has_moved && absent) {
+        has_moved = check_absent(machine, absent, err) < 0;
+    }
+    /* Of cards that have moved only those are known that show more than their address. */
+    for (int i = 0; has_moved && i < machine->settings.map_count; i++) {
+        const struct settings_pin *pin = &machine->settings.map[i];
+        if (machine->pins[pin->ppu] == PIN_FINE && !pin->path[0] && !pin->serial[0]) {
+            machine->pins[pin->ppu] = PIN_UNSURE;
+        }
+    }
+    return is_unreadable || has_moved ? -1 : 0;
 }
 
 /* What the configuration says. */

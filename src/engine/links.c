@@ -53,7 +53,8 @@ static uint32_t gated_mask(const struct session *session, int ppu, int64_t *at)
     const struct card_memory *memory = session_memory(session, ppu);
     char(*uuids)[UUID_SIZE];
     size_t count;
-    if (!memory || memory->evidence.at == 0 || !owners_uuids(&session->owners, ppu, &uuids, &count)) {
+    if (!memory || !machine_is_sure(session->machine, ppu) || memory->evidence.at == 0 ||
+        !owners_uuids(&session->owners, ppu, &uuids, &count)) {
         return 0;
     }
     /* A card that was unplugged and plugged in again may have been reset in between. */
@@ -277,7 +278,7 @@ bool links_no_gate(const struct session *session, int ppu)
         runs |= session->owners.items[holding->owner].runs;
     }
     gated_mask(session, ppu, &at);
-    return runs && at == 0 && !session_is_read(session, ppu);
+    return runs && at == 0 && !session_is_read(session, ppu) && machine_is_sure(session->machine, ppu);
 }
 
 /* Leaks and what is not shown, a line for each pair of cards and for each external link. */
@@ -322,6 +323,7 @@ static void note_card(struct session *session, int ppu)
     const struct card *card = &session->cards[ppu];
     char text[CARD_TEXT_SIZE];
     char owner[OWNER_TEXT_SIZE];
+    const char *serial = machine_serial(session->machine, ppu);
     uint32_t missing = links_missing(session, ppu);
     uint32_t owed;
     machine_card_text(session->machine, ppu, text);
@@ -329,7 +331,11 @@ static void note_card(struct session *session, int ppu)
         notes_add(&session->notes, NOTE_WARNING, NOTE_CARD, ppu, NULL, "PPU %d has no card: no line of [map] names it",
                   ppu);
     } else if (!card->state.present) {
-        notes_add(&session->notes, NOTE_WARNING, NOTE_CARD, ppu, NULL, "%s is not on the PCI bus", text);
+        notes_add(&session->notes, NOTE_WARNING, NOTE_CARD, ppu, NULL, "%s is not on the PCI bus%s%s", text,
+                  serial ? "; its serial number is " : "", serial ? serial : "");
+    } else if (!machine_is_sure(session->machine, ppu)) {
+        notes_add(&session->notes, NOTE_WARNING, NOTE_CARD, ppu, NULL,
+                  "%s: whether that card is there, or another one, is not known: its registers were not read", text);
     } else if (card->was_read && !session_is_read(session, ppu) && !links_gate(session, ppu, &mask, &at)) {
         notes_add(&session->notes, NOTE_INFO, NOTE_CARD, ppu, NULL, "%s: %s", text, card->reading.why);
     } else if (missing != 0) {

@@ -171,8 +171,13 @@ int machine_survey(struct machine *machine, struct error *err)
         return error_set(err, STATUS_INVALID,
                          "no [map] in the configuration says which card is which PPU; run icn-hook setup");
     }
-    if (identity_check_cards(machine, err) < 0) {
-        return -1;
+    struct error fault = {.status = STATUS_OK};
+    if (identity_check_cards(machine, &fault) < 0) {
+        if (!machine->is_lenient) {
+            *err = fault;
+            return -1;
+        }
+        machine->fault = fault;
     }
     if (topology_file_load(path, &machine->topology, err) < 0) {
         return error_set(err, err->status, "%s; correct the topology, or write it anew with ppudbg --topo_read",
@@ -185,6 +190,22 @@ int machine_survey(struct machine *machine, struct error *err)
     log_message(LOG_LEVEL_INFO, "topology %s: %d PPUs, of which [map] pins %d", path, machine->topology.ppu_count,
                 machine->settings.map_count);
     return 0;
+}
+
+bool machine_is_sure(const struct machine *machine, int ppu)
+{
+    return machine->fault.status == STATUS_OK || machine->pins[ppu] == PIN_FINE;
+}
+
+const char *machine_serial(const struct machine *machine, int ppu)
+{
+    for (int i = 0; i < machine->settings.map_count; i++) {
+        const struct settings_pin *pin = &machine->settings.map[i];
+        if (pin->ppu == ppu && machine->mapped[ppu] && bdf_compare(pin->bdf, machine->card[ppu]) == 0) {
+            return pin->serial[0] ? pin->serial : NULL;
+        }
+    }
+    return NULL;
 }
 
 int machine_ppu_at(const struct machine *machine, struct bdf card)

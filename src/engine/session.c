@@ -223,7 +223,8 @@ void session_forget_readings(struct session *session)
 void session_look_at_all(struct session *session)
 {
     for (int ppu = 0; ppu < session->machine->topology.ppu_count; ppu++) {
-        if (session->machine->mapped[ppu] && session->cards[ppu].state.present) {
+        if (session->machine->mapped[ppu] && session->cards[ppu].state.present &&
+            machine_is_sure(session->machine, ppu)) {
             session->cards[ppu].reach = REACH_LOOK;
             session_read(session, ppu);
         }

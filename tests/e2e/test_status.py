@@ -15,8 +15,9 @@ from bystander import CARDS_OF_B, vm
 from doctor_report import HOOK, HOUR, LIBVIRTD, healthy_host, install_hook, start_daemon
 from domain_xml import Domain, Hostdev
 from errors import assert_error
+from libvirt_player import Libvirt
 from metrics import samples, version
-from simhost import GUIDE_BDFS
+from simhost import GUIDE_BDFS, config_space
 from terminal import plain, run_on_terminal
 
 TABLE = """\
@@ -285,3 +286,107 @@ def test_output_that_is_no_file(scene, tmp_path):
 def test_usage(scene):
     result = scene.host.engine("status", "--json", "--prometheus")
     assert_error(result, 2, "status takes --json or --prometheus, not both; see icn-hook help status", json=True)
+
+
+# A host that lost a card: what is known is shown, then the error that every verb has
+
+NAME_OF_3 = f"PPU 3 ({GUIDE_BDFS[3]})"
+SERIALS = {ppu: f"00-00-00-00-00-00-00-{ppu + 1:02x}" for ppu in range(8)}
+NOT_KNOWN = "NOT KNOWN whether every link that must be cut is: the cards do not fit [map]."
+
+
+def pin_with_serials(host, ppus):
+    """[map] gives the serial numbers of PPUS, and the cards have them."""
+    lines = []
+    for ppu, bdf in enumerate(GUIDE_BDFS):
+        config = host.device(bdf) / "config"
+        config.write_bytes(config_space(0x1DED, 0x6001, 0x120000, 0xD0000000, ppu + 1))
+        lines.append(f"{ppu} = {bdf}" + (f" serial={SERIALS[ppu]}" if ppu in ppus else "") + "\n")
+    host.configure("[map]\n" + "".join(lines))
+
+
+def lose_and_gain(host):
+    """Card 3 is gone, and a card is where none was."""
+    host.remove_function(GUIDE_BDFS[3])
+    host.add_function("0000:c7:00.0", 0x1DED, 0x6001, 0x120000, iommu_group=77)
+    return (3, f"the cards have moved since [map] was written: PPU 3 was at {GUIDE_BDFS[3]}, where no card matches :6001 "
+               "now, and 0000:c7:00.0 is a card that is not in [map]; run icn-hook setup")
+
+
+def become_unreadable(host):
+    path = host.device(GUIDE_BDFS[3]) / "vendor"
+    path.write_text("")
+    return (5, f"PCI function {GUIDE_BDFS[3]}: {path} does not hold a number up to 0xffff: \"\"; correct that, or take "
+               "PPU 3 out of [map]")
+
+
+def rows(result):
+    """id -> the row's cells."""
+    found = {}
+    for line in result.stdout.decode().splitlines():
+        if line[:3].strip().isdigit() and len(line.split()) >= 7:
+            found[int(line.split()[0])] = line.split()[1:]
+    return found
+
+
+@pytest.mark.parametrize("lose", [lose_and_gain, become_unreadable])
+def test_what_is_known_of_a_host_that_lost_a_card(host, lose):
+    pin_with_serials(host, range(8))
+    assert Libvirt(host).start(vm("a", 0, 1)).running
+    before = rows(host.engine("status"))
+    status, reason = lose(host)
+    result = host.engine("status")
+    assert (result.status, result.stderr) == (status, f"icn-hook: {reason}\n")
+    now = rows(result)
+    assert sorted(now) == list(range(8))
+    assert {ppu for ppu in now if now[ppu][:7] != before[ppu][:7]} <= {2, 3, 5}, "place, mask and owner; 2 and 5: a link"
+    assert now[0][4] == "gate" and now[0][6] == "a" and "=3" in now[0], "its owner, and what the gate read"
+    assert now[2][:6] == [GUIDE_BDFS[2], "-", "0", "12", "0x00000018", "idle"]
+    assert now[3][:2] == [GUIDE_BDFS[3], "ABSENT" if lose is lose_and_gain else "-"] and "unknown" in now[3]
+    text = result.stdout.decode().splitlines()
+    if lose is lose_and_gain:
+        assert f"{NAME_OF_3} is not on the PCI bus; its serial number is {SERIALS[3]}" in text
+    else:
+        assert f"{NAME_OF_3}: whether that card is there, or another one, is not known: its registers were not read" in text
+    assert text[-1] == NOT_KNOWN and "is verified" not in result.stdout.decode()
+    start = host.hook("b", "prepare", vm("b", 6).xml())
+    assert (start.status, start.stderr) == (status, f"icn-hook: VM 'b' is not started: {reason}\n")
+
+
+def test_only_cards_that_show_who_they_are_are_known_then(host):
+    """Others may have moved too: nothing is read there, and nothing that was read there counts."""
+    pin_with_serials(host, [0, 2])
+    assert Libvirt(host).start(vm("a", 0, 1)).running
+    lose_and_gain(host)
+    now = rows(host.engine("status"))
+    assert [ppu for ppu in now if "unknown" not in now[ppu]] == [0, 2]
+    assert now[1][:2] == [GUIDE_BDFS[1], "vfio-pci"] and "a" in now[1], "the driver at its address, and its owner"
+    assert "not read back" not in host.engine("status").stdout.decode()
+
+
+def test_no_card_is_left(host):
+    pin_with_serials(host, range(8))
+    for bdf in GUIDE_BDFS:
+        host.remove_function(bdf)
+    result = host.engine("status")
+    assert (result.status, result.stderr.startswith("icn-hook: match = :6001 in [ppu] finds none of the 8 cards")) == (3, True)
+    assert {cells[1] for cells in rows(result).values()} == {"ABSENT"} and len(rows(result)) == 8
+
+
+def test_one_card_is_only_absent(host):
+    """It harms no other, and everything else is known: no error."""
+    pin_with_serials(host, range(8))
+    host.remove_function(GUIDE_BDFS[3])
+    result = host.engine("status")
+    assert (result.status, result.stderr) == (0, "")
+    assert f"{NAME_OF_3} is not on the PCI bus; its serial number is {SERIALS[3]}" in result.stdout.decode().splitlines()
+    assert NOT_KNOWN not in result.stdout.decode()
+
+
+def test_what_tools_read_of_it_is_an_error_as_before(host):
+    pin_with_serials(host, range(8))
+    status, reason = lose_and_gain(host)
+    result = host.engine("status", "--json")
+    assert (result.status, result.json()["schema"], result.json()["text"]) == (status, "icn-hook/error/1", reason)
+    assert "icn_hook_up 0\n" in host.engine("status", "--prometheus").stdout.decode()
+    assert host.engine("check").stdout == b"" and host.engine("check").status == status
