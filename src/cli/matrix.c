@@ -224,4 +224,7 @@ void matrix_print(const struct session *session, const struct output *output)
                       matrix.has_external ? "X itself  . no link  1 number of open links  ext external links"
                                           : "X itself  . no link  1 number of open links",
                       matrix.used);
+    if (fitting < matrix.count) {
+        fputs("Too wide for this terminal; show some cards (topo NAME), or use --json or --dot.\n", output->stream);
+    }
 }

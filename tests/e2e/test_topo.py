@@ -2,7 +2,9 @@
 """topo: the matrix, the graph, and the topology file."""
 
 import os
+import re
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -154,7 +156,53 @@ def test_every_link_stands_in_some_block(large):
         assert found == 128 * 9, width
 
 
+def test_what_to_use_where_the_matrix_does_not_fit(large):
+    hint = "Too wide for this terminal; show some cards (topo NAME), or use --json or --dot."
+    for arguments, width, is_said in ((["topo"], 80, True), (["topo"], 200, False), (["topo", "8-15"], 80, False)):
+        _, output = run_on_terminal([large.engine_program, *arguments], large.environment(TERM="xterm"), width)
+        lines = plain(output).splitlines()
+        assert (lines[-1] == hint) == is_said, (arguments, width)
+    assert [line.split()[0] for line in lines if "idle" in line] == [str(ppu) for ppu in range(8, 16)]
+
+
+def test_dot_of_many_cards(large):
+    """A box for each owner, and for the idle cards of each NUMA node."""
+    assert large.engine("apply", "--name", "red", "--name", "blue", "0-3|4-7,9").status == 0
+    source = large.engine("topo", "--dot").stdout
+    lines = source.decode().splitlines()
+    cards = large.engine("topo", "--json").json()["ppus"]
+    box_of = [(card["owners"] or [f"idle, NUMA node {card['numa_node']}"])[0] for card in cards]
+    boxes = {name: [ppu for ppu in range(128) if box_of[ppu] == name] for name in dict.fromkeys(box_of)}
+    between = Counter(tuple(sorted((box_of[a], box_of[b]), key=list(boxes).index)) for (a, _), (b, _) in large.topology.joins())
+    found = [re.fullmatch(r'  box(\d+) \[label="(.*)", fillcolor="(.*)"\];', line) for line in lines if " [label=" in line]
+    colours = {"red": "#56B4E9", "blue": "#E69F00"}
+    assert [match.groups() for match in found] == [
+        (str(ppus[0]), f"{name}\\nPPU {','.join(map(str, ppus))}\\ncards: {len(ppus)}, links inside: {between[name, name]}",
+         colours.get(name, "white")) for name, ppus in boxes.items()
+    ]
+    edges = {(boxes[a][0], boxes[b][0]): (a, b) for a, b in between if a != b}
+    assert len(lines) == 6 + len(boxes) + len(edges)
+    for (a, b), names in edges.items():
+        style = "color=gray40, style=dashed" if {"red", "blue"} & set(names) else "color=black, penwidth=2"
+        label = f', label="{between[names]}"' if between[names] > 1 else ""
+        assert f"  box{a} -- box{b} [{style}{label}];" in lines
+    assert subprocess.run(["dot", "-Tsvg"], input=source, capture_output=True, check=True).stderr == b""
+    assert large.engine("topo", "--dot", "red").stdout.count(b"[label=\"PPU ") == 16
+
+
 # The graph
+
+
+def test_dot_rings_the_cards_of_a_numa_node(tmp_path):
+    host = SimHost(tmp_path / "host", model="810e-16")
+    source = host.engine("topo", "--dot").stdout
+    rings = re.findall(r"subgraph cluster_numa(\d+) {\n(.*?)\n  }", source.decode(), re.S)
+    nodes = {node: sorted(map(int, re.findall(r"^    ppu(\d+) ", body, re.M))) for node, body in rings}
+    places = {str(card["numa_node"]): [] for card in host.engine("topo", "--json").json()["ppus"]}
+    for card in host.engine("topo", "--json").json()["ppus"]:
+        places[str(card["numa_node"])].append(card["ppu"])
+    assert nodes == places and len(nodes) > 1 and sum(map(len, nodes.values())) == 16
+    assert subprocess.run(["dot", "-Tsvg"], input=source, capture_output=True, check=True).stderr == b""
 
 
 def test_dot(scene):

@@ -203,7 +203,9 @@ static void test_blocks(void **state)
                                           "  9  1X1.  idle\n"
                                           " 10  .1X1  idle\n"
                                           " 11  ..1X  idle\n"
-                                          "X itself  . no link  1 number of open links\n");
+                                          "X itself  . no link  1 number of open links\n"
+                                          "Too wide for this terminal; show some cards (topo NAME), or use "
+                                          "--json or --dot.\n");
 }
 
 static void test_many_parallel_links(void **state)
