@@ -175,7 +175,8 @@ def test_dot_of_many_cards(large):
     boxes = {name: [ppu for ppu in range(128) if box_of[ppu] == name] for name in dict.fromkeys(box_of)}
     between = Counter(tuple(sorted((box_of[a], box_of[b]), key=list(boxes).index)) for (a, _), (b, _) in large.topology.joins())
     found = [re.fullmatch(r'  box(\d+) \[label="(.*)", fillcolor="(.*)"\];', line) for line in lines if " [label=" in line]
-    colours = {"red": "#56B4E9", "blue": "#E69F00"}
+    colours = {match[2].split("\\n")[0]: match[3] for match in found if match[3] != "white"}
+    assert (set(colours), set(colours.values())) == ({"red", "blue"}, {"#56B4E9", "#E69F00"}), "which has which is chance"
     assert [match.groups() for match in found] == [
         (str(ppus[0]), f"{name}\\nPPU {','.join(map(str, ppus))}\\ncards: {len(ppus)}, links inside: {between[name, name]}",
          colours.get(name, "white")) for name, ppus in boxes.items()
