@@ -55,7 +55,7 @@ void log_open_verb(const char *verb);
 void log_open_verbose(void); /* -v: to stderr too */
 void log_message(enum log_level level, const char *format, ...) PRINTF_LIKE(2, 3);
 
-/* The line TEXT, and with it, for the journal: MESSAGE_ID, ICN_OPERATION, of a verb ICN_CALLER_UID and
- * ICN_CALLER_LOGINUID, and FIELDS. */
+/* The line TEXT, and with it, for the journal: MESSAGE_ID, ICN_OPERATION, ICN_DURATION_USEC (since the log was
+ * opened), of a verb ICN_CALLER_UID and ICN_CALLER_LOGINUID, and FIELDS. */
 void log_event(enum log_event event, enum log_level level, const struct log_field fields[], size_t count,
                const char *text);

@@ -45,6 +45,8 @@ struct journal_event {
     size_t end_counts[ENDS_COUNT];
     int64_t caller;       /* uid; -1: not a verb's */
     int64_t caller_login; /* uid; -1: nobody had logged in */
+    int64_t status;       /* the exit status of what failed; -1: nothing did */
+    int64_t duration;     /* microseconds until then; -1: an earlier version's */
 };
 
 struct journal_events {
@@ -69,3 +71,8 @@ MUST_CHECK int journal_events_read(const char *since, const char *until, struct 
 MUST_CHECK int journal_events_parse(const char *text, size_t length, const char *cursor, struct journal_events *events,
                                     struct error *err);
 void journal_events_free(struct journal_events *events);
+
+/* The events of KIND (EVENT_COUNT: of every kind) that root logged since the host was booted, or only the newest of
+ * them.  Fails as journal_events_read does. */
+MUST_CHECK int journal_events_read_boot(enum log_event kind, bool only_newest, struct journal_events *events,
+                                        struct error *err);

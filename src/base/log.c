@@ -39,6 +39,7 @@ enum { CONTEXT_SIZE = 1536, MESSAGE_SIZE = 4096, LINE_SIZE = CONTEXT_SIZE + MESS
 static char context[CONTEXT_SIZE];
 static char log_operation[256];
 static bool is_by_caller; /* a verb: somebody called it */
+static struct timespec log_began;
 
 static const int priorities[] = {
     [LOG_LEVEL_ERROR] = LOG_ERR, [LOG_LEVEL_WARNING] = LOG_WARNING, [LOG_LEVEL_NOTICE] = LOG_NOTICE};
@@ -57,6 +58,12 @@ const char *log_event_id(enum log_event event)
     return ids[event];
 }
 
+static void log_begin(void)
+{
+    clock_gettime(CLOCK_MONOTONIC, &log_began);
+    log_is_open = true;
+}
+
 void log_open_hook(const char *vm, const char *operation)
 {
     char safe_vm[1024];
@@ -64,7 +71,7 @@ void log_open_hook(const char *vm, const char *operation)
     text_escape(log_operation, sizeof log_operation, operation);
     snprintf(context, sizeof context, "vm=%s op=%s ", safe_vm, log_operation);
     is_by_caller = false;
-    log_is_open = true;
+    log_begin();
 }
 
 void log_open_verb(const char *verb)
@@ -72,7 +79,7 @@ void log_open_verb(const char *verb)
     snprintf(context, sizeof context, "verb=%s ", verb);
     snprintf(log_operation, sizeof log_operation, "%s", verb);
     is_by_caller = true;
-    log_is_open = true;
+    log_begin();
 }
 
 void log_open_verbose(void)
@@ -274,6 +281,13 @@ static void put_caller(FILE *stream)
     }
 }
 
+static long long log_duration_usec(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (now.tv_sec - log_began.tv_sec) * 1000000LL + (now.tv_nsec - log_began.tv_nsec) / 1000;
+}
+
 void log_event(enum log_event event, enum log_level level, const struct log_field fields[], size_t count,
                const char *text)
 {
@@ -292,6 +306,7 @@ void log_event(enum log_event event, enum log_level level, const struct log_fiel
     fprintf(stream, "PRIORITY=%d\nSYSLOG_FACILITY=%d\nSYSLOG_IDENTIFIER=icn-hook\nMESSAGE_ID=%s\n", priorities[level],
             LOG_DAEMON >> 3, log_event_id(event));
     put_field(stream, "ICN_OPERATION", log_operation);
+    fprintf(stream, "ICN_DURATION_USEC=%lld\n", log_duration_usec());
     if (is_by_caller) {
         put_caller(stream);
     }

@@ -124,17 +124,22 @@ void json_put_warnings(struct json_object *object, const struct notes *notes, co
     }
 }
 
-struct json_object *json_error(const struct error *err)
+const char *json_status_text(enum status status)
 {
     static const char *const codes[] = {
         [STATUS_CHECK_FAILED] = "check-failed", [STATUS_USAGE] = "usage",       [STATUS_INVALID] = "invalid",
         [STATUS_CONFLICT] = "conflict",         [STATUS_HARDWARE] = "hardware", [STATUS_BUSY] = "busy",
         [STATUS_UNVERIFIED] = "unverified",
     };
+    return codes[status];
+}
+
+struct json_object *json_error(const struct error *err)
+{
     struct json_object *object = json_object_new_object();
     json_put_text(object, "schema", "icn-hook/error/1");
     json_put_number(object, "status", (int)err->status);
-    json_put_text(object, "code", codes[err->status]);
+    json_put_text(object, "code", json_status_text(err->status));
     json_put_text(object, "text", err->text);
     return object;
 }

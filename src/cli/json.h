@@ -36,6 +36,8 @@ void json_put_writes(struct json_object *object, const struct machine *machine, 
 void json_put_coverage(struct json_object *object, const struct coverage *coverage);
 void json_put_findings(struct json_object *object, const struct notes *notes);
 void json_put_warnings(struct json_object *object, const struct notes *notes, const struct notes *more);
+/* "conflict", "busy", …: the word for what ends with STATUS, which is not STATUS_OK (contract). */
+const char *json_status_text(enum status status);
 /* What a verb says instead of its own object when it could not answer. */
 struct json_object *json_error(const struct error *err);
 /* Prints and frees. */

@@ -1,13 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "cli/view.h"
 
+#include "cli/json.h"
 #include "doctor/examination.h"
 #include "engine/confirm.h"
 #include "engine/policy.h"
+#include "host/journal_events.h"
+
+/* TYPE: "gauge" or "counter". */
+static void metrics_put_type(FILE *stream, const char *name, const char *type, const char *help)
+{
+    fprintf(stream, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
 
 static void metrics_put_head(FILE *stream, const char *name, const char *help)
 {
-    fprintf(stream, "# HELP %s %s\n# TYPE %s gauge\n", name, help, name);
+    metrics_put_type(stream, name, "gauge", help);
 }
 
 static void metrics_put_number(FILE *stream, const char *name, const char *help, int value)
@@ -132,6 +140,51 @@ static void metrics_put_leaks_by_kind(const struct session *session, FILE *strea
     fprintf(stream, "%s{kind=\"vm-external\"} %d\n", name, external);
 }
 
+static void metrics_put_operation(FILE *stream, const char *name, const struct journal_event *event, int64_t usec)
+{
+    fprintf(stream, "%s{operation=\"", name);
+    view_put_quoted(stream, event->operation, '\n', "\\n");
+    fprintf(stream, "\"} %lld.%06lld\n", (long long)(usec / 1000000), (long long)(usec % 1000000));
+}
+
+/* What the journal has of this boot.  No journal, or one that cannot be read: no lines. */
+static void metrics_put_operations(FILE *stream)
+{
+    static const char refusals[] = "icn_hook_refusals_total";
+    static const char at[] = "icn_hook_last_operation_timestamp_seconds";
+    static const char duration[] = "icn_hook_last_operation_duration_seconds";
+    struct journal_events refused;
+    struct journal_events last;
+    struct error err;
+    metrics_put_type(stream, refusals, "counter",
+                     "VMs that were not started since the host was booted, by the reason. No line: no journal.");
+    if (journal_events_read_boot(EVENT_REFUSED, false, &refused, &err) == 0) {
+        int counts[STATUS_UNVERIFIED + 1] = {0};
+        for (size_t i = 0; i < refused.count; i++) {
+            counts[refused.items[i].status < 0 ? STATUS_OK : refused.items[i].status]++;
+        }
+        for (enum status status = STATUS_INVALID; status <= STATUS_BUSY; status++) {
+            fprintf(stream, "%s{reason=\"%s\"} %d\n", refusals, json_status_text(status), counts[status]);
+        }
+        fprintf(stream, "%s{reason=\"other\"} %d\n", refusals,
+                counts[STATUS_OK] + counts[STATUS_CHECK_FAILED] + counts[STATUS_USAGE] + counts[STATUS_UNVERIFIED]);
+        journal_events_free(&refused);
+    }
+    metrics_put_head(stream, at, "When a hook or a verb that changes something ended last. No line: none has.");
+    bool is_known = journal_events_read_boot(EVENT_COUNT, true, &last, &err) == 0;
+    const struct journal_event *event = is_known && last.count > 0 ? &last.items[last.count - 1] : NULL;
+    if (event) {
+        metrics_put_operation(stream, at, event, event->at);
+    }
+    metrics_put_head(stream, duration, "How long that took, from its start until what it did was logged.");
+    if (event && event->duration >= 0) {
+        metrics_put_operation(stream, duration, event, event->duration);
+    }
+    if (is_known) {
+        journal_events_free(&last);
+    }
+}
+
 static void put_up(FILE *stream, bool is_up)
 {
     metrics_put_number(stream, "icn_hook_up", "The host could be looked at: 0 if nothing is known about its links.",
@@ -182,6 +235,7 @@ void prometheus_print(const struct session *session, FILE *stream)
     metrics_put_number(stream, "icn_hook_vms_without_gate",
                        "Running VMs with a card that was not read back for them before QEMU opened it.",
                        count_vms_without_gate(session));
+    metrics_put_operations(stream);
     metrics_put_cards(session, stream);
     metrics_put_owners(session, stream);
     /* What cannot be read has no value. */

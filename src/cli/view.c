@@ -70,6 +70,7 @@ int view_choose(struct session *session, const struct options *options, struct e
     }
     for (size_t i = 0; i <= options->more_count; i++) {
         if (card_choose(session, i == 0 ? options->argument : options->more[i - 1], chosen, err) < 0) {
+            err->status = STATUS_USAGE; /* as for a LIST that names no card */
             return -1;
         }
     }

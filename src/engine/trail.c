@@ -177,7 +177,12 @@ void trail_log(struct session *session, const struct trail *trail)
     for (size_t i = 0; !cards && trail->uuid && i < session->change_count; i++) {
         cards = strcmp(session->changes[i].uuid, trail->uuid) == 0 ? session->changes[i].cards : NULL;
     }
+    char status[16];
+    if (trail->err) {
+        snprintf(status, sizeof status, "%d", trail->err->status);
+    }
     const struct log_field fields[] = {
+        {"ICN_STATUS", trail->err ? status : NULL},
         {"ICN_VM_UUID", trail->uuid},
         {"ICN_VM_NAME", trail->name},
         {"ICN_KIND", !trail->name      ? NULL

@@ -167,15 +167,16 @@ static bool parse_words(struct journal_event *event, char *text, int ends)
     return true;
 }
 
-static bool take_uid(struct json_object *object, const char *name, int64_t *uid)
+/* -1: there is no such field. */
+static bool take_number_field(struct json_object *object, const char *name, int64_t max, int64_t *number)
 {
     CLEANUP_FREE char *text = NULL;
-    *uid = -1;
+    *number = -1;
     if (!take_field(object, name, &text)) {
         return false;
     }
     const char *rest = text;
-    return !text || take_number(&rest, '\0', UINT32_MAX, uid);
+    return !text || take_number(&rest, '\0', max, number);
 }
 
 static bool parse_fields(struct json_object *object, struct journal_event *event)
@@ -190,8 +191,10 @@ static bool parse_fields(struct json_object *object, struct journal_event *event
         !take_field(object, "ICN_OPERATION", &event->operation) || !take_field(object, "ICN_VM_UUID", &event->uuid) ||
         !take_field(object, "ICN_VM_NAME", &event->name) || !take_field(object, "MESSAGE", &event->text) ||
         !take_field(object, "ICN_KIND", &kind) || !take_field(object, "ICN_CARDS", &cards) ||
-        !take_uid(object, "ICN_CALLER_UID", &event->caller) ||
-        !take_uid(object, "ICN_CALLER_LOGINUID", &event->caller_login)) {
+        !take_number_field(object, "ICN_CALLER_UID", UINT32_MAX, &event->caller) ||
+        !take_number_field(object, "ICN_CALLER_LOGINUID", UINT32_MAX, &event->caller_login) ||
+        !take_number_field(object, "ICN_STATUS", STATUS_UNVERIFIED, &event->status) ||
+        !take_number_field(object, "ICN_DURATION_USEC", INT64_MAX / 100, &event->duration)) {
         return false;
     }
     const char *rest = at;
@@ -284,27 +287,31 @@ int journal_events_parse(const char *text, size_t length, const char *cursor, st
     return 0;
 }
 
-static int run_journalctl(const char *since, const char *until, const char *fields, struct buffer *answer,
+static const char all_fields[] = "MESSAGE,MESSAGE_ID,ICN_OPERATION,ICN_VM_UUID,ICN_VM_NAME,ICN_KIND,ICN_CARDS,"
+                                 "ICN_LINKS_CUT,ICN_LINKS_OPENED,ICN_LINKS_FAILED,ICN_CALLER_UID,ICN_CALLER_LOGINUID,"
+                                 "ICN_STATUS,ICN_DURATION_USEC,_BOOT_ID";
+
+/* Events of KIND; EVENT_COUNT: of every kind.  OPTIONS, up to two, say which of them. */
+static int run_journalctl(enum log_event kind, const char *const options[2], const char *fields, struct buffer *answer,
                           struct error *err)
 {
     enum { FIXED = 10 };
     char matches[EVENT_COUNT][sizeof "MESSAGE_ID=" + 32];
     CLEANUP_FREE char *program = paths_resolve("/usr/bin/journalctl");
-    CLEANUP_FREE char *since_option = text_join("--since=", since ? since : "");
-    CLEANUP_FREE char *until_option = text_join("--until=", until ? until : "");
     CLEANUP_FREE char *fields_option = text_join("--output-fields=", fields);
     char *argv[FIXED + EVENT_COUNT] = {program,      "--output=json", "--all", "--quiet",
                                        "--no-pager", fields_option,   "_UID=0"};
     size_t count = 7;
-    if (since) {
-        argv[count++] = since_option;
-    }
-    if (until) {
-        argv[count++] = until_option;
+    for (int i = 0; i < 2; i++) {
+        if (options[i]) {
+            argv[count++] = (char *)(uintptr_t)options[i];
+        }
     }
     for (enum log_event event = 0; event < EVENT_COUNT; event++) {
-        snprintf(matches[event], sizeof matches[event], "MESSAGE_ID=%s", log_event_id(event));
-        argv[count++] = matches[event];
+        if (kind == EVENT_COUNT || kind == event) {
+            snprintf(matches[event], sizeof matches[event], "MESSAGE_ID=%s", log_event_id(event));
+            argv[count++] = matches[event];
+        }
     }
     if (access(program, X_OK) < 0) {
         return error_set(err, STATUS_HARDWARE,
@@ -345,20 +352,50 @@ static void read_boot(char boot[BOOT_TEXT_SIZE])
     boot[used] = '\0';
 }
 
-int journal_events_read(const char *since, const char *until, struct journal_events *events, struct error *err)
+static int check_there_is_a_journal(struct error *err)
 {
-    struct buffer answer = {0};
     CLEANUP_FREE char *kept = paths_resolve("/var/log/journal");
     CLEANUP_FREE char *volatile_one = paths_resolve("/run/log/journal");
-    CLEANUP_FREE char *cursor = NULL;
     if (access(kept, F_OK) < 0 && access(volatile_one, F_OK) < 0) {
         return error_set(err, STATUS_HARDWARE,
                          "this host keeps no journal (there is neither %s nor %s); where syslog has the log, its lines "
                          "begin with icn-hook",
                          kept, volatile_one);
     }
+    return 0;
+}
+
+/* All that OPTIONS leave; CURSOR as for journal_events_parse. */
+static int read_events(enum log_event kind, const char *const options[2], const char *cursor,
+                       struct journal_events *events, struct error *err)
+{
+    struct buffer answer = {0};
+    struct journal_events found = {0};
+    if (run_journalctl(kind, options, all_fields, &answer, err) < 0) {
+        return -1;
+    }
+    int result = journal_events_parse(answer.data, answer.length, cursor, &found, err);
+    buffer_free(&answer);
+    if (result == 0) {
+        read_boot(found.boot);
+        *events = found;
+    }
+    return result;
+}
+
+int journal_events_read(const char *since, const char *until, struct journal_events *events, struct error *err)
+{
+    struct buffer answer = {0};
+    CLEANUP_FREE char *since_option = text_join("--since=", since ? since : "");
+    CLEANUP_FREE char *until_option = text_join("--until=", until ? until : "");
+    CLEANUP_FREE char *cursor = NULL;
+    const char *const of_the_time[2] = {since_option, until ? until_option : NULL};
+    const char *const from_the_first[2] = {NULL, of_the_time[1]};
+    if (check_there_is_a_journal(err) < 0) {
+        return -1;
+    }
     if (since) {
-        if (run_journalctl(since, until, "MESSAGE_ID", &answer, err) < 0) {
+        if (run_journalctl(EVENT_COUNT, of_the_time, "MESSAGE_ID", &answer, err) < 0) {
             return -1;
         }
         const char *end = answer.length > 0 ? memchr(answer.data, '\n', answer.length) : NULL;
@@ -371,19 +408,11 @@ int journal_events_read(const char *since, const char *until, struct journal_eve
                              "line 1 of what journalctl printed is not a JSON object with a cursor");
         }
     }
-    if (run_journalctl(NULL, until,
-                       "MESSAGE,MESSAGE_ID,ICN_OPERATION,ICN_VM_UUID,ICN_VM_NAME,ICN_KIND,ICN_CARDS,"
-                       "ICN_LINKS_CUT,ICN_LINKS_OPENED,ICN_LINKS_FAILED,ICN_CALLER_UID,"
-                       "ICN_CALLER_LOGINUID,_BOOT_ID",
-                       &answer, err) < 0) {
-        return -1;
-    }
-    struct journal_events found = {0};
-    int result = journal_events_parse(answer.data, answer.length, since ? (cursor ? cursor : "") : NULL, &found, err);
-    buffer_free(&answer);
-    if (result == 0) {
-        read_boot(found.boot);
-        *events = found;
-    }
-    return result;
+    return read_events(EVENT_COUNT, from_the_first, since ? (cursor ? cursor : "") : NULL, events, err);
+}
+
+int journal_events_read_boot(enum log_event kind, bool only_newest, struct journal_events *events, struct error *err)
+{
+    const char *const options[2] = {"--boot", only_newest ? "--lines=1" : NULL};
+    return check_there_is_a_journal(err) < 0 ? -1 : read_events(kind, options, NULL, events, err);
 }

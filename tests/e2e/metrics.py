@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 TREE = Path(__file__).resolve().parent.parent.parent
-SAMPLE = re.compile(r'([a-z_]+)(\{(?:[a-z_]+="(?:[^"\\\n]|\\[\\"n])*"(?:,(?!\})|(?=\})))*\})? (-?[0-9]+)')
+SAMPLE = re.compile(r'([a-z_]+)(\{(?:[a-z_]+="(?:[^"\\\n]|\\[\\"n])*"(?:,(?!\})|(?=\})))*\})? (-?[0-9]+(?:\.[0-9]{6})?)')
 
 
 def version():
@@ -20,12 +20,13 @@ def samples(text):
         line = lines.pop(0)
         if line.startswith("# HELP "):
             described = line.split(" ")[2]
-            assert lines.pop(0) == f"# TYPE {described} gauge"
+            kind = "counter" if described.endswith("_total") else "gauge"
+            assert lines.pop(0) == f"# TYPE {described} {kind}"
             assert described not in found
             found[described] = {}
             continue
         match = SAMPLE.fullmatch(line)
         assert match and match[1] == described, line
         assert match[2] not in found[described]
-        found[described][match[2]] = int(match[3])
+        found[described][match[2]] = float(match[3]) if "." in match[3] else int(match[3])
     return found

@@ -10,7 +10,8 @@ import json, os, sys
 place = os.path.join(os.environ["ICN_SYSROOT"], "var/log/journal")
 with open(os.path.join(place, "calls"), "a") as calls:
     calls.write(json.dumps(sys.argv[1:]) + "\n")
-since, until, matches, fields = None, None, {}, None
+since, until, matches, fields, newest = None, None, {}, None, 0
+shown = []
 for word in sys.argv[1:]:
     name, _, value = word.partition("=")
     if name in ("--since", "--until"):
@@ -20,6 +21,11 @@ for word in sys.argv[1:]:
         since, until = (int(value[1:]), until) if name == "--since" else (since, int(value[1:]))
     elif name == "--output-fields":
         fields = set(value.split(","))
+    elif name == "--boot":
+        with open(os.path.join(os.environ["ICN_SYSROOT"], "proc/sys/kernel/random/boot_id")) as file:
+            matches["_BOOT_ID"] = {file.read().strip().replace("-", "")}
+    elif name == "--lines":
+        newest = int(value)
     elif name not in ("--output", "--all", "--quiet", "--no-pager"):
         matches.setdefault(name, set()).add(value)
 with open(os.path.join(place, "entries")) as file:
@@ -29,8 +35,10 @@ with open(os.path.join(place, "entries")) as file:
         if (since is not None and at < since) or (until is not None and at > until):
             continue
         if all(entry.get(name) in values for name, values in matches.items()):
-            print(json.dumps({name: value for name, value in entry.items()
-                              if name.startswith("_") or name in fields}))
+            shown.append(json.dumps({name: value for name, value in entry.items()
+                                     if name.startswith("_") or name in fields}))
+for line in shown[-newest:]:
+    print(line)
 """
 
 

@@ -170,7 +170,7 @@ def test_unknown_words(busy, verb, words, unknown, likely):
     line = f"'{unknown}' is not a card, range of ids (A-B), VM or group; {KNOWN}{likely}"
     for json in (False, True):
         result = busy.engine(verb, *words.split(), *(["--json"] if json else []))
-        assert_error(result, 3, line, json)
+        assert_error(result, 2, line, json)
 
 
 def test_one_unknown_word_of_check(busy):

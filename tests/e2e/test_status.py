@@ -16,8 +16,10 @@ from doctor_report import HOOK, HOUR, LIBVIRTD, healthy_host, install_hook, star
 from domain_xml import Domain, Hostdev
 from errors import assert_error
 from libvirt_player import Libvirt
+from log_sockets import JournalSocket
 from metrics import samples, version
 from simhost import GUIDE_BDFS, config_space
+from stored_journal import StoredJournal
 from terminal import plain, run_on_terminal
 
 TABLE = """\
@@ -117,6 +119,43 @@ def test_long_names(scene):
 
 
 # Prometheus
+
+
+def test_prometheus_of_operations(host):
+    """What the journal has of this boot, and nothing without one."""
+    sent, stored = JournalSocket(host), StoredJournal(host)
+    refusals = {reason: 0 for reason in ("invalid", "conflict", "hardware", "busy", "other")}
+
+    def metrics():
+        found = samples(host.engine("status", "--prometheus").stdout.decode())
+        return (found["icn_hook_refusals_total"], found["icn_hook_last_operation_timestamp_seconds"],
+                found["icn_hook_last_operation_duration_seconds"])
+
+    def reasons(**counts):
+        return {f'{{reason="{reason}"}}': count for reason, count in {**refusals, **counts}.items()}
+
+    assert metrics() == (reasons(), {}, {})
+    assert Libvirt(host).start(vm("a", 0)).running
+    for cards, status in (((0, 1), 4), ((0,), 4)):
+        assert host.hook("b", "prepare", vm("b", *cards).xml()).status == status
+    host.remove_function(GUIDE_BDFS[7])
+    assert host.hook("b", "prepare", vm("b", 7).xml()).status == 5
+    events = sent.take()
+    stored.store({**events[-1], "ICN_DURATION_USEC": "1"}, 1764072000, boot="f" * 32)  # before the last boot
+    for second, event in enumerate(events):
+        stored.store(event, 1764072001.25 + second)
+    took = int(events[-1]["ICN_DURATION_USEC"])
+    assert 0 < took < 60_000_000
+    assert metrics() == (reasons(conflict=2, hardware=1), {'{operation="prepare"}': 1764072001.25 + len(events) - 1},
+                         {'{operation="prepare"}': took / 1e6})
+    # An event of a version that did not tell.
+    stored.store({name: value for name, value in events[-1].items() if name not in ("ICN_STATUS", "ICN_DURATION_USEC")},
+                 1764073000)
+    assert metrics() == (reasons(conflict=2, hardware=1, other=1), {'{operation="prepare"}': 1764073000}, {})
+    stored.replace("exit 1")
+    assert metrics() == ({}, {}, {})
+    host.path("/usr/bin/journalctl").unlink()
+    assert metrics() == ({}, {}, {})
 
 
 def test_prometheus(scene):

@@ -44,6 +44,11 @@ static const char *const metrics[] = {
     METRIC("cards_owed", "Cards that are owed the mask they had before.", "icn_hook_cards_owed 0\n"),
     METRIC("vms_without_gate", "Running VMs with a card that was not read back for them before QEMU opened it.",
            "icn_hook_vms_without_gate 0\n"),
+    "# HELP icn_hook_refusals_total VMs that were not started since the host was booted, by the reason. No line: no "
+    "journal.\n# TYPE icn_hook_refusals_total counter\n",
+    METRIC("last_operation_timestamp_seconds",
+           "When a hook or a verb that changes something ended last. No line: none has.", ""),
+    METRIC("last_operation_duration_seconds", "How long that took, from its start until what it did was logged.", ""),
     METRIC("card_present", "The card is on the PCI bus.",
            "icn_hook_card_present{ppu=\"0\",bdf=\"0000:08:00.0\"} 1\n"
            "icn_hook_card_present{ppu=\"1\",bdf=\"0000:7e:00.0\"} 1\n"

@@ -37,7 +37,8 @@ static void test_verbs(void **state)
 {
     (void)state;
     assert_offers("verbs", "plan\t[FILE|-]\t", true);
-    assert_offers("verbs", "\nstatus\t-\tevery card: owner, driver, mask, links\n", true);
+    assert_offers("verbs", "\nreset\t-\tends all groups, and restores the links of all cards\n", true);
+    assert_offers("verbs", "\nstatus\t[CARD|NAME...]\tevery card: owner, driver, mask, links\n", true);
     assert_offers("verbs", "complete", false);
 }
 
