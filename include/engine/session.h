@@ -71,9 +71,9 @@ struct session {
     struct owner_change *changes;
     size_t change_count;
     struct notes notes;
-    bool
-        left_out[PPU_MAX]; /* by id: a verb that looks was asked about others; links between two of them do not count */
-    bool has_old_identity; /* ids are those of this boot; the configuration says something else now */
+    /* By id: a verb that looks was asked about others; links between two of them do not count. */
+    bool left_out[PPU_MAX];
+    bool has_old_identity;       /* ids are those of this boot; the configuration says something else now */
     struct error identity_doubt; /* why nobody may be given cards for that, or the like; STATUS_OK: no doubt */
 };
 

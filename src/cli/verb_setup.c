@@ -29,7 +29,7 @@ static void list_next_steps(const struct setup *setup, const struct setup_reques
     }
     text_list_add(steps, "run icn-hook confirm: it tries on the cards whether ids, links and [registers] are right");
     if (!doctor_finds_hook()) {
-        text_list_add(steps, "install the hook at /etc/libvirt/hooks/qemu: libvirt does not call icn-hook yet");
+        text_list_add(steps, "put the hook in its place (hook-place install): libvirt does not call icn-hook yet");
     }
     text_list_add(steps, "run icn-hook doctor: it checks the rest of this host");
 }

@@ -109,8 +109,8 @@ step_sanitizers()
     # Instrumented code makes gcc warn of what cannot happen: no --enable-werror.
     build_tree build-asan --prefix=/usr --sysconfdir=/etc --enable-sanitizers
     make_tree build-asan check TESTS="$QUICK_UNIT_TESTS"
-    # The unit tests and the corpus see every parser; of the end-to-end tests each third function's.
-    export ICN_TEST_VARIANTS=${ICN_TEST_VARIANTS:-4} ICN_TEST_SHARE=${ICN_TEST_SHARE:-3} ICN_TEST_SAMPLE=30
+    # The unit tests and the corpus see every parser; of the end-to-end tests each fifth function's.
+    export ICN_TEST_VARIANTS=${ICN_TEST_VARIANTS:-4} ICN_TEST_SHARE=${ICN_TEST_SHARE:-5} ICN_TEST_SAMPLE=60
     # The unit tests look for leaks, and valgrind does; at the end of each program it would double the time.
     ASAN_OPTIONS+=:detect_leaks=0
     # AddressSanitizer takes the xdr functions of glibc for those of libtirpc, with
@@ -164,7 +164,7 @@ step_coverage()
     build_tree build-coverage --prefix=/usr --sysconfdir=/etc --enable-coverage
     find build-coverage -name '*.gcda' -delete
     make_tree build-coverage check TESTS="$QUICK_UNIT_TESTS"
-    export ICN_TEST_VARIANTS=4 ICN_TEST_SHARE=2 ICN_TEST_SAMPLE=30
+    export ICN_TEST_VARIANTS=4 ICN_TEST_SHARE=3 ICN_TEST_SAMPLE=60
     run_e2e build-coverage tests/e2e
     run_on build-coverage tests/torture/run 10
     local -a report=(gcovr --root "$ROOT" --object-directory build-coverage build-coverage)
@@ -288,7 +288,9 @@ step_packages()
 step_system()
 {
     build_checked
-    ICN_SYSTEM_ROUNDS=${ICN_SYSTEM_ROUNDS:-2} run_on build-check tests/system/run
+    # The first and every second of each file's scenarios; ./dev system takes all of them.
+    ICN_SYSTEM_SHARE=${ICN_SYSTEM_SHARE:-2} ICN_SYSTEM_ROUNDS=${ICN_SYSTEM_ROUNDS:-2} \
+        run_on build-check tests/system/run
 }
 
 step_apparmor()

@@ -354,7 +354,7 @@ def test_a_card_that_does_not_answer(guide, tmp_path):
 def test_what_is_left_to_do(guide, tmp_path):
     saved = guide_machine().save(tmp_path / "saved")
     confirm = "run icn-hook confirm: it tries on the cards whether ids, links and [registers] are right"
-    hook = "install the hook at /etc/libvirt/hooks/qemu: libvirt does not call icn-hook yet"
+    hook = "put the hook in its place (hook-place install): libvirt does not call icn-hook yet"
     doctor = "run icn-hook doctor: it checks the rest of this host"
     assert guide.engine("setup", "--json", "--from", saved).json()["next"] == [confirm, hook, doctor]
     guide.write("/etc/libvirt/hooks/qemu", "#!/bin/sh\n/usr/bin/icn-hook\n").chmod(0o755)

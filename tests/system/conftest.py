@@ -6,6 +6,7 @@ ICN_SYSTEM_DIR is the directory that tests/system/run has filled.
 
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,19 @@ def scene(host, place):
         totals[name] += seen[name]
     totals["violations"] += len(seen["violations"])
     assert not seen["violations"], describe(seen["violations"]) + "\n" + host.log()
+
+
+def pytest_collection_modifyitems(items):
+    """ICN_SYSTEM_SHARE=N: of each file's scenarios the first and every N-th.  The watcher's own tests take no time,
+    and those of a boot go together."""
+    share = int(os.environ.get("ICN_SYSTEM_SHARE", "1"))
+    seen = Counter()
+    chosen = []
+    for item in items:
+        if seen[item.path] % share == 0 or item.path.name in ("test_0_watcher.py", "test_b_boot.py"):
+            chosen.append(item)
+        seen[item.path] += 1
+    items[:] = chosen
 
 
 def pytest_runtest_logreport(report):
