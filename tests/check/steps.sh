@@ -38,13 +38,21 @@ VALGRIND="valgrind -q --leak-check=full --errors-for-leak-kinds=definite --error
 # shellcheck disable=SC2016
 QUICK_UNIT_TESTS='$(filter-out %/test_all_partitions %/test_random_machines %/test_small_scope, $(unit_tests))'
 
-# Debian's Python, for which python3-pytest is installed.
+# Debian's Python, for which python3-pytest is installed.  The simulated hosts are some GiB of small files: in
+# memory, where there is room, they take a fifth less time.
 run_e2e()
 {
-    local tree=$1
+    local tree=$1 place=${TMPDIR:-/tmp} status=0
     shift
+    if [[ -w /dev/shm && $(df --output=avail -k /dev/shm | tail -n 1) -gt $((4 << 20)) ]]; then
+        place=/dev/shm
+    fi
+    place=$(mktemp -d -p "$place")
     ICN_BUILD_DIR=$ROOT/$tree PYTHONDONTWRITEBYTECODE=1 \
-        /usr/bin/python3 -m pytest -p no:cacheprovider -q --durations=12 -n "$(nproc)" "$@"
+        /usr/bin/python3 -m pytest -p no:cacheprovider -q --durations=12 --basetemp="$place/tests" \
+        -n "$(nproc)" "$@" || status=$?
+    rm -rf "$place"
+    return "$status"
 }
 
 step_build()

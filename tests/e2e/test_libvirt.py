@@ -76,7 +76,7 @@ def test_unreachable(host, tmp_path):
     ]
     found = host.engine("doctor", "-c", uri, "--json").json()["checks"][-1]
     assert found == {
-        "group": "libvirt", "check": "reachable", "result": "warn", "text": reason,
+        "code": "LIBVIRT-REACHABLE", "group": "libvirt", "check": "reachable", "result": "warn", "text": reason,
         "remedy": "nothing was compared with libvirt",
     }
 
