@@ -184,7 +184,7 @@ static void doctor_put_code(struct json_object *entry, const char *code)
 {
     char small[64];
     size_t length = 0;
-    while (code[length] && length < sizeof small - 1) {
+    while (length < sizeof small - 1 && code[length]) {
         small[length] = (char)tolower((unsigned char)code[length]);
         length++;
     }

@@ -47,7 +47,7 @@ static bool is_meant(const struct subject *subject, int ppu, int peer)
     if (subject->near[ppu]) {
         return !subject->near[peer] || ppu < peer;
     }
-    bool is_other_way_too = subject->paired[peer][ppu] && peer < ppu;
+    bool is_other_way_too = peer < ppu && subject->paired[peer][ppu];
     return subject->paired[ppu][peer] && !subject->near[peer] && !is_other_way_too;
 }
 

@@ -275,18 +275,18 @@ static void count_inner_links(const struct session *session, int a, int b, struc
             ends[1][find_end(session, b, link, &facts->links_since)]++;
         }
     }
-    facts->links += count;
-    if (ends[0][END_UNKNOWN] + ends[1][END_UNKNOWN] > 0) {
-        facts->links_unknown += count;
-    } else if (is_paired) {
-        facts->links_open += pairs_open;
-    } else if (ends[0][END_CUT] == 0 || ends[1][END_OPEN] == 0) {
-        facts->links_open += ends[1][END_OPEN];
-    } else if (ends[1][END_CUT] == 0 || ends[0][END_OPEN] == 0) {
-        facts->links_open += ends[0][END_OPEN];
-    } else {
-        facts->links_unknown += count;
+    bool is_read = ends[0][END_UNKNOWN] + ends[1][END_UNKNOWN] == 0;
+    int open = -1;
+    if (is_read && is_paired) {
+        open = pairs_open;
+    } else if (is_read && (ends[0][END_CUT] == 0 || ends[1][END_OPEN] == 0)) {
+        open = ends[1][END_OPEN];
+    } else if (is_read && (ends[1][END_CUT] == 0 || ends[0][END_OPEN] == 0)) {
+        open = ends[0][END_OPEN];
     }
+    facts->links += count;
+    facts->links_open += open >= 0 ? open : 0;
+    facts->links_unknown += open >= 0 ? 0 : count;
 }
 
 /* ppudbg talks to the cards, so it is not asked while a VM has them. */

@@ -40,6 +40,8 @@ for unit in "$PLACE"/*.timer "$PLACE"/*.service; do
         complain "${unit##*/}: $output"
     fi
 done
+# It is udev that expands this.
+# shellcheck disable=SC2016
 started=$(sed -nE 's/.*systemctl --no-block start ([a-z-]+@)\$env\{SEQNUM\}(\.service)".*/\1\2/p' packaging/70-icn-hook.rules)
 if [[ -z $started || ! -e $PLACE/$started ]]; then
     complain "70-icn-hook.rules starts '$started', which is no unit"
