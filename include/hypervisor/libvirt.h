@@ -49,7 +49,7 @@ enum libvirt_outcome libvirt_change_device(const char *uri, const char *uuid, co
                                            int64_t deadline, struct error *err);
 
 /* Has libvirt take the card at BDF ("0000:08:00.0") from the host's driver and bind it to vfio-pci, as
- * `virsh nodedev-detach` does, or (TAKE false) give it back.  libvirt remembers the driver, and gives the card back to
- * it when a VM lets it go. */
+ * `virsh nodedev-detach` does, or (TAKE false) give it back.  A card that was taken stays on vfio-pci when a VM has let
+ * it go (libvirt 9.0). */
 MUST_CHECK int libvirt_move_device(const char *uri, const char *bdf, bool take, int64_t deadline,
                                    struct error *err);

@@ -132,8 +132,7 @@ class Daemon:
     def detach(self, name, bdf):
         if bdf not in [device.bdf for device in self.libvirt.running[name].domain.devices]:
             return f"{OPERATION_FAILED} device not found"
-        self.libvirt.hot_unplug(name, bdf)
-        self._return(f"pci_{re.sub('[:.]', '_', bdf)}")
+        self.libvirt.hot_unplug(name, bdf)  # a card that was taken before stays on vfio-pci (libvirt 9.0)
         return "0 "
 
     def _attach(self, rest):
