@@ -97,8 +97,10 @@ step_corpus()
     run_on build-fuzz tests/fuzz/run 0
 }
 
+# Of the seeded bugs of the proof and the model every third; ./dev prove and tests/model/run try all.
 step_prove()
 {
+    export ICN_MUTANTS_SHARE=${ICN_MUTANTS_SHARE:-3}
     if has_prover; then
         tests/proof/run
     else
@@ -108,7 +110,7 @@ step_prove()
 
 step_model()
 {
-    tests/model/run
+    ICN_MUTANTS_SHARE=${ICN_MUTANTS_SHARE:-3} tests/model/run
 }
 
 step_sanitizers()
@@ -117,8 +119,8 @@ step_sanitizers()
     # Instrumented code makes gcc warn of what cannot happen: no --enable-werror.
     build_tree build-asan --prefix=/usr --sysconfdir=/etc --enable-sanitizers
     make_tree build-asan check TESTS="$QUICK_UNIT_TESTS"
-    # The unit tests and the corpus see every parser; of the end-to-end tests each fifth function's.
-    export ICN_TEST_VARIANTS=${ICN_TEST_VARIANTS:-4} ICN_TEST_SHARE=${ICN_TEST_SHARE:-5} ICN_TEST_SAMPLE=60
+    # The unit tests and the corpus see every parser; of the end-to-end tests each eighth function's.
+    export ICN_TEST_VARIANTS=${ICN_TEST_VARIANTS:-4} ICN_TEST_SHARE=${ICN_TEST_SHARE:-8} ICN_TEST_SAMPLE=60
     # The unit tests look for leaks, and valgrind does; at the end of each program it would double the time.
     ASAN_OPTIONS+=:detect_leaks=0
     # AddressSanitizer takes the xdr functions of glibc for those of libtirpc, with
@@ -149,7 +151,7 @@ step_valgrind()
     build_checked
     make_tree build-check check TESTS_ENVIRONMENT="$VALGRIND" TESTS="$QUICK_UNIT_TESTS"
     make_valgrind_tree
-    ICN_TEST_VARIANTS=4 ICN_TEST_SHARE=2 run_e2e build-check/valgrind tests/e2e/test_main_job.py -k 'not random_life and not odd_names'
+    ICN_TEST_VARIANTS=4 ICN_TEST_SHARE=4 run_e2e build-check/valgrind tests/e2e/test_main_job.py -k 'not random_life and not odd_names'
     if [[ -z $(ls build-check/valgrind/words) ]]; then
         echo "no program ran under valgrind" >&2
         return 1
@@ -297,8 +299,8 @@ step_packages()
 step_system()
 {
     build_checked
-    # The first and every second of each file's scenarios; ./dev system takes all of them.
-    ICN_SYSTEM_SHARE=${ICN_SYSTEM_SHARE:-2} ICN_SYSTEM_ROUNDS=${ICN_SYSTEM_ROUNDS:-2} \
+    # The first and every third of each file's scenarios; ./dev system takes all of them.
+    ICN_SYSTEM_SHARE=${ICN_SYSTEM_SHARE:-3} ICN_SYSTEM_ROUNDS=${ICN_SYSTEM_ROUNDS:-2} \
         run_on build-check tests/system/run
 }
 
